@@ -1,0 +1,292 @@
+//! The language spoken with storage backends and hypervisors: requests, their keys, and what may come back.
+//!
+//! It is data, so that the same request can be decided on by the pure core, kept in an operation, sent to a driver in this
+//! process or to `hearth sim-backend` over a socket, and replayed.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::attachment::AttachMode;
+use super::ids::{AttachmentId, ExportName, OperationId, ServerId, VolumeId};
+use super::operation::Step;
+
+/// The idempotency key of one backend call (design §3.8). A driver that has already carried a key out answers as before;
+/// one that is carrying it out lets the second caller wait for the first.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CallKey {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// The operation.
+    pub operation_id: OperationId,
+    /// The operation's epoch.
+    pub epoch: u64,
+    /// The operation's step.
+    pub step: Step,
+}
+
+/// One call to a backend or hypervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Idempotency key.
+    pub key: CallKey,
+    /// What to do.
+    pub request: Request,
+}
+
+/// Everything that a backend or a hypervisor can be asked to do. Every request is idempotent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Make the volume. Already there with this size and complete: `Done`. There with another size: `Refused`; never
+    /// overwritten.
+    Create {
+        /// Size in GiB.
+        size_gib: u32,
+    },
+    /// Remove the volume and everything of it; not there: `Done`. Live exports of the volume: `Refused`.
+    Delete,
+    /// Grow to at least this size; never shrinks. Exports that exist come back under their names with the new size.
+    /// `Done` says the real size afterwards.
+    Extend {
+        /// New size in GiB.
+        new_size_gib: u32,
+    },
+    /// Make the volume reachable under `export`. `Done` carries the connection information.
+    Export {
+        /// The attachment it is for.
+        attachment_id: AttachmentId,
+        /// Its name, new for each connection.
+        export: ExportName,
+        /// The connector, as the client gave it.
+        connector: Value,
+        /// Effective mode, never `Undecided`.
+        mode: AttachMode,
+    },
+    /// End the export for good: a hard fence. Nobody reads or writes through this name afterwards, and the name is never
+    /// served again. Not there: `Done`.
+    Unexport {
+        /// Its name.
+        export: ExportName,
+    },
+    /// What is true of the volume at the backend now. Read-only.
+    Probe,
+    /// Plug the volume into a running guest. Already plugged for this attachment: `Done`.
+    Plug {
+        /// The attachment (also the guest's device id).
+        attachment_id: AttachmentId,
+        /// How to reach the volume: what `Export` answered.
+        connection_info: Value,
+        /// Effective mode.
+        mode: AttachMode,
+    },
+    /// Unplug it. Not plugged: `Done`. `Done` is the proof that the device is gone from the guest and its connection
+    /// closed; a guest that does not let go in time: `Refused`, and the device stays.
+    Unplug {
+        /// The attachment.
+        attachment_id: AttachmentId,
+    },
+    /// Tell a running guest the new size of a plugged volume; idle guests too (one guest I/O is caused if needed).
+    ResizeGuest {
+        /// The attachment.
+        attachment_id: AttachmentId,
+        /// New size in GiB.
+        new_size_gib: u32,
+    },
+    /// Whether the attachment's device is in the guest. Read-only.
+    ProbeGuest {
+        /// The attachment.
+        attachment_id: AttachmentId,
+    },
+}
+
+impl Request {
+    /// Whether a hypervisor answers it rather than a storage backend.
+    pub const fn is_for_guest(&self) -> bool {
+        matches!(self, Self::Plug { .. } | Self::Unplug { .. } | Self::ResizeGuest { .. } | Self::ProbeGuest { .. })
+    }
+
+    /// A short name for logs, metrics and fault rules.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Delete => "delete",
+            Self::Extend { .. } => "extend",
+            Self::Export { .. } => "export",
+            Self::Unexport { .. } => "unexport",
+            Self::Probe => "probe",
+            Self::Plug { .. } => "plug",
+            Self::Unplug { .. } => "unplug",
+            Self::ResizeGuest { .. } => "resize_guest",
+            Self::ProbeGuest { .. } => "probe_guest",
+        }
+    }
+}
+
+/// A running guest, as the server's record tells it when the call is made (the server actor fills it in).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guest {
+    /// The server.
+    pub server_id: ServerId,
+    /// The hypervisor that runs it.
+    pub hypervisor: super::server::HypervisorKind,
+    /// QMP socket path, for `qmp`.
+    pub qmp_socket: Option<String>,
+    /// Whether the guest's uuid must equal the server id.
+    pub check_uuid: bool,
+}
+
+/// How a call ended. Certain and uncertain failures are different: `Unknown` is probed, never assumed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is done, durably.
+    Done {
+        /// What the request answers.
+        answer: Answer,
+    },
+    /// Certainly not done, and asking again would be refused again (no space, bad connector, guest holds on).
+    Refused {
+        /// Why; safe to show to the owner: no path, no secret.
+        cause: Cause,
+    },
+    /// Certainly not done and nothing is left behind; asking again may succeed.
+    Failed {
+        /// Why.
+        cause: Cause,
+    },
+    /// Nobody knows: the deadline passed, the connection broke, the backend contradicted itself.
+    Unknown {
+        /// Why.
+        cause: Cause,
+    },
+}
+
+impl Outcome {
+    /// `Done` without an answer.
+    pub const fn done() -> Self {
+        Self::Done { answer: Answer::Nothing }
+    }
+}
+
+/// The reason of a failure, in words for the volume's owner and a code for user messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// What kind.
+    pub kind: CauseKind,
+    /// For people: lower case, no full stop, no host path, no secret.
+    pub text: String,
+}
+
+impl Cause {
+    /// A cause of `kind`.
+    pub fn new(kind: CauseKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into() }
+    }
+}
+
+/// The kinds of failure which lead to different answers or user messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseKind {
+    /// The backend has no room.
+    NoSpace,
+    /// The backend is missing, not writable or not reachable.
+    Unavailable,
+    /// The connector lacks what the backend needs: the client's mistake (400).
+    BadConnector,
+    /// The object is in use at the backend.
+    Busy,
+    /// The guest refused or did not let go of the device.
+    Guest,
+    /// The call had no answer in time.
+    Deadline,
+    /// Anything else.
+    Other,
+}
+
+/// What a successful call says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// Nothing more than that it is done.
+    Nothing,
+    /// The real size after create or extend, GiB.
+    Size {
+        /// GiB.
+        size_gib: u32,
+    },
+    /// What `Export` made: the connection information without the members that Hearth adds.
+    Connection {
+        /// Flat object with `driver_volume_type` at the same level.
+        info: Value,
+    },
+    /// The truth about a volume.
+    Truth {
+        /// The truth.
+        truth: Truth,
+    },
+    /// Whether the device is in the guest.
+    Plugged {
+        /// Yes or no.
+        plugged: bool,
+    },
+}
+
+/// What a backend knows of one volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Truth {
+    /// The volume exists, complete.
+    pub exists: bool,
+    /// Its real size, GiB; 0 when it does not exist.
+    pub size_gib: u32,
+    /// The exports that are served now.
+    pub exports: Vec<ExportName>,
+    /// A call for this volume is still under way at the backend (its effects may still appear).
+    pub busy: bool,
+}
+
+/// The deadlines of one backend's calls. Setting `[[backends]].deadlines`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadlines {
+    /// Create.
+    pub create: Duration,
+    /// Delete.
+    pub delete: Duration,
+    /// Extend, and each guest's resize.
+    pub extend: Duration,
+    /// Export, and plug.
+    pub export: Duration,
+    /// Unexport, and unplug.
+    pub unexport: Duration,
+    /// Every probe.
+    pub probe: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            create: Duration::from_secs(60),
+            delete: Duration::from_secs(60),
+            extend: Duration::from_secs(60),
+            export: Duration::from_secs(30),
+            unexport: Duration::from_secs(30),
+            probe: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Deadlines {
+    /// The deadline of `request`.
+    pub fn of(&self, request: &Request) -> Duration {
+        match request {
+            Request::Create { .. } => self.create,
+            Request::Delete => self.delete,
+            Request::Extend { .. } | Request::ResizeGuest { .. } => self.extend,
+            Request::Export { .. } | Request::Plug { .. } => self.export,
+            Request::Unexport { .. } | Request::Unplug { .. } => self.unexport,
+            Request::Probe | Request::ProbeGuest { .. } => self.probe,
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The pure core: what may happen to a volume and why nothing else can.
+//!
+//! No I/O, no clock, no randomness, no async. Everything here is a value or a total function over values; the shell
+//! (`actors`, `operations`, `store`, `drivers`) only carries out what this folder decides. May be used by every other
+//! folder and uses none of them.
+
+pub mod attachment;
+pub mod backend;
+pub mod ids;
+pub mod operation;
+pub mod quota;
+pub mod server;
+pub mod status;
+pub mod time;
+pub mod volume;

@@ -1,0 +1,232 @@
+//! The durable operation: the owner of every transitional status (promise I2). It is written before its first effect and
+//! removed in the commit that settles the volume.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::attachment::AttachMode;
+use super::backend::{CallKey, Cause};
+use super::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, UserId};
+use super::status::VolumeStatus;
+use super::time::Timestamp;
+
+/// A volume runs at most one operation in each lane. Work on the data and work on connections may run beside each other
+/// (`spec/races.md` §4: a row may be detached while the volume is extended).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    /// Create, extend, delete.
+    Data,
+    /// Connect, disconnect, attach, detach, repair.
+    Connection,
+}
+
+/// What an operation is for, with its arguments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum OperationKind {
+    /// Make the volume at its backend.
+    Create,
+    /// Grow it.
+    Extend {
+        /// Target size, GiB.
+        new_size_gib: u32,
+    },
+    /// Remove it.
+    Delete,
+    /// Connect an attachment row: `PUT /attachments/{id}`, or `POST` with a connector.
+    Connect {
+        /// The row.
+        attachment_id: AttachmentId,
+        /// As the client gave it, mode filled in.
+        connector: Value,
+        /// Effective mode.
+        mode: AttachMode,
+        /// The row was made by the same request and vanishes when it fails.
+        row_is_new: bool,
+    },
+    /// End an attachment: `DELETE /attachments/{id}`.
+    Disconnect {
+        /// The row.
+        attachment_id: AttachmentId,
+    },
+    /// Compute's attach: export, plug, complete.
+    ServerAttach {
+        /// The row.
+        attachment_id: AttachmentId,
+        /// The server.
+        server_id: ServerId,
+        /// The connector of the server's host.
+        connector: Value,
+    },
+    /// Compute's detach: unplug, unexport, remove the row with its block-device mapping.
+    ServerDetach {
+        /// The row.
+        attachment_id: AttachmentId,
+        /// The server.
+        server_id: ServerId,
+        /// The server is going away: a guest that does not answer does not stop the detach, the fence of the export does.
+        server_gone: bool,
+    },
+    /// Remove exports that no row owns any more. Retried until it succeeds.
+    Repair,
+}
+
+impl OperationKind {
+    /// The word used in logs, metrics, admin views and the `operations` table.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Extend { .. } => "extend",
+            Self::Delete => "delete",
+            Self::Connect { .. } => "connect",
+            Self::Disconnect { .. } => "disconnect",
+            Self::ServerAttach { .. } => "server_attach",
+            Self::ServerDetach { .. } => "server_detach",
+            Self::Repair => "repair",
+        }
+    }
+
+    /// Which lane it runs in.
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::Create | Self::Extend { .. } | Self::Delete => Lane::Data,
+            _ => Lane::Connection,
+        }
+    }
+
+    /// The attachment row it works on.
+    pub const fn attachment_id(&self) -> Option<AttachmentId> {
+        match self {
+            Self::Connect { attachment_id, .. }
+            | Self::Disconnect { attachment_id }
+            | Self::ServerAttach { attachment_id, .. }
+            | Self::ServerDetach { attachment_id, .. } => Some(*attachment_id),
+            _ => None,
+        }
+    }
+}
+
+/// The step an operation stands at. Part of the idempotency key, therefore it names its object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Wait until the backend has answered the outstanding calls of earlier operations (design §3.8, R-83).
+    Drain,
+    /// Make the volume.
+    Create,
+    /// Remove the volume.
+    Delete,
+    /// Grow the volume.
+    Extend,
+    /// Tell one server's guest the new size.
+    ResizeGuest {
+        /// The row of that server.
+        attachment_id: AttachmentId,
+    },
+    /// End an export, so that the row can get another one or be released.
+    Unexport {
+        /// Its name.
+        export: ExportName,
+    },
+    /// Make an export.
+    Export {
+        /// Its name.
+        export: ExportName,
+    },
+    /// Plug the guest.
+    Plug {
+        /// The row.
+        attachment_id: AttachmentId,
+    },
+    /// Unplug the guest.
+    Unplug {
+        /// The row.
+        attachment_id: AttachmentId,
+    },
+}
+
+impl Step {
+    /// The word for logs and views.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Create => "create",
+            Self::Delete => "delete",
+            Self::Extend => "extend",
+            Self::ResizeGuest { .. } => "resize_guest",
+            Self::Unexport { .. } => "unexport",
+            Self::Export { .. } => "export",
+            Self::Plug { .. } => "plug",
+            Self::Unplug { .. } => "unplug",
+        }
+    }
+}
+
+/// An open operation. A row of the `operations` table while it is open; gone when it has settled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its id.
+    pub id: OperationId,
+    /// Its fencing epoch, unique among the operations of its volume.
+    pub epoch: u64,
+    /// What it is for.
+    pub kind: OperationKind,
+    /// Where it stands.
+    pub step: Step,
+    /// How often the step has been tried, from 1.
+    pub attempt: u32,
+    /// The step's outcome is unknown and is being probed.
+    pub probing: Option<Cause>,
+    /// The operation is being undone, and why.
+    pub undoing: Option<Cause>,
+    /// GiB reserved in the project's quota until it settles.
+    pub reserved_gib: u32,
+    /// The status before it, a hint for going back (P10: the result is derived, not remembered).
+    pub previous_status: Option<VolumeStatus>,
+    /// Who asked.
+    pub requester: Requester,
+    /// When it was committed.
+    pub started_at: Timestamp,
+    /// When the present step began.
+    pub step_started_at: Timestamp,
+}
+
+impl Operation {
+    /// The key of the present step's call.
+    pub fn call_key(&self, volume_id: super::ids::VolumeId) -> CallKey {
+        CallKey { volume_id, operation_id: self.id, epoch: self.epoch, step: self.step.clone() }
+    }
+}
+
+/// The request behind an operation, a message or an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requester {
+    /// Request id.
+    pub request_id: RequestId,
+    /// The caller.
+    pub user_id: UserId,
+    /// The caller's project.
+    pub project_id: ProjectId,
+}
+
+/// A backend call that nobody waits for any more but which may still have effects: it blocks new data work, release and
+/// deletion until the backend has answered or is known not to be working on it (design §3.8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutstandingCall {
+    /// The call.
+    pub key: CallKey,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The wait before try number `attempt` (from 1; the first one does not wait): 0.5 s doubling up to 30 s.
+pub fn backoff(attempt: u32) -> Duration {
+    if attempt <= 1 {
+        return Duration::ZERO;
+    }
+    let doubled = 500_u64.saturating_mul(1 << (attempt - 2).min(16));
+    Duration::from_millis(doubled.min(30_000))
+}

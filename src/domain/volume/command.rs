@@ -1,0 +1,386 @@
+//! What can be asked of a volume, and what its decisions consist of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::state::VolumeState;
+use crate::domain::attachment::AttachMode;
+use crate::domain::backend::{Call, Outcome, Request};
+use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeId, VolumeTypeId};
+use crate::domain::operation::{Requester, Step};
+use crate::domain::quota::{Limits, OverQuota};
+use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::time::Timestamp;
+
+/// Who asks, as far as decisions depend on it. Visibility and policy are settled before a command is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Request, user and project.
+    pub requester: Requester,
+    /// An administrator.
+    pub is_admin: bool,
+    /// The call carries a valid service token (`spec/volume-actions.md` §0.3).
+    pub is_service: bool,
+}
+
+/// Everything a decision may depend on besides the state and the command.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The present instant.
+    pub now: Timestamp,
+    /// Fresh ids, from the seeded source: an operation, a row, a block-device mapping, a repair operation.
+    pub ids: [Uuid; 4],
+    /// The project's limits.
+    pub limits: Limits,
+    /// How long an operation waits for outstanding calls before it gives up.
+    pub drain_deadline: Duration,
+}
+
+/// A request or a result for one volume.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// `POST /volumes`.
+    Create(Box<CreateVolume>),
+    /// `PUT /volumes/{id}`.
+    Update(UpdateVolume),
+    /// `DELETE /volumes/{id}`.
+    Delete {
+        /// Any status, as long as nothing is attached.
+        force: bool,
+    },
+    /// `os-extend`.
+    Extend {
+        /// GiB.
+        new_size_gib: u32,
+        /// The caller's microversion (≥ 3.42) allows a volume in use.
+        in_use_allowed: bool,
+    },
+    /// `os-reset_status`.
+    ResetStatus {
+        /// New status.
+        status: Option<VolumeStatus>,
+        /// `attached` or `detached`.
+        attach_status: Option<AttachStatus>,
+        /// New migration status; `Some(None)` clears it.
+        migration_status: Option<Option<String>>,
+    },
+    /// `POST /attachments`.
+    AttachmentCreate {
+        /// The server, if any.
+        instance_uuid: Option<ServerId>,
+        /// Connect at once.
+        connector: Option<Value>,
+        /// 3.54.
+        mode: Option<AttachMode>,
+    },
+    /// `PUT /attachments/{id}`.
+    AttachmentUpdate {
+        /// The row.
+        attachment_id: AttachmentId,
+        /// With `host`.
+        connector: Value,
+    },
+    /// `os-complete`.
+    AttachmentComplete {
+        /// The row.
+        attachment_id: AttachmentId,
+    },
+    /// `DELETE /attachments/{id}`.
+    AttachmentDelete {
+        /// The row.
+        attachment_id: AttachmentId,
+    },
+    /// Compute's attach, sent by the server actor which has judged the server and reserved the device name.
+    ServerAttach(Box<ServerAttach>),
+    /// Compute's detach.
+    ServerDetach {
+        /// The server.
+        server_id: ServerId,
+        /// The server is going away: no state check, no guest needed.
+        server_gone: bool,
+    },
+    /// How a call of an operation's step, or its probe, ended.
+    JobResult {
+        /// Which job it was.
+        ticket: Ticket,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A call that nobody waited for any more has returned after all.
+    CallReturned {
+        /// The call's operation.
+        operation_id: OperationId,
+        /// Its epoch.
+        epoch: u64,
+        /// Its step.
+        step: Step,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The truth about a volume with outstanding calls.
+    OutstandingProbed {
+        /// How the probe ended.
+        outcome: Outcome,
+        /// How many probes there were.
+        attempt: u32,
+    },
+    /// The actor has just been activated: open operations go on where the record says they stood (P7).
+    Resume {
+        /// The process is new, so nobody waits for the answers of the operations found.
+        after_restart: bool,
+    },
+}
+
+impl Command {
+    /// The name for events, logs and admin views.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "volume_create",
+            Self::Update(_) => "volume_update",
+            Self::Delete { force: false } => "volume_delete",
+            Self::Delete { force: true } => "volume_force_delete",
+            Self::Extend { .. } => "volume_extend",
+            Self::ResetStatus { .. } => "volume_reset_status",
+            Self::AttachmentCreate { .. } => "attachment_create",
+            Self::AttachmentUpdate { .. } => "attachment_update",
+            Self::AttachmentComplete { .. } => "attachment_complete",
+            Self::AttachmentDelete { .. } => "attachment_delete",
+            Self::ServerAttach(_) => "server_attach",
+            Self::ServerDetach { .. } => "server_detach",
+            Self::JobResult { .. } => "job_result",
+            Self::CallReturned { .. } => "call_returned",
+            Self::OutstandingProbed { .. } => "outstanding_probed",
+            Self::Resume { .. } => "resume",
+        }
+    }
+}
+
+/// The arguments of a create, validated and with every default filled in.
+#[derive(Clone, Debug)]
+pub struct CreateVolume {
+    /// The new id.
+    pub volume_id: VolumeId,
+    /// GiB.
+    pub size_gib: u32,
+    /// Display name.
+    pub name: Option<String>,
+    /// Display description.
+    pub description: Option<String>,
+    /// User metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// The type.
+    pub volume_type_id: Option<VolumeTypeId>,
+    /// From the type.
+    pub multiattach: bool,
+    /// Availability zone.
+    pub availability_zone: String,
+    /// `host@backend#pool`; none: no backend fits, the volume ends in `error`.
+    pub host: Option<String>,
+}
+
+/// The arguments of an update: outer `None` leaves the field alone.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateVolume {
+    /// Display name.
+    pub name: Option<Option<String>>,
+    /// Display description.
+    pub description: Option<Option<String>>,
+    /// Replaces all user metadata.
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+/// The arguments of Compute's attach.
+#[derive(Clone, Debug)]
+pub struct ServerAttach {
+    /// The server.
+    pub server_id: ServerId,
+    /// The server's epoch when it was judged; the commit is guarded by it.
+    pub server_epoch: u64,
+    /// Reserved by the server actor; none for a shelved-offloaded server.
+    pub device: Option<String>,
+    /// 2.49.
+    pub tag: Option<String>,
+    /// 2.79.
+    pub delete_on_termination: bool,
+    /// The connector of the server's host.
+    pub connector: Value,
+    /// Shelved-offloaded: reserve and complete at once, no connection (`spec/nova-volume-attachments.md` §4).
+    pub without_host: bool,
+    /// The microversion (≥ 2.60) allows multiattach volumes.
+    pub multiattach_allowed: bool,
+}
+
+/// Identifies the job of a result: results with another ticket are late (promise I3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The operation.
+    pub operation_id: OperationId,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its step.
+    pub step: Step,
+    /// The try.
+    pub attempt: u32,
+    /// It was the probe of the step, not the step.
+    pub probe: bool,
+}
+
+/// Who carries a job out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobTarget {
+    /// The backend `host@backend#pool`.
+    Backend(String),
+    /// The guest of a server, through its actor.
+    Guest(ServerId),
+    /// Nobody: the job is only a timer which ends as `Unknown`.
+    Timer,
+}
+
+/// Work to start after the commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Job {
+    /// A call for an operation's step; its end comes back as [`Command::JobResult`].
+    Step {
+        /// For the way back.
+        ticket: Ticket,
+        /// Who does it.
+        target: JobTarget,
+        /// What.
+        call: Option<Call>,
+        /// Not before this much time has passed.
+        delay: Duration,
+    },
+    /// Look whether outstanding calls have ended; comes back as [`Command::OutstandingProbed`].
+    ProbeOutstanding {
+        /// The backend.
+        target: JobTarget,
+        /// Always [`Request::Probe`].
+        request: Request,
+        /// Which probe this is.
+        attempt: u32,
+        /// Not before this much time has passed.
+        delay: Duration,
+    },
+}
+
+/// A failure that the volume's owner can read (`spec/services-hosts-pools.md`, messages).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserMessage {
+    /// `001`…: what was being done.
+    pub action: &'static str,
+    /// `001`…: what went wrong.
+    pub detail: &'static str,
+    /// The particular cause, appended to the text.
+    pub cause: Option<String>,
+    /// Whose request it was.
+    pub requester: Requester,
+}
+
+/// When the sender of a command gets its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyWhen {
+    /// After this decision's commit.
+    Committed,
+    /// When this operation has ended.
+    OperationEnds(OperationId),
+}
+
+/// The answer of a volume: its state as of the commit which the answer speaks of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// Committed state.
+    pub state: std::sync::Arc<VolumeState>,
+    /// The row which the command made or changed.
+    pub attachment_id: Option<AttachmentId>,
+}
+
+/// A decision: nothing of it happens unless `next` commits.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The state to commit. Rows to write are the difference from the present state.
+    pub next: VolumeState,
+    /// Work to start after the commit.
+    pub jobs: Vec<Job>,
+    /// When to answer.
+    pub reply: ReplyWhen,
+    /// The row that the answer speaks of.
+    pub attachment_id: Option<AttachmentId>,
+    /// Operations that end with this commit, and how their waiting requests are answered.
+    pub ended: Vec<(OperationId, Result<(), Refusal>)>,
+    /// Written in the same commit.
+    pub messages: Vec<UserMessage>,
+    /// Quota limits which the growth must keep; none when growth is not judged (facts, not wishes).
+    pub limits: Option<Limits>,
+    /// The server that must still have this epoch at the commit.
+    pub server_guard: Option<(ServerId, u64)>,
+}
+
+/// What the decision is.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Commit this.
+    Commit(Box<Decision>),
+    /// The effect is already there, or there is nothing to do: answer from the present state, start these jobs.
+    Nothing {
+        /// Work to start at once (nothing new is intended by it: only timers and read-only probes).
+        jobs: Vec<Job>,
+        /// The row that the answer speaks of.
+        attachment_id: Option<AttachmentId>,
+    },
+    /// Wait in the volume's connection queue until its connection lane is free (P4).
+    Queue,
+    /// Refused: nothing changes.
+    Refuse(Refusal),
+}
+
+/// Why a command is refused. The API layer makes faults of it, in one place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// 400 `Invalid input received: …`.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// 400 `Invalid volume: …`.
+    #[error("{0}")]
+    InvalidVolume(String),
+    /// 404 for the volume.
+    #[error("volume {0} could not be found")]
+    VolumeNotFound(VolumeId),
+    /// 404 for an attachment.
+    #[error("attachment {0} could not be found")]
+    AttachmentNotFound(AttachmentId),
+    /// 404 of Compute: the volume is not attached to the server.
+    #[error("{0}")]
+    NotAttached(String),
+    /// 409.
+    #[error("{0}")]
+    Conflict(String),
+    /// 409 `ConflictNovaUsingAttachment: …`.
+    #[error("detach volume from instance {0} using the Compute API")]
+    UsedByServer(ServerId),
+    /// 413.
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
+    /// 413 `VolumeSizeExceedsLimit: …`.
+    #[error("requested volume size {requested} GiB is larger than maximum allowed limit {limit} GiB")]
+    OverVolumeSize {
+        /// Asked for, GiB.
+        requested: i64,
+        /// The limit, GiB.
+        limit: i64,
+    },
+    /// 400: the connector lacks what the backend needs.
+    #[error("{0}")]
+    BadConnector(String),
+    /// 500: the backend failed; what was begun has been undone.
+    #[error("{0}")]
+    Backend(String),
+    /// 500: it waited in the connection queue for longer than the deadline.
+    #[error("the volume's connections were busy until the deadline")]
+    QueueDeadline,
+    /// The attachment rows of the server changed in the same instant (its name or the server itself): decide again.
+    #[error("the server changed meanwhile")]
+    ServerChanged,
+}

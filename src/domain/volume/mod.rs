@@ -1,0 +1,12 @@
+//! The volume: its state, the commands it takes, and the function that decides about them.
+//!
+//! [`decide::decide`] is total and pure. It sees only committed state; what it returns is committed before anything of it
+//! becomes visible or starts (design §3).
+
+pub mod command;
+pub mod decide;
+pub mod state;
+
+pub use command::{Caller, Command, Decision, Facts, Job, JobTarget, Refusal, Reply, Verdict};
+pub use decide::decide;
+pub use state::{Volume, VolumeState};

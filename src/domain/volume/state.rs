@@ -1,0 +1,128 @@
+//! The state of one volume: its record, its attachment rows and its open operations. They change in one commit.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::attachment::Attachment;
+use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, UserId, VolumeId, VolumeTypeId};
+use crate::domain::operation::{Lane, Operation, OutstandingCall};
+use crate::domain::quota::Usage;
+use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::time::Timestamp;
+
+/// The volume's own record (`spec/volumes.md` §2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its id.
+    pub id: VolumeId,
+    /// Raised by one in each commit; every write is guarded by it.
+    pub generation: u64,
+    /// The last operation epoch given out. Raised by every operation and by every fence (P3).
+    pub epoch: u64,
+    /// Owner.
+    pub project_id: ProjectId,
+    /// Creator.
+    pub user_id: UserId,
+    /// Display name.
+    pub name: Option<String>,
+    /// Display description.
+    pub description: Option<String>,
+    /// Size, GiB.
+    pub size_gib: u32,
+    /// Status word.
+    pub status: VolumeStatus,
+    /// A hint for display.
+    pub previous_status: Option<VolumeStatus>,
+    /// Summary of the rows.
+    pub attach_status: AttachStatus,
+    /// Null unless migrating; kept as the API's word.
+    pub migration_status: Option<String>,
+    /// Shown as a string.
+    pub bootable: bool,
+    /// From the type.
+    pub multiattach: bool,
+    /// The type.
+    pub volume_type_id: Option<VolumeTypeId>,
+    /// Availability zone.
+    pub availability_zone: String,
+    /// `host@backend#pool`; none while no backend was found.
+    pub host: Option<String>,
+    /// User metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// Admin metadata (`readonly`, `attached_mode`), merged into the view.
+    pub admin_metadata: BTreeMap<String, String>,
+    /// Whether it counts in the quota.
+    pub consumes_quota: bool,
+    /// The backend's own id.
+    pub provider_id: Option<String>,
+    /// Exports that no row owns any more and which are still to be removed.
+    pub orphan_exports: Vec<ExportName>,
+    /// Calls that may still have effects.
+    pub outstanding: Vec<OutstandingCall>,
+    /// Creation.
+    pub created_at: Timestamp,
+    /// Last change that the API shows.
+    pub updated_at: Option<Timestamp>,
+    /// When its deletion began.
+    pub terminated_at: Option<Timestamp>,
+    /// Soft-deleted: final.
+    pub deleted: bool,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// The aggregate that one volume actor owns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VolumeState {
+    /// The record.
+    pub volume: Volume,
+    /// Live rows, in creation order.
+    pub attachments: Vec<Attachment>,
+    /// Open operations, at most one in each lane.
+    pub operations: Vec<Operation>,
+}
+
+impl VolumeState {
+    /// The volume's id.
+    pub fn id(&self) -> VolumeId {
+        self.volume.id
+    }
+
+    /// The open operation of `lane`.
+    pub fn operation_in(&self, lane: Lane) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.kind.lane() == lane)
+    }
+
+    /// The row with this id.
+    pub fn attachment(&self, id: AttachmentId) -> Option<&Attachment> {
+        self.attachments.iter().find(|row| row.id == id)
+    }
+
+    /// The row with this id, to change it.
+    pub fn attachment_mut(&mut self, id: AttachmentId) -> Option<&mut Attachment> {
+        self.attachments.iter_mut().find(|row| row.id == id)
+    }
+
+    /// The row that Compute made for this server: the newest one when a migration left two.
+    pub fn attachment_of_server(&self, server: &ServerId) -> Option<&Attachment> {
+        self.attachments.iter().rev().find(|row| row.bdm.as_ref().is_some_and(|bdm| bdm.server_id == *server))
+    }
+
+    /// No migration is under way (MIG_IDLE, `spec/volume-actions.md` §0.6).
+    pub fn is_migration_idle(&self) -> bool {
+        matches!(self.volume.migration_status.as_deref(), None | Some("deleting" | "error" | "success"))
+    }
+
+    /// What this volume counts for in its project (promise I5).
+    pub fn usage(&self) -> Usage {
+        if self.volume.deleted || !self.volume.consumes_quota {
+            return Usage::default();
+        }
+        Usage {
+            volumes: 1,
+            gigabytes: i64::from(self.volume.size_gib),
+            reserved_gigabytes: self.operations.iter().map(|operation| i64::from(operation.reserved_gib)).sum(),
+        }
+    }
+}

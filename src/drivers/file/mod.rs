@@ -1,0 +1,1 @@
+//! The `file` backend: raw files in a directory, exported by storage daemons.

@@ -1,0 +1,4 @@
+//! Hypervisors: `qmp` (a running QEMU) and `sim`.
+
+pub mod qmp;
+pub mod sim;

@@ -1,0 +1,1 @@
+//! Hot-plug into a running QEMU over QMP.

@@ -1,0 +1,66 @@
+//! Storage backends and hypervisors: the traits they implement, the pool that calls them, and the drivers.
+//!
+//! Nothing here decides anything about a volume: a driver carries out one [`Call`], idempotently, and says honestly how it
+//! ended. Called only through the pool (deadlines, bounded queues, workers, circuit breaker).
+
+pub mod file;
+pub mod hypervisor;
+pub mod pool;
+pub mod sim;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::backend::{Call, Cause, Guest, Outcome, Truth};
+use crate::domain::ids::{AttachmentId, VolumeId};
+
+/// A storage backend (`host@backend#pool`).
+///
+/// The futures may be dropped by nobody: a call which has passed its deadline goes on in the background, and its end is
+/// reported as a late return.
+pub trait Backend: Send + Sync + 'static {
+    /// Carries out one call. Repeating a key that was carried out answers as before; a key under way is joined.
+    fn call(self: Arc<Self>, call: Call) -> BoxFuture<'static, Outcome>;
+
+    /// Room, as the backend itself measures it.
+    fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>>;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Everything that exists at the backend, for `hearth fsck`. Read-only.
+    fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>>;
+}
+
+/// A hypervisor that plugs volumes into running guests.
+pub trait Hypervisor: Send + Sync + 'static {
+    /// Carries out one call for `guest`.
+    fn call(self: Arc<Self>, guest: Guest, call: Call) -> BoxFuture<'static, Outcome>;
+
+    /// The attachments whose devices are in the guest, for `hearth fsck`. Read-only.
+    fn inventory(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>>;
+}
+
+/// Room at a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// All of it, GiB.
+    pub total_gib: f64,
+    /// Free, GiB.
+    pub free_gib: f64,
+}
+
+/// What a backend can do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// `nbd`, `local`, `sim`: shown as storage protocol.
+    pub storage_protocol: String,
+    /// Clones share blocks with their source.
+    pub reflink: bool,
+    /// Volumes can be exported at all (false: no storage daemon on this machine).
+    pub exports: bool,
+    /// Volumes can grow while they are exported.
+    pub online_extend: bool,
+}

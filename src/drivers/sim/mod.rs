@@ -1,0 +1,1 @@
+//! The `sim` backend: a truth of its own, with latency and faults on demand.

@@ -1,0 +1,18 @@
+//! Hearth: an OpenStack-compatible block-storage control plane.
+//!
+//! One page of orientation: `docs/architecture.md`. Dependencies between the folders point downwards only; the
+//! integration test `architecture` holds that.
+#![warn(missing_docs)]
+
+pub mod actors;
+pub mod api;
+pub mod cli;
+pub mod domain;
+pub mod drivers;
+pub mod identity;
+pub mod operations;
+pub mod runtime;
+pub mod settings;
+pub mod sim;
+pub mod store;
+pub mod telemetry;

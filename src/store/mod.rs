@@ -1,0 +1,355 @@
+//! The record of truth. The only folder that knows diesel and SQL.
+//!
+//! Everything is written by [`Store::commit`]: one guarded transaction, many of which share one fsync. Reads see committed
+//! state only. Called by actors (commits, loads) and by the API (lists); never decides anything.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::attachment::Attachment;
+use crate::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, VolumeId, VolumeTypeId};
+use crate::domain::operation::Operation;
+use crate::domain::quota::{Limits, OverQuota, Usage};
+use crate::domain::server::Server;
+use crate::domain::status::VmState;
+use crate::domain::time::Timestamp;
+use crate::domain::volume::VolumeState;
+
+/// One transaction: all of it commits or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// A volume's change, guarded by its generation.
+    pub volume: Option<VolumeChange>,
+    /// A server's change, guarded by its epoch.
+    pub server: Option<ServerChange>,
+    /// This server must be live and have this epoch; else [`Aborted::ServerChanged`].
+    pub server_guard: Option<(ServerId, u64)>,
+    /// Judge the growth of the project's usage by these limits; none: the growth is a fact and is only recorded.
+    pub limits: Option<Limits>,
+    /// User messages to keep.
+    pub messages: Vec<Message>,
+    /// The line in the volume's history.
+    pub event: Option<Event>,
+}
+
+/// The change of one volume: rows to write are the difference between the two states; so is the quota.
+#[derive(Clone, Debug)]
+pub struct VolumeChange {
+    /// The committed state that the decision saw (its generation is the guard); none inserts the volume.
+    pub old: Option<Arc<VolumeState>>,
+    /// The next state, generation already raised by one.
+    pub new: Arc<VolumeState>,
+}
+
+/// The change of one server.
+#[derive(Clone, Debug)]
+pub struct ServerChange {
+    /// The epoch that the record must have; none inserts.
+    pub expected_epoch: Option<u64>,
+    /// The next record.
+    pub server: Server,
+}
+
+/// How a transaction ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is on disk.
+    Committed,
+    /// Certainly not written; other members of its group are not hurt.
+    Aborted(Aborted),
+    /// Nobody knows (I/O error at COMMIT, connection lost): no reply may go out; the truth must be read again.
+    Unknown(String),
+}
+
+/// Why a transaction was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aborted {
+    /// The guard failed: another writer was first (or the id exists already).
+    Stale,
+    /// The growth would pass a limit.
+    OverQuota(OverQuota),
+    /// Another live row has this (server, device) or (server, volume).
+    Duplicate,
+    /// The server guard failed.
+    ServerChanged,
+}
+
+/// A failed read. Never shown to clients in detail.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be read now.
+    #[error("the database cannot be read: {0}")]
+    Unavailable(String),
+    /// A row does not decode.
+    #[error("the record of {what} is damaged: {reason}")]
+    Damaged {
+        /// Which record.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A user message (`spec/services-hosts-pools.md`, messages).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub project_id: ProjectId,
+    /// The request that failed.
+    pub request_id: RequestId,
+    /// `VOLUME`.
+    pub resource_type: String,
+    /// The volume.
+    pub resource_uuid: Option<String>,
+    /// `001`…
+    pub action_id: String,
+    /// `001`…
+    pub detail_id: String,
+    /// The particular cause.
+    pub cause: Option<String>,
+    /// When.
+    pub created_at: Timestamp,
+    /// Kept at least until then.
+    pub expires_at: Timestamp,
+}
+
+/// One committed transition of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// The generation it led to.
+    pub generation: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The command.
+    pub command: String,
+    /// The request behind it.
+    pub request_id: RequestId,
+    /// Status before; none for a new volume.
+    pub from_status: Option<String>,
+    /// Status after.
+    pub to_status: String,
+    /// The cause of a failure, or what a result said.
+    pub cause: Option<String>,
+}
+
+/// A volume type (`spec/types-qos-encryption.md` §1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeType {
+    /// Its id.
+    pub id: VolumeTypeId,
+    /// Its name; `__DEFAULT__` is always there.
+    pub name: String,
+    /// Description.
+    pub description: Option<String>,
+    /// Public.
+    pub is_public: bool,
+    /// Extra specs.
+    pub extra_specs: std::collections::BTreeMap<String, String>,
+}
+
+/// A direction of sorting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Ascending.
+    Ascending,
+    /// Descending.
+    Descending,
+}
+
+/// How the pages of a list are cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paging {
+    /// Sort keys (column names of the table) with directions; the caller has appended `created_at` and `id`.
+    pub sort: Vec<(String, Direction)>,
+    /// The id of the last row seen. Unknown, deleted or not visible: [`ListError::MarkerNotFound`].
+    pub marker: Option<String>,
+    /// Rows to skip after the marker.
+    pub offset: u64,
+    /// At most so many rows.
+    pub limit: u64,
+}
+
+/// One condition of a list; all must hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Filter {
+    /// The column equals one of these (text form; `None` is SQL NULL).
+    OneOf {
+        /// Column name.
+        column: String,
+        /// Values.
+        values: Vec<Option<String>>,
+    },
+    /// Substring, ASCII case-insensitive, `%` and `_` act as wildcards.
+    Like {
+        /// Column name.
+        column: String,
+        /// Pattern without the outer `%`.
+        pattern: String,
+    },
+    /// A time comparison.
+    Time {
+        /// `created_at` or `updated_at`.
+        column: String,
+        /// gt, gte, eq, neq, lt, lte.
+        operator: String,
+        /// The other side.
+        at: Timestamp,
+    },
+    /// All pairs are in the user metadata or the admin metadata.
+    Metadata(Vec<(String, String)>),
+    /// Exact, or as prefix up to a `#` or `@` boundary.
+    Host(String),
+    /// Matches nothing (an unknown column asked for by an admin).
+    Nothing,
+}
+
+/// A list of volumes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VolumeQuery {
+    /// Only this project; none: all projects.
+    pub project_id: Option<ProjectId>,
+    /// Conditions.
+    pub filters: Vec<Filter>,
+    /// Page.
+    pub paging: Paging,
+    /// Count all matching rows too.
+    pub with_count: bool,
+}
+
+/// A list of attachments. `project_id` is the volume's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttachmentQuery {
+    /// Only this project; none: all.
+    pub project_id: Option<ProjectId>,
+    /// Conditions on attachment columns (id, volume_id, instance_uuid, attached_host, mountpoint, attach_status, attach_mode).
+    pub filters: Vec<Filter>,
+    /// Page.
+    pub paging: Paging,
+}
+
+/// A list of servers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerQuery {
+    /// Only this project; none: all.
+    pub project_id: Option<ProjectId>,
+    /// Only these states; empty: every state.
+    pub vm_states: Vec<VmState>,
+    /// Live servers, newest first, after this id.
+    pub marker: Option<ServerId>,
+    /// At most so many rows; the caller filters by the name's regular expression itself and asks for more.
+    pub limit: u64,
+}
+
+/// A list of user messages of one project.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageQuery {
+    /// The project.
+    pub project_id: ProjectId,
+    /// Conditions on resource_uuid, resource_type, event_id, request_id, message_level.
+    pub filters: Vec<Filter>,
+    /// Page.
+    pub paging: Paging,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// All matching rows, when asked for.
+    pub count: Option<u64>,
+}
+
+/// Why a list cannot be given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    /// 404.
+    #[error("marker {0} could not be found")]
+    MarkerNotFound(String),
+    /// 400: the sort key is no column.
+    #[error("invalid sort key")]
+    InvalidSortKey,
+    /// The read failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An open operation found at start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenOperation {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// The operation.
+    pub operation: Operation,
+}
+
+/// What the projects have used, for `fsck` and the quota views: stored against counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageAudit {
+    /// The project.
+    pub project_id: ProjectId,
+    /// The stored usage.
+    pub stored: Usage,
+    /// The sum over volumes and open operations, in the same snapshot.
+    pub counted: Usage,
+}
+
+/// A future that a store gives.
+pub type Reading<T> = BoxFuture<'static, Result<T, StoreError>>;
+
+/// The record of truth: SQLite or PostgreSQL, threaded (production) or inline (virtual time).
+pub trait Store: Send + Sync + 'static {
+    /// Commits. The answer comes after the fsync of the group. An empty transaction is a barrier: it is answered when every
+    /// transaction submitted before it has ended.
+    fn commit(&self, transaction: Transaction) -> BoxFuture<'static, CommitOutcome>;
+
+    /// A live volume with its live rows and open operations, from one snapshot.
+    fn volume_get(&self, id: VolumeId) -> Reading<Option<VolumeState>>;
+    /// A page of live volumes, each from one snapshot.
+    fn volume_list(&self, query: VolumeQuery) -> BoxFuture<'static, Result<Page<VolumeState>, ListError>>;
+
+    /// The live volume that a live attachment belongs to.
+    fn attachment_volume(&self, id: AttachmentId) -> Reading<Option<VolumeId>>;
+    /// A page of live attachments.
+    fn attachment_list(&self, query: AttachmentQuery) -> BoxFuture<'static, Result<Page<Attachment>, ListError>>;
+    /// The live attachments that Compute made for a server, in creation order.
+    fn server_attachments(&self, id: ServerId) -> Reading<Vec<Attachment>>;
+
+    /// A live server.
+    fn server_get(&self, id: ServerId) -> Reading<Option<Server>>;
+    /// Live servers.
+    fn server_list(&self, query: ServerQuery) -> BoxFuture<'static, Result<Page<Server>, ListError>>;
+
+    /// All volume types, by name. At least `__DEFAULT__`.
+    fn volume_types(&self) -> Reading<Vec<VolumeType>>;
+
+    /// A page of messages.
+    fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>>;
+    /// One message.
+    fn message_get(&self, project_id: ProjectId, id: Uuid) -> Reading<Option<Message>>;
+    /// Deletes a message; whether there was one.
+    fn message_delete(&self, project_id: ProjectId, id: Uuid) -> Reading<bool>;
+
+    /// The last `limit` events of a volume, newest first.
+    fn events(&self, volume_id: VolumeId, limit: u64) -> Reading<Vec<Event>>;
+
+    /// Open operations, oldest first, after this id, at most `limit`.
+    fn open_operations(
+        &self,
+        after: Option<crate::domain::ids::OperationId>,
+        limit: u64,
+    ) -> Reading<Vec<OpenOperation>>;
+    /// Live volumes that have outstanding calls or orphan exports but no open operation.
+    fn unsettled_volumes(&self) -> Reading<Vec<VolumeId>>;
+    /// Stored and counted usage of every project, from one snapshot.
+    fn usage_audit(&self) -> Reading<Vec<UsageAudit>>;
+    /// Stored usage of one project.
+    fn usage(&self, project_id: ProjectId) -> Reading<Usage>;
+}
