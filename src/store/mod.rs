@@ -348,6 +348,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Reading<Vec<OpenOperation>>;
     /// Live volumes that have outstanding calls or orphan exports but no open operation.
     fn unsettled_volumes(&self) -> Reading<Vec<VolumeId>>;
+    /// Deleted servers which still have live attachments that Compute made: their detach was cut short.
+    fn deleted_servers_with_attachments(&self) -> Reading<Vec<ServerId>>;
     /// Stored and counted usage of every project, from one snapshot.
     fn usage_audit(&self) -> Reading<Vec<UsageAudit>>;
     /// Stored usage of one project.

@@ -129,6 +129,8 @@ pub enum Command {
     },
     /// The actor has just been activated: open operations go on where the record says they stood (P7).
     Resume,
+    /// Does nothing: sent to activate the actor, whose activation resumes what is open.
+    Wake,
 }
 
 impl Command {
@@ -151,6 +153,7 @@ impl Command {
             Self::CallReturned { .. } => "call_returned",
             Self::OutstandingProbed { .. } => "outstanding_probed",
             Self::Resume => "resume",
+            Self::Wake => "wake",
         }
     }
 }

@@ -48,6 +48,7 @@ pub fn decide(
             Command::JobResult { .. }
             | Command::CallReturned { .. }
             | Command::OutstandingProbed { .. }
+            | Command::Wake
             | Command::Resume => Verdict::Nothing { jobs: Vec::new(), attachment_id: None },
             _ => Verdict::Refuse(Refusal::VolumeNotFound(volume_id)),
         };
@@ -82,5 +83,6 @@ pub fn decide(
             resume::outstanding_probed(state, outcome, *attempt, caller, facts)
         }
         Command::Resume => resume::resume(state, caller, facts),
+        Command::Wake => Verdict::Nothing { jobs: Vec::new(), attachment_id: None },
     }
 }
