@@ -142,9 +142,12 @@ impl DriverActor {
             let wait = due.saturating_duration_since(Instant::now());
             let handle = ctx.run_later(wait, |actor, ctx| {
                 actor.timer = None;
-                let tells = lock(&actor.book).expire(Instant::now());
+                let tells = lock(&actor.book).expire_running(Instant::now());
                 deliver(tells);
                 actor.pump(ctx);
+                let tells = lock(&actor.book).expire_waiting(Instant::now());
+                deliver(tells);
+                actor.arm(ctx);
             });
             self.timer = Some((due, handle));
         }

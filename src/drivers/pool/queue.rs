@@ -196,22 +196,47 @@ impl CallBook {
         tells
     }
 
-    /// Ends what is due at `now`.
-    pub fn expire(&mut self, now: Instant) -> Vec<Tell> {
+    /// Ends the running calls that are due at `now`. Start the next calls before [`Self::expire_waiting`]: a call whose
+    /// worker becomes free at the very instant of its own deadline has not waited too long.
+    pub fn expire_running(&mut self, now: Instant) -> Vec<Tell> {
+        let waits = |book: &Self, timer| match timer {
+            Timer::Job(id) => book.jobs.get(&id).is_some_and(|job| job.phase == Phase::Queued),
+            Timer::Waiter(..) => false,
+        };
+        let due: Vec<(Instant, Timer)> = self
+            .timers
+            .iter()
+            .take_while(|(due, _)| *due <= now)
+            .filter(|(_, timer)| !waits(self, *timer))
+            .copied()
+            .collect();
         let mut tells = Vec::new();
-        while let Some((due, timer)) = self.timers.first().copied()
-            && due <= now
-        {
-            self.timers.pop_first();
-            match timer {
-                Timer::Job(id) => self.expire_job(now, id, &mut tells),
+        for entry in due {
+            self.timers.remove(&entry);
+            match entry.1 {
+                Timer::Job(id) => self.expire_running_job(now, id, &mut tells),
                 Timer::Waiter(id, index) => self.expire_waiter(id, index, &mut tells),
             }
         }
         tells
     }
 
-    /// When [`Self::expire`] has something to do next.
+    /// Ends the calls that are due at `now` and still wait for a worker.
+    pub fn expire_waiting(&mut self, now: Instant) -> Vec<Tell> {
+        let due: Vec<(Instant, Timer)> = self.timers.iter().take_while(|(due, _)| *due <= now).copied().collect();
+        let mut tells = Vec::new();
+        for entry in due {
+            if let Timer::Job(id) = entry.1
+                && self.queue.remove(&id)
+            {
+                self.timers.remove(&entry);
+                self.expire_waiting_job(now, id, &mut tells);
+            }
+        }
+        tells
+    }
+
+    /// When something expires next.
     pub fn next_due(&self) -> Option<Instant> {
         self.timers.first().map(|(due, _)| *due)
     }
@@ -250,23 +275,21 @@ impl CallBook {
         job.waiters.push(waiter);
     }
 
-    fn expire_job(&mut self, now: Instant, id: JobId, tells: &mut Vec<Tell>) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let request = job.call.request.name();
-        if job.phase == Phase::Queued {
-            let outcome = Outcome::Failed {
-                cause: Cause::new(CauseKind::Deadline, "the call had to wait too long for the backend"),
-            };
-            let Some(job) = self.jobs.remove(&id) else { return };
-            self.queue.remove(&id);
-            self.forget_key(id, &job.call);
-            self.breaker.record(now, &domain(&job), Verdict::Neutral);
-            for done in job.waiters.into_iter().filter_map(|waiter| waiter.done) {
-                self.counters.ended(request, &outcome);
-                tells.push(Tell { to: done, outcome: outcome.clone() });
-            }
-            return;
+    fn expire_waiting_job(&mut self, now: Instant, id: JobId, tells: &mut Vec<Tell>) {
+        let Some(job) = self.jobs.remove(&id) else { return };
+        self.forget_key(id, &job.call);
+        // The pool is crowded, which says nothing about the driver; but the half-open circuit gets its trial back.
+        self.breaker.record(now, &domain(&job), Verdict::Neutral);
+        let outcome =
+            Outcome::Failed { cause: Cause::new(CauseKind::Deadline, "the call had to wait too long for the backend") };
+        for done in job.waiters.into_iter().filter_map(|waiter| waiter.done) {
+            self.counters.ended(job.call.request.name(), &outcome);
+            tells.push(Tell { to: done, outcome: outcome.clone() });
         }
+    }
+
+    fn expire_running_job(&mut self, now: Instant, id: JobId, tells: &mut Vec<Tell>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         job.phase = Phase::Overdue;
         self.running -= 1;
         self.overdue += 1;
@@ -274,10 +297,11 @@ impl CallBook {
             *self.overdue_writes.entry(job.call.key.volume_id).or_default() += 1;
         }
         for done in job.waiters.iter_mut().filter_map(|waiter| waiter.done.take()) {
-            self.counters.ended(request, &overdue());
+            self.counters.ended(job.call.request.name(), &overdue());
             tells.push(Tell { to: done, outcome: overdue() });
         }
-        self.breaker.record(now, &domain(job), Verdict::Unreachable);
+        let domain = domain(job);
+        self.breaker.record(now, &domain, Verdict::Unreachable);
     }
 
     fn expire_waiter(&mut self, id: JobId, index: usize, tells: &mut Vec<Tell>) {
