@@ -272,3 +272,18 @@ impl Service {
         super::sweep::sweep(&self.core);
     }
 }
+
+impl Backends for crate::drivers::pool::DriverPool {
+    /// The backend with the most free room; one whose room is not known yet counts as empty.
+    fn place(&self, _size_gib: u32) -> Option<String> {
+        let free = |backend: &String| self.capacity(backend).map_or(f64::MAX, |capacity| capacity.free_gib);
+        let mut backends = self.backends();
+        // Stable: the first configured one wins among equals.
+        backends.sort_by(|left, right| free(right).total_cmp(&free(left)));
+        backends.into_iter().next()
+    }
+
+    fn observe(&self) -> serde_json::Value {
+        Self::observe(self)
+    }
+}

@@ -61,11 +61,11 @@ pub type SharedCaller = Arc<dyn Caller>;
 /// The bounds of one backend or hypervisor. Settings `[[backends]].{queue, workers, max_outstanding, deadlines}`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PoolOptions {
-    /// Calls which may wait for a worker; one more is `Failed{Busy}`.
+    /// Calls which may wait for a worker; one more is `Failed{NotStarted}`.
     pub queue: usize,
     /// Calls which run at the same time.
     pub workers: usize,
-    /// Calls past their deadline which may still be under way; beyond it every call is `Failed{Unavailable}`.
+    /// Calls past their deadline which may still be under way; beyond it every call is `Failed{NotStarted}`.
     pub max_outstanding: usize,
     /// How long each request may wait, and how long it may run.
     pub deadlines: Deadlines,

@@ -255,13 +255,13 @@ impl CallBook {
     fn reason_to_turn_away(&mut self, now: Instant, call: &Call) -> Option<Cause> {
         let free_workers = self.options.workers.saturating_sub(self.running);
         if self.overdue >= self.options.max_outstanding {
-            return Some(Cause::new(CauseKind::Unavailable, "too many calls of the backend have not come back"));
+            return Some(Cause::new(CauseKind::NotStarted, "too many calls of the backend have not come back"));
         }
         if self.queue.len() >= self.options.queue + free_workers {
-            return Some(Cause::new(CauseKind::Busy, "the backend's queue is full"));
+            return Some(Cause::new(CauseKind::NotStarted, "the backend's queue is full"));
         }
         if !self.breaker.admit(now, is_read_only(&call.request)) {
-            return Some(Cause::new(CauseKind::Unavailable, "the backend does not answer at present"));
+            return Some(Cause::new(CauseKind::NotStarted, "the backend does not answer at present"));
         }
         None
     }
@@ -280,8 +280,9 @@ impl CallBook {
         self.forget_key(id, &job.call);
         // The pool is crowded, which says nothing about the driver; but the half-open circuit gets its trial back.
         self.breaker.record(now, &domain(&job), Verdict::Neutral);
-        let outcome =
-            Outcome::Failed { cause: Cause::new(CauseKind::Deadline, "the call had to wait too long for the backend") };
+        let outcome = Outcome::Failed {
+            cause: Cause::new(CauseKind::NotStarted, "the call had to wait too long for the backend"),
+        };
         for done in job.waiters.into_iter().filter_map(|waiter| waiter.done) {
             self.counters.ended(job.call.request.name(), &outcome);
             tells.push(Tell { to: done, outcome: outcome.clone() });

@@ -203,7 +203,7 @@ fn workers_and_queue_are_bounded_and_the_next_call_is_busy_at_once() {
             bench.submit(name, call(volume, CREATE));
         }
         bench.submit("e", call(5, CREATE));
-        assert_eq!(bench.told_kind().await, ("e", "failed", Some(CauseKind::Busy)));
+        assert_eq!(bench.told_kind().await, ("e", "failed", Some(CauseKind::NotStarted)));
         bench.settle().await;
         assert_eq!(bench.backend.started(), 2);
         assert_eq!(bench.view()["queue"]["depth"], 2);
@@ -246,7 +246,7 @@ fn a_call_that_waited_beyond_its_deadline_failed_for_certain() {
         let bench = Bench::new(options);
         bench.submit("a", call(1, CREATE));
         bench.submit("b", call(2, Request::Delete));
-        assert_eq!(bench.told_kind().await, ("b", "failed", Some(CauseKind::Deadline)));
+        assert_eq!(bench.told_kind().await, ("b", "failed", Some(CauseKind::NotStarted)));
         bench.backend.end(1, "create", Outcome::done());
         assert_eq!(bench.told_kind().await, ("a", "done", None));
         bench.settle().await;
@@ -265,7 +265,7 @@ fn beyond_max_outstanding_every_call_is_unavailable_at_once() {
             assert_eq!(bench.told_kind().await, (name, "unknown", Some(CauseKind::Deadline)));
         }
         bench.submit("d", call(4, CREATE));
-        assert_eq!(bench.told_kind().await, ("d", "failed", Some(CauseKind::Unavailable)));
+        assert_eq!(bench.told_kind().await, ("d", "failed", Some(CauseKind::NotStarted)));
         bench.backend.end(1, "create", Outcome::done());
         assert_eq!(bench.told().await, ("a", Told::Late(Outcome::done())));
         bench.submit("e", call(5, CREATE));
@@ -378,13 +378,13 @@ fn the_circuit_opens_lets_a_probe_through_when_half_open_and_closes() {
             assert_eq!(bench.told_kind().await.1, "failed");
         }
         bench.submit("turned away", call(3, CREATE));
-        assert_eq!(bench.told_kind().await, ("turned away", "failed", Some(CauseKind::Unavailable)));
+        assert_eq!(bench.told_kind().await, ("turned away", "failed", Some(CauseKind::NotStarted)));
         assert_eq!(bench.backend.started(), 2);
         assert_eq!(bench.view()["circuit"]["state"], "open");
         tokio::time::advance(breaker.backoff).await;
         bench.submit("trial", call(3, CREATE));
         bench.submit("not the trial", call(4, CREATE));
-        assert_eq!(bench.told_kind().await, ("not the trial", "failed", Some(CauseKind::Unavailable)));
+        assert_eq!(bench.told_kind().await, ("not the trial", "failed", Some(CauseKind::NotStarted)));
         bench.submit("probe", call(5, Request::Probe));
         bench.settle().await;
         assert_eq!(bench.backend.started(), 4, "the trial and the probe");

@@ -28,7 +28,7 @@ mod update;
 pub use attachment::{ATTACHABLE, ATTACHABLE_MULTI};
 pub use delete::DELETABLE;
 pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
-pub use results::{MAX_PROBES, MAX_TRIES};
+pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
 
 use super::command::{Caller, Command, Facts, Refusal, Verdict};
 use super::state::VolumeState;

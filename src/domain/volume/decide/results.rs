@@ -11,6 +11,8 @@ use crate::domain::volume::state::VolumeState;
 
 /// A step whose outcome was unknown and which the probe found not done is tried so often.
 pub const MAX_TRIES: u32 = 3;
+/// A step which the driver pool turned away is asked again so often (about a minute with the back-off).
+pub const MAX_STARTS: u32 = 8;
 /// Probes that answer "still busy" or fail: after so many the step is given up (about 4 s of waiting besides the probes).
 pub const MAX_PROBES: u32 = 4;
 
@@ -43,6 +45,13 @@ pub(super) fn job_result(
 pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outcome) {
     match outcome {
         Outcome::Done { answer } => done(draft, operation, answer),
+        Outcome::Failed { cause } if cause.kind == CauseKind::NotStarted && operation.attempt < MAX_STARTS => {
+            // The pool had no room: nothing has happened, so no volume may fail for it.
+            if let Some(operation) = draft.operation_mut(operation.id) {
+                operation.attempt += 1;
+            }
+            draft.issue(operation.id);
+        }
         Outcome::Refused { cause } | Outcome::Failed { cause } => failed(draft, operation, cause),
         Outcome::Unknown { cause } => match operation.step {
             // A timer: the outstanding calls have not been answered in time, or the step's row is gone.
