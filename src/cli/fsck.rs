@@ -1,0 +1,1 @@
+//! `hearth fsck`: compares records, backends and guests, and tells each difference. Read-only.
