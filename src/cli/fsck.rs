@@ -1,1 +1,0 @@
-//! `hearth fsck`: compares records, backends and guests, and tells each difference. Read-only.
