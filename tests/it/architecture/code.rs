@@ -19,7 +19,7 @@ pub struct SourceFile {
 impl SourceFile {
     pub fn new(path: &str, text: &str) -> Self {
         let code = blank(text);
-        let test_parts = if is_test_file(path) { vec![0..code.len()] } else { test_parts(&code) };
+        let test_parts = if is_test_file(path) { std::iter::once(0..code.len()).collect() } else { test_parts(&code) };
         Self { path: path.to_owned(), text: text.to_owned(), code, test_parts }
     }
 

@@ -175,7 +175,7 @@ fn a_consistent_picture_has_no_difference() {
 #[test]
 fn a_volume_that_its_backend_lacks() {
     let missing = Finding::VolumeMissing { volume_id: volume_id(), host: HOST.into(), status: VolumeStatus::InUse };
-    assert_eq!(found(|survey| survey.backends[0].volumes = Ok(Vec::new())), [missing.clone()]);
+    assert_eq!(found(|survey| survey.backends[0].volumes = Ok(Vec::new())), std::slice::from_ref(&missing));
     assert_eq!(found(|survey| at_backend(survey).exists = false), [missing]);
 }
 
