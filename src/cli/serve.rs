@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::clouds;
 use super::state_dir::{StateDir, StateDirError};
@@ -49,6 +50,8 @@ pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
 }
 
 async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> Result<(), ServeError> {
+    // first of all: a signal which comes while the parts are built must not cut the process off in the middle
+    let signals = EndSignals::catch().map_err(ServeError::Server)?;
     let address = listener.local_addr().map_err(ServeError::Server)?;
     let server = http(settings, listener)?;
     let handle = server.handle();
@@ -57,7 +60,7 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     let clouds = state.write(clouds::FILE_NAME, &clouds::clouds_yaml(address, settings.compute))?;
     print_welcome(address, &clouds);
 
-    end_signal().await.map_err(ServeError::Server)?;
+    signals.wait().await;
     end(handle).await;
     match tokio::time::timeout(SHUTDOWN - DRAIN, running).await {
         Ok(Ok(result)) => result.map_err(ServeError::Server),
@@ -87,15 +90,25 @@ fn threads(configured: usize) -> usize {
     if configured == 0 { (cores / 2).max(1) } else { configured }
 }
 
-async fn end_signal() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT as a request to end in order.
+struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl EndSignals {
+    /// From here on neither ends the process by itself.
+    fn catch() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// The first one that came since [`Self::catch`].
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Stops accepting, and lets requests under way be answered for [`DRAIN`] at most.
