@@ -1,1 +1,5 @@
-//! e2e
+//! The shipped binary from outside: its command line, stock OpenStack clients, real guests.
+
+mod binary;
+mod hearth;
+mod openstack;
