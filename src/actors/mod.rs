@@ -1,8 +1,19 @@
 //! The actors: one for each active volume and server, the supervisor that finds them, and what can be observed of them.
 //!
-//! The only folder that knows actix's actors. No actor awaits an actor: exchanges are messages with ids. Handlers never
-//! wait; slow work comes back as a message with its operation's ticket.
+//! The only folder (with the driver pool) that knows actix. No actor awaits an actor: exchanges are messages with ids.
+//! Handlers never wait; slow work comes back as a message with its operation's ticket. An actor's state is what the store
+//! has committed and nothing else, so it can be thrown away at any instant.
 
+mod core;
+mod dispatch;
+mod observe;
+mod recover;
+mod reply;
+mod server;
 pub mod service;
+mod slot;
+mod sweep;
+mod volume;
 
-pub use service::{ActorSummary, RequestError, ServerAttachRequest, ServerUpdate, Service};
+pub use core::{ActorOptions, Dependencies};
+pub use service::{ActorSummary, Backends, RequestError, ServerAttachRequest, ServerUpdate, Service};

@@ -4,17 +4,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::oneshot;
 
+use super::core::{ActorOptions, Core, Dependencies};
+use super::reply::{ReplyTo, Returned};
+use super::server::{AttachRequest, DetachRequest, ServerMessage};
 use crate::domain::ids::{AttachmentId, ServerId, VolumeId};
 use crate::domain::server::Server;
 use crate::domain::status::VmState;
 use crate::domain::volume::{Caller, Command, Refusal, Reply, VolumeState};
 use crate::store::{Store, StoreError};
 
+/// How often a command is sent again because the actor it was sent to had left before looking at it.
+const MAX_DELIVERIES: u32 = 8;
+
 /// The running service. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
-    store: Arc<dyn Store>,
+    core: Arc<Core>,
+    backends: Arc<dyn Backends>,
+}
+
+/// What the service asks of the driver pool besides carrying out calls.
+pub trait Backends: Send + Sync + 'static {
+    /// The backend for a new volume of this size: `host@backend#pool`.
+    fn place(&self, size_gib: u32) -> Option<String>;
+    /// The pool's state, for `/admin/drivers`. Never waits.
+    fn observe(&self) -> serde_json::Value;
 }
 
 /// Why a request has no answer of a volume.
@@ -101,92 +117,173 @@ pub struct ActorSummary {
 }
 
 impl Service {
+    /// Starts the supervisor. Must be called where actors can be started (an actix system, or a `LocalSet` under virtual
+    /// time). Recovery is separate: [`Self::recover`].
+    pub fn start(world: Dependencies, options: ActorOptions, backends: Arc<dyn Backends>) -> Self {
+        let core = Core::new(world, options);
+        super::sweep::start(&core);
+        Self { core, backends }
+    }
+
+    /// Actors that end from now on are not restarted; whatever is open is left to the next start's recovery.
+    pub fn stop(&self) {
+        self.core.stop();
+    }
+
+    /// Resumes every open operation in the background, oldest first and rate-limited (P7, R-104); volumes that clients touch
+    /// meanwhile resume at once by being activated. Returns when every open operation has been handed to its volume.
+    pub async fn recover(&self) -> Result<u64, StoreError> {
+        crate::actors::recover::recover(&self.core).await
+    }
+
     /// Sends a command to a volume and waits for its answer.
     pub async fn volume_command(
         &self,
-        _volume_id: VolumeId,
-        _command: Command,
-        _caller: Caller,
+        volume_id: VolumeId,
+        command: Command,
+        caller: Caller,
     ) -> Result<Reply, RequestError> {
-        Err(RequestError::Lost)
+        let mut command = Box::new(command);
+        for _ in 0..MAX_DELIVERIES {
+            let (sender, receiver) = oneshot::channel();
+            let reply = ReplyTo::new(move |returned| {
+                let _ = sender.send(returned);
+            });
+            self.core.send(volume_id, command, caller.clone(), reply);
+            match receiver.await {
+                Ok(Returned::Answer(answer)) => return answer,
+                // The actor left or crashed before it looked at the command: nothing has happened, so it is sent again.
+                Ok(Returned::Undelivered(back)) => command = back,
+                Ok(Returned::Lost) | Err(_) => return Err(RequestError::Lost),
+            }
+        }
+        Err(RequestError::Overloaded { retry_after: Duration::from_secs(1) })
     }
 
     /// The committed state of a live volume: the published view if it is active, else one indexed read. Never activates.
     pub async fn volume_view(&self, volume_id: VolumeId) -> Result<Option<Arc<VolumeState>>, RequestError> {
-        Ok(self.store.volume_get(volume_id).await?.map(Arc::new))
+        if let Some(view) = self.core.slot_if_active(volume_id).and_then(|slot| slot.fresh_view()) {
+            return Ok(Some(view));
+        }
+        Ok(self.core.world.store.volume_get(volume_id).await?.map(Arc::new))
     }
 
     /// The committed state of the volume that this live attachment belongs to.
     pub async fn attachment_view(&self, id: AttachmentId) -> Result<Option<Arc<VolumeState>>, RequestError> {
-        match self.store.attachment_volume(id).await? {
+        match self.core.world.store.attachment_volume(id).await? {
             Some(volume_id) => Ok(self.volume_view(volume_id).await?.filter(|state| state.attachment(id).is_some())),
             None => Ok(None),
         }
     }
 
-    /// Compute's attach: through the server's actor to the volume. The reply's attachment has the device name.
+    /// Compute's attach: through the server's actor to the volume. The reply's attachment has the device name. A volume of
+    /// another project is not found, unless the caller is an administrator.
     pub async fn server_attach(
         &self,
-        _server_id: ServerId,
-        _volume_id: VolumeId,
-        _request: ServerAttachRequest,
-        _caller: Caller,
+        server_id: ServerId,
+        volume_id: VolumeId,
+        request: ServerAttachRequest,
+        caller: Caller,
     ) -> Result<Reply, RequestError> {
-        Err(RequestError::Lost)
+        let volume = self.visible(volume_id, &caller).await?;
+        let (answer, receiver) = oneshot::channel();
+        let request = AttachRequest { volume_id, volume, request, caller, answer, tries: 0 };
+        self.core.server(&server_id).do_send(ServerMessage::Attach(Box::new(request)));
+        receiver.await.unwrap_or(Err(RequestError::Lost))
     }
 
     /// Compute's detach. `shelved_allowed`: the microversion is at least 2.20.
     pub async fn server_detach(
         &self,
-        _server_id: ServerId,
-        _volume_id: VolumeId,
-        _shelved_allowed: bool,
-        _caller: Caller,
+        server_id: ServerId,
+        volume_id: VolumeId,
+        shelved_allowed: bool,
+        caller: Caller,
     ) -> Result<Reply, RequestError> {
-        Err(RequestError::Lost)
+        let volume = self.visible(volume_id, &caller).await?;
+        let (answer, receiver) = oneshot::channel();
+        let request = DetachRequest { volume_id, volume, shelved_allowed, caller, answer };
+        self.core.server(&server_id).do_send(ServerMessage::Detach(Box::new(request)));
+        receiver.await.unwrap_or(Err(RequestError::Lost))
+    }
+
+    async fn visible(&self, volume_id: VolumeId, caller: &Caller) -> Result<Option<Arc<VolumeState>>, RequestError> {
+        let view = self.volume_view(volume_id).await?;
+        Ok(view.filter(|state| caller.is_admin || state.volume.project_id == caller.requester.project_id))
     }
 
     /// Registers a server (`/admin/servers`). An id that exists already is a conflict.
-    pub async fn server_create(&self, _server: Server) -> Result<Server, RequestError> {
-        Err(RequestError::Lost)
+    pub async fn server_create(&self, server: Server) -> Result<Server, RequestError> {
+        let (answer, receiver) = oneshot::channel();
+        self.core.server(&server.id).do_send(ServerMessage::Create(Box::new(server.clone()), answer));
+        receiver.await.unwrap_or(Err(RequestError::Lost))
     }
 
     /// Changes a server.
-    pub async fn server_update(&self, _id: ServerId, _update: ServerUpdate) -> Result<Server, RequestError> {
-        Err(RequestError::Lost)
+    pub async fn server_update(&self, id: ServerId, update: ServerUpdate) -> Result<Server, RequestError> {
+        let (answer, receiver) = oneshot::channel();
+        self.core.server(&id).do_send(ServerMessage::Update(update, answer));
+        receiver.await.unwrap_or(Err(RequestError::Lost))
     }
 
     /// Removes a server: its tombstone commits first, then its volumes are detached.
-    pub async fn server_delete(&self, _id: ServerId, _caller: Caller) -> Result<(), RequestError> {
-        Err(RequestError::Lost)
+    pub async fn server_delete(&self, id: ServerId, caller: Caller) -> Result<(), RequestError> {
+        let (answer, receiver) = oneshot::channel();
+        self.core.server(&id).do_send(ServerMessage::Delete(caller, answer));
+        receiver.await.unwrap_or(Err(RequestError::Lost))
     }
 
     /// The store, for lists.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        &self.core.world.store
     }
 
     /// The backend for a new volume of this size: `host@backend#pool`; none when no backend is configured.
-    pub fn place(&self, _size_gib: u32) -> Option<String> {
-        None
+    pub fn place(&self, size_gib: u32) -> Option<String> {
+        self.backends.place(size_gib)
     }
 
     /// What is known of every active volume, by id. Never waits for an actor.
     pub fn actors(&self) -> Vec<ActorSummary> {
-        Vec::new()
+        let mut actors = self.core.volumes.iter().map(|slot| super::observe::summary(&slot)).collect::<Vec<_>>();
+        actors.sort_by_key(|actor| actor.volume_id);
+        actors
     }
 
     /// All that can be observed of one volume's actor, as JSON for `/admin/actors/{id}`; none if the volume is not active.
     /// Answered beside the mailbox, never behind it.
-    pub fn actor_inspect(&self, _volume_id: VolumeId) -> Option<serde_json::Value> {
-        None
+    pub fn actor_inspect(&self, volume_id: VolumeId) -> Option<serde_json::Value> {
+        let slot = self.core.slot_if_active(volume_id)?;
+        Some(super::observe::inspect(&slot, self.core.world.clock.now()))
     }
 
     /// The driver pool's state, as JSON for `/admin/drivers`.
     pub fn drivers(&self) -> serde_json::Value {
-        serde_json::Value::Null
+        self.backends.observe()
     }
 
     /// Makes the volume's actor panic when it handles its next command (`/admin/faults`; tests only).
-    pub fn inject_panic(&self, _volume_id: VolumeId) {}
+    pub fn inject_panic(&self, volume_id: VolumeId) {
+        self.core.slot(volume_id).panic_next.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Drops actors that have been idle, as the sweeper does from time to time.
+    pub fn sweep(&self) {
+        super::sweep::sweep(&self.core);
+    }
+}
+
+impl Backends for crate::drivers::pool::DriverPool {
+    /// The backend with the most free room; one whose room is not known yet counts as empty.
+    fn place(&self, _size_gib: u32) -> Option<String> {
+        let free = |backend: &String| self.capacity(backend).map_or(f64::MAX, |capacity| capacity.free_gib);
+        let mut backends = self.backends();
+        // Stable: the first configured one wins among equals.
+        backends.sort_by(|left, right| free(right).total_cmp(&free(left)));
+        backends.into_iter().next()
+    }
+
+    fn observe(&self) -> serde_json::Value {
+        Self::observe(self)
+    }
 }

@@ -200,6 +200,9 @@ pub enum CauseKind {
     Busy,
     /// The guest refused or did not let go of the device.
     Guest,
+    /// The pool turned the call away or let it wait in vain (full queue, open circuit): it was never started, and the
+    /// operation asks again.
+    NotStarted,
     /// The call had no answer in time.
     Deadline,
     /// Anything else.

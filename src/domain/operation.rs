@@ -12,7 +12,7 @@ use super::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, Se
 use super::status::VolumeStatus;
 use super::time::Timestamp;
 
-/// A volume runs at most one operation in each lane. Work on the data and work on connections may run beside each other
+/// A volume runs one operation at a time in each lane. Work on the data and work on connections may run beside each other
 /// (`spec/races.md` §4: a row may be detached while the volume is extended).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -113,6 +113,8 @@ impl OperationKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
+    /// Wait for the operation before it in the same lane.
+    Queued,
     /// Wait until the backend has answered the outstanding calls of earlier operations (design §3.8, R-83).
     Drain,
     /// Make the volume.
@@ -152,6 +154,7 @@ impl Step {
     /// The word for logs and views.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::Drain => "drain",
             Self::Create => "create",
             Self::Delete => "delete",
@@ -179,7 +182,7 @@ pub struct Operation {
     /// How often the step has been tried, from 1.
     pub attempt: u32,
     /// The step's outcome is unknown and is being probed.
-    pub probing: Option<Cause>,
+    pub probing: Option<Probing>,
     /// The operation is being undone, and why.
     pub undoing: Option<Cause>,
     /// GiB reserved in the project's quota until it settles.
@@ -192,6 +195,15 @@ pub struct Operation {
     pub started_at: Timestamp,
     /// When the present step began.
     pub step_started_at: Timestamp,
+}
+
+/// A probe under way, because the outcome of a step is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probing {
+    /// Why the outcome is unknown.
+    pub cause: Cause,
+    /// Which probe this is, from 1.
+    pub attempt: u32,
 }
 
 impl Operation {

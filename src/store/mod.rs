@@ -3,7 +3,27 @@
 //! Everything is written by [`Store::commit`]: one guarded transaction, many of which share one fsync. Reads see committed
 //! state only. Called by actors (commits, loads) and by the API (lists); never decides anything.
 
+mod apply;
+mod connection;
+mod database;
+mod inline;
+mod open;
+mod queries;
+mod queue;
+mod readers;
+mod rows;
+mod schema;
+mod sql;
+mod threaded;
+mod writer;
+
 use std::sync::Arc;
+
+pub use connection::Synchronous;
+pub use inline::{FaultHook, InlineFault, InlineStore};
+pub use open::{OpenError, StoreOptions, migrate, open, open_threaded};
+pub use threaded::{HeldCommits, ThreadedStore};
+pub use writer::OnUnknown;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -33,6 +53,17 @@ pub struct Transaction {
     pub messages: Vec<Message>,
     /// The line in the volume's history.
     pub event: Option<Event>,
+}
+
+impl Transaction {
+    /// Whether there is nothing to write or to check: a barrier.
+    pub fn is_empty(&self) -> bool {
+        self.volume.is_none()
+            && self.server.is_none()
+            && self.server_guard.is_none()
+            && self.messages.is_empty()
+            && self.event.is_none()
+    }
 }
 
 /// The change of one volume: rows to write are the difference between the two states; so is the quota.
@@ -348,8 +379,14 @@ pub trait Store: Send + Sync + 'static {
     ) -> Reading<Vec<OpenOperation>>;
     /// Live volumes that have outstanding calls or orphan exports but no open operation.
     fn unsettled_volumes(&self) -> Reading<Vec<VolumeId>>;
+    /// Deleted servers which still have live attachments that Compute made: their detach was cut short.
+    fn deleted_servers_with_attachments(&self) -> Reading<Vec<ServerId>>;
     /// Stored and counted usage of every project, from one snapshot.
     fn usage_audit(&self) -> Reading<Vec<UsageAudit>>;
     /// Stored usage of one project.
     fn usage(&self, project_id: ProjectId) -> Reading<Usage>;
+
+    /// Removes at most `batch` rows of each kind of old record: events, soft-deleted rows and tombstones that ended before
+    /// `before`, and messages that expired before it. How many went; 0: nothing is left to remove.
+    fn history_purge(&self, before: Timestamp, batch: u64) -> Reading<u64>;
 }

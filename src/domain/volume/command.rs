@@ -128,10 +128,9 @@ pub enum Command {
         attempt: u32,
     },
     /// The actor has just been activated: open operations go on where the record says they stood (P7).
-    Resume {
-        /// The process is new, so nobody waits for the answers of the operations found.
-        after_restart: bool,
-    },
+    Resume,
+    /// Does nothing: sent to activate the actor, whose activation resumes what is open.
+    Wake,
 }
 
 impl Command {
@@ -153,7 +152,8 @@ impl Command {
             Self::JobResult { .. } => "job_result",
             Self::CallReturned { .. } => "call_returned",
             Self::OutstandingProbed { .. } => "outstanding_probed",
-            Self::Resume { .. } => "resume",
+            Self::Resume => "resume",
+            Self::Wake => "wake",
         }
     }
 }
@@ -316,6 +316,10 @@ pub struct Decision {
     pub limits: Option<Limits>,
     /// The server that must still have this epoch at the commit.
     pub server_guard: Option<(ServerId, u64)>,
+    /// The request behind it, for the history.
+    pub requester: Requester,
+    /// The cause of a failure, for the history.
+    pub cause: Option<String>,
 }
 
 /// What the decision is.

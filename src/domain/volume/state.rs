@@ -79,7 +79,7 @@ pub struct VolumeState {
     pub volume: Volume,
     /// Live rows, in creation order.
     pub attachments: Vec<Attachment>,
-    /// Open operations, at most one in each lane.
+    /// Open operations in the order of their epochs; the first of each lane runs, the others wait at `Queued`.
     pub operations: Vec<Operation>,
 }
 
@@ -89,7 +89,7 @@ impl VolumeState {
         self.volume.id
     }
 
-    /// The open operation of `lane`.
+    /// The running operation of `lane`.
     pub fn operation_in(&self, lane: Lane) -> Option<&Operation> {
         self.operations.iter().find(|operation| operation.kind.lane() == lane)
     }

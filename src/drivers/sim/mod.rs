@@ -1,1 +1,87 @@
-//! The `sim` backend: a truth of its own, with latency and faults on demand.
+//! The `sim` backend and hypervisor: a truth of their own (what exists, who is connected, what was written), with seeded
+//! latency and faults on demand. For simulation, benches, crash tests and the CI of client authors.
+//!
+//! It never shares a table, a file or memory with the store: it is what the store's records are checked against. It never
+//! repairs anything and never knows which volumes are multiattach. Called through the pool like every driver; tests also
+//! look into it and write through its exports by [`SimTruth`], and break it by [`FaultPlan`].
+//!
+//! `state` is the truth and its changes, `carry_out` the rules of the requests, `consumers` the check of promise I1,
+//! `journal` the file, `engine` keys, latency and faults; `process` and `remote` are the two ends of a backend that runs
+//! as a process of its own.
+
+mod carry_out;
+mod consumers;
+mod engine;
+mod faults;
+mod journal;
+mod latency;
+mod state;
+mod truth;
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+
+use crate::domain::backend::{Call, Cause, Outcome, Truth};
+use crate::domain::ids::VolumeId;
+
+use super::hypervisor::sim::SimHypervisor;
+use super::{Backend, Capabilities, Capacity};
+pub use carry_out::{EXPORT_MEMBER, PROTOCOL};
+pub use consumers::{Consumer, OVERLAP_BOUND, Overlap, Watch};
+pub(in crate::drivers) use engine::Engine;
+pub use engine::{DEFAULT_TOTAL_GIB, SimOptions};
+pub use faults::{Fault, FaultError, FaultPlan, FaultRule, HungCall, REQUEST_NAMES, When};
+pub use journal::{Durability, JournalError};
+pub use latency::{Latency, LatencyTable};
+pub use state::{SimDevice, SimExport, SimVolume, WriteRecord};
+pub use truth::SimTruth;
+
+/// The simulated storage backend.
+pub struct SimBackend(Arc<Engine>);
+
+impl SimBackend {
+    /// A backend. Its hypervisor shares the truth: [`Self::hypervisor`].
+    pub fn new(options: SimOptions) -> Arc<Self> {
+        Arc::new(Self(Engine::new(options)))
+    }
+
+    /// The hypervisor that plugs this backend's exports.
+    pub fn hypervisor(&self) -> Arc<SimHypervisor> {
+        Arc::new(SimHypervisor::new(Arc::clone(&self.0)))
+    }
+
+    /// What is true.
+    pub fn truth(&self) -> SimTruth {
+        self.0.truth().clone()
+    }
+
+    /// What goes wrong.
+    pub fn faults(&self) -> FaultPlan {
+        self.0.faults().clone()
+    }
+}
+
+/// What every simulated backend can do.
+pub(super) fn capabilities() -> Capabilities {
+    Capabilities { storage_protocol: PROTOCOL.to_owned(), reflink: true, exports: true, online_extend: true }
+}
+
+impl Backend for SimBackend {
+    fn call(self: Arc<Self>, call: Call) -> BoxFuture<'static, Outcome> {
+        self.0.call(None, call)
+    }
+
+    fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {
+        ready(Ok(self.0.capacity())).boxed()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities()
+    }
+
+    fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>> {
+        ready(Ok(self.0.inventory())).boxed()
+    }
+}

@@ -1,0 +1,177 @@
+-- Hearth's records. The same tables, columns and names as in migrations/sqlite.
+-- Text sorts by its bytes, as in SQLite, whatever locale the cluster was made with.
+-- Ids are text, instants are microseconds since the Unix epoch, structured values are JSON text.
+
+CREATE TABLE volumes (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    generation BIGINT NOT NULL,
+    epoch BIGINT NOT NULL,
+    project_id TEXT COLLATE "C" NOT NULL,
+    user_id TEXT COLLATE "C" NOT NULL,
+    display_name TEXT COLLATE "C",
+    display_description TEXT COLLATE "C",
+    size BIGINT NOT NULL,
+    status TEXT COLLATE "C" NOT NULL,
+    previous_status TEXT COLLATE "C",
+    attach_status TEXT COLLATE "C" NOT NULL,
+    migration_status TEXT COLLATE "C",
+    bootable BOOLEAN NOT NULL,
+    multiattach BOOLEAN NOT NULL,
+    volume_type_id TEXT COLLATE "C",
+    availability_zone TEXT COLLATE "C" NOT NULL,
+    host TEXT COLLATE "C",
+    metadata TEXT COLLATE "C" NOT NULL,
+    admin_metadata TEXT COLLATE "C" NOT NULL,
+    consumes_quota BOOLEAN NOT NULL,
+    provider_id TEXT COLLATE "C",
+    orphan_exports TEXT COLLATE "C" NOT NULL,
+    outstanding TEXT COLLATE "C" NOT NULL,
+    -- outstanding calls or orphan exports are there: found at start without reading every row
+    unsettled BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT,
+    terminated_at BIGINT,
+    deleted BOOLEAN NOT NULL,
+    deleted_at BIGINT
+);
+
+-- keyset paging: cost independent of the size of the table
+CREATE INDEX volumes_by_project ON volumes (project_id, deleted, created_at, id);
+CREATE INDEX volumes_by_creation ON volumes (deleted, created_at, id);
+CREATE INDEX volumes_by_status ON volumes (project_id, status, deleted, created_at, id);
+CREATE INDEX volumes_by_name ON volumes (project_id, display_name, deleted, created_at, id);
+CREATE INDEX volumes_unsettled ON volumes (id) WHERE unsettled;
+-- purging
+CREATE INDEX volumes_by_deletion ON volumes (deleted_at) WHERE deleted_at IS NOT NULL;
+
+-- Block Storage's attachment and Compute's block-device mapping in one row: they can only change together.
+CREATE TABLE attachments (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    volume_id TEXT COLLATE "C" NOT NULL REFERENCES volumes (id),
+    -- the volume's, for paging inside of a project
+    project_id TEXT COLLATE "C" NOT NULL,
+    -- orders the rows of one volume as they were made, also within one instant
+    ordinal BIGINT NOT NULL,
+    instance_uuid TEXT COLLATE "C",
+    attached_host TEXT COLLATE "C",
+    mountpoint TEXT COLLATE "C",
+    attach_time BIGINT,
+    detach_time BIGINT,
+    attach_status TEXT COLLATE "C" NOT NULL,
+    attach_mode TEXT COLLATE "C",
+    connector TEXT COLLATE "C",
+    connection_info TEXT COLLATE "C",
+    export_name TEXT COLLATE "C",
+    bdm_uuid TEXT COLLATE "C",
+    device TEXT COLLATE "C",
+    tag TEXT COLLATE "C",
+    delete_on_termination BOOLEAN,
+    detaching BOOLEAN,
+    created_at BIGINT NOT NULL,
+    deleted BOOLEAN NOT NULL,
+    deleted_at BIGINT
+);
+
+-- one device name is used once in a server, and a server has a volume once (R-02, R-25)
+CREATE UNIQUE INDEX attachments_server_device ON attachments (instance_uuid, device)
+    WHERE bdm_uuid IS NOT NULL AND device IS NOT NULL AND NOT deleted;
+CREATE UNIQUE INDEX attachments_server_volume ON attachments (instance_uuid, volume_id)
+    WHERE bdm_uuid IS NOT NULL AND NOT deleted;
+CREATE INDEX attachments_by_volume ON attachments (volume_id, deleted, ordinal);
+CREATE INDEX attachments_by_server ON attachments (instance_uuid, deleted, created_at);
+CREATE INDEX attachments_by_project ON attachments (project_id, deleted, created_at, id);
+CREATE INDEX attachments_by_creation ON attachments (deleted, created_at, id);
+CREATE INDEX attachments_by_deletion ON attachments (deleted_at) WHERE deleted_at IS NOT NULL;
+
+-- Open operations only: a row goes in the commit that settles the volume.
+CREATE TABLE operations (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    volume_id TEXT COLLATE "C" NOT NULL REFERENCES volumes (id),
+    epoch BIGINT NOT NULL,
+    kind TEXT COLLATE "C" NOT NULL,
+    step TEXT COLLATE "C" NOT NULL,
+    attempt BIGINT NOT NULL,
+    reserved_gib BIGINT NOT NULL,
+    started_at BIGINT NOT NULL,
+    -- the whole operation
+    body TEXT COLLATE "C" NOT NULL
+);
+
+CREATE INDEX operations_by_volume ON operations (volume_id, epoch);
+CREATE INDEX operations_by_age ON operations (started_at, id);
+
+CREATE TABLE servers (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    name TEXT COLLATE "C" NOT NULL,
+    project_id TEXT COLLATE "C" NOT NULL,
+    user_id TEXT COLLATE "C" NOT NULL,
+    host TEXT COLLATE "C",
+    hypervisor TEXT COLLATE "C" NOT NULL,
+    qmp_socket TEXT COLLATE "C",
+    qmp_check_uuid BOOLEAN NOT NULL,
+    vm_state TEXT COLLATE "C" NOT NULL,
+    task_state TEXT COLLATE "C",
+    locked BOOLEAN NOT NULL,
+    availability_zone TEXT COLLATE "C" NOT NULL,
+    root_device_name TEXT COLLATE "C" NOT NULL,
+    launched_at BIGINT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT,
+    epoch BIGINT NOT NULL,
+    deleted BOOLEAN NOT NULL
+);
+
+CREATE INDEX servers_by_project ON servers (project_id, deleted, created_at, id);
+CREATE INDEX servers_by_creation ON servers (deleted, created_at, id);
+
+CREATE TABLE quota_usages (
+    project_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    volumes BIGINT NOT NULL,
+    gigabytes BIGINT NOT NULL,
+    reserved_gigabytes BIGINT NOT NULL
+);
+
+CREATE TABLE volume_types (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    name TEXT COLLATE "C" NOT NULL UNIQUE,
+    description TEXT COLLATE "C",
+    is_public BOOLEAN NOT NULL,
+    extra_specs TEXT COLLATE "C" NOT NULL
+);
+
+INSERT INTO volume_types (id, name, description, is_public, extra_specs)
+VALUES ('6f5a1d0e-7b7c-4c55-9a3f-1f0f4d1c2b3a', '__DEFAULT__', 'Default Volume Type', TRUE, '{}');
+
+CREATE TABLE messages (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    project_id TEXT COLLATE "C" NOT NULL,
+    request_id TEXT COLLATE "C" NOT NULL,
+    resource_type TEXT COLLATE "C" NOT NULL,
+    resource_uuid TEXT COLLATE "C",
+    action_id TEXT COLLATE "C" NOT NULL,
+    detail_id TEXT COLLATE "C" NOT NULL,
+    event_id TEXT COLLATE "C" NOT NULL,
+    message_level TEXT COLLATE "C" NOT NULL,
+    cause TEXT COLLATE "C",
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
+CREATE INDEX messages_by_project ON messages (project_id, created_at, id);
+CREATE INDEX messages_by_resource ON messages (project_id, resource_uuid, created_at, id);
+CREATE INDEX messages_by_expiry ON messages (expires_at);
+
+-- The history: one row for each committed transition.
+CREATE TABLE events (
+    volume_id TEXT COLLATE "C" NOT NULL,
+    generation BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    command TEXT COLLATE "C" NOT NULL,
+    request_id TEXT COLLATE "C" NOT NULL,
+    from_status TEXT COLLATE "C",
+    to_status TEXT COLLATE "C" NOT NULL,
+    cause TEXT COLLATE "C",
+    PRIMARY KEY (volume_id, generation)
+);
+
+CREATE INDEX events_by_time ON events (at);

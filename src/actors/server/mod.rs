@@ -1,0 +1,230 @@
+//! The server actor: the only judge of one server's state, lock and device names, and the way to its guest.
+//!
+//! It never awaits a volume: an attach goes to the volume with an exchange number, and the volume's outcome comes back as a
+//! message. A device name is reserved here in memory until that outcome is known; the database's unique index is the last
+//! word.
+
+mod attach;
+mod device;
+mod records;
+mod rules;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, WrapFuture, fut::ActorFutureExt};
+use tokio::sync::oneshot;
+
+use super::core::Core;
+use super::service::{RequestError, ServerAttachRequest, ServerUpdate};
+use crate::domain::backend::{Answer, Call, Cause, CauseKind, Guest, Outcome, Request};
+use crate::domain::ids::{ServerId, VolumeId};
+use crate::domain::server::Server;
+use crate::domain::volume::{Caller, Reply, VolumeState};
+use crate::drivers::pool::{Completion, PoolTarget};
+use crate::store::StoreError;
+
+pub(super) type Answered<T> = oneshot::Sender<Result<T, RequestError>>;
+
+/// Everything that is asked of a server.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) enum ServerMessage {
+    /// Compute's attach.
+    Attach(Box<AttachRequest>),
+    /// The volume's word on an attach.
+    AttachOutcome {
+        /// Which exchange.
+        exchange: u64,
+        /// What it said.
+        result: Result<Reply, RequestError>,
+    },
+    /// Compute's detach.
+    Detach(Box<DetachRequest>),
+    /// Register.
+    Create(Box<Server>, Answered<Server>),
+    /// Change.
+    Update(ServerUpdate, Answered<Server>),
+    /// Remove: tombstone first, then detaches.
+    Delete(Caller, Answered<()>),
+}
+
+/// Compute's attach.
+pub(super) struct AttachRequest {
+    pub(super) volume_id: VolumeId,
+    /// The volume as the caller may see it; none: 404 at the specified point of the checks.
+    pub(super) volume: Option<Arc<VolumeState>>,
+    pub(super) request: ServerAttachRequest,
+    pub(super) caller: Caller,
+    pub(super) answer: Answered<Reply>,
+    /// How often it has been decided again because the server changed in between.
+    pub(super) tries: u32,
+}
+
+/// Compute's detach.
+pub(super) struct DetachRequest {
+    pub(super) volume_id: VolumeId,
+    pub(super) volume: Option<Arc<VolumeState>>,
+    pub(super) shelved_allowed: bool,
+    pub(super) caller: Caller,
+    pub(super) answer: Answered<Reply>,
+}
+
+/// A call for the server's guest.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct GuestCall {
+    pub(super) call: Call,
+    pub(super) completion: Completion,
+}
+
+/// An attach that a volume is deciding about.
+struct Exchange {
+    device: Option<String>,
+    request: Box<AttachRequest>,
+}
+
+/// The actor of one server.
+pub(super) struct ServerActor {
+    core: Arc<Core>,
+    id: ServerId,
+    /// Loaded; until then everything parks.
+    loaded: bool,
+    /// The committed record; none: no such server.
+    server: Option<Server>,
+    /// A change of the record is being committed, or the device names are being read: requests park.
+    busy: bool,
+    parked: VecDeque<ServerMessage>,
+    parked_calls: VecDeque<GuestCall>,
+    exchanges: BTreeMap<u64, Exchange>,
+    next_exchange: u64,
+}
+
+impl ServerActor {
+    pub(super) fn new(core: Arc<Core>, id: ServerId) -> Self {
+        Self {
+            core,
+            id,
+            loaded: false,
+            server: None,
+            busy: false,
+            parked: VecDeque::new(),
+            parked_calls: VecDeque::new(),
+            exchanges: BTreeMap::new(),
+            next_exchange: 1,
+        }
+    }
+
+    fn load(&mut self, ctx: &mut Context<Self>) {
+        let reading = self.core.world.store.server_get(self.id.clone());
+        ctx.spawn(reading.into_actor(self).map(|read, actor, ctx| actor.have_loaded(read, ctx)));
+    }
+
+    fn have_loaded(&mut self, read: Result<Option<Server>, StoreError>, ctx: &mut Context<Self>) {
+        match read {
+            Ok(server) => {
+                self.server = server;
+                self.loaded = true;
+                for call in std::mem::take(&mut self.parked_calls) {
+                    self.guest_call(call);
+                }
+                self.go_on(ctx);
+            }
+            Err(error) => {
+                tracing::error!(server_id = %self.id, %error, "the server cannot be loaded");
+                let cause = Cause::new(CauseKind::Other, "the record of the server cannot be read");
+                for call in std::mem::take(&mut self.parked_calls) {
+                    (call.completion.done)(Outcome::Failed { cause: cause.clone() });
+                }
+                // Dropped requests answer by themselves; the next message activates a new actor.
+                ctx.stop();
+            }
+        }
+    }
+
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        while self.loaded && !self.busy {
+            let Some(message) = self.parked.pop_front() else { break };
+            self.take(message, ctx);
+        }
+    }
+
+    fn take(&mut self, message: ServerMessage, ctx: &mut Context<Self>) {
+        match message {
+            ServerMessage::Attach(request) => self.attach(request, ctx),
+            ServerMessage::AttachOutcome { exchange, result } => self.attach_outcome(exchange, result, ctx),
+            ServerMessage::Detach(request) => self.detach(*request),
+            ServerMessage::Create(server, answer) => self.create(*server, answer, ctx),
+            ServerMessage::Update(update, answer) => self.update(&update, answer, ctx),
+            ServerMessage::Delete(caller, answer) => self.delete(caller, answer, ctx),
+        }
+    }
+
+    /// The live record.
+    fn live(&self) -> Option<&Server> {
+        self.server.as_ref().filter(|server| !server.deleted)
+    }
+
+    /// Passes a call on to the guest's hypervisor; without a running guest there is nothing to plug or unplug.
+    fn guest_call(&self, GuestCall { call, completion }: GuestCall) {
+        let Some(server) = self.live() else {
+            let gone = match call.request {
+                Request::Plug { .. } => {
+                    Outcome::Refused { cause: Cause::new(CauseKind::Guest, "the server does not exist any more") }
+                }
+                Request::ProbeGuest { .. } => Outcome::Done { answer: Answer::Plugged { plugged: false } },
+                _ => Outcome::done(),
+            };
+            return (completion.done)(gone);
+        };
+        if !server.has_guest() {
+            let nothing = match call.request {
+                Request::ProbeGuest { .. } => Outcome::Done { answer: Answer::Plugged { plugged: false } },
+                _ => Outcome::done(),
+            };
+            return (completion.done)(nothing);
+        }
+        let guest = Guest {
+            server_id: server.id.clone(),
+            hypervisor: server.hypervisor,
+            qmp_socket: server.qmp_socket.clone(),
+            check_uuid: server.qmp_check_uuid,
+        };
+        self.core.world.drivers.submit(PoolTarget::Guest(guest), call, completion);
+    }
+}
+
+impl Actor for ServerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.load(ctx);
+    }
+}
+
+impl Handler<ServerMessage> for ServerActor {
+    type Result = ();
+
+    fn handle(&mut self, message: ServerMessage, ctx: &mut Context<Self>) {
+        match message {
+            // Outcomes never park: they free what others wait for.
+            ServerMessage::AttachOutcome { exchange, result } if self.loaded => {
+                self.attach_outcome(exchange, result, ctx);
+            }
+            message => self.parked.push_back(message),
+        }
+        self.go_on(ctx);
+    }
+}
+
+impl Handler<GuestCall> for ServerActor {
+    type Result = ();
+
+    fn handle(&mut self, call: GuestCall, _: &mut Context<Self>) {
+        if self.loaded {
+            self.guest_call(call);
+        } else {
+            self.parked_calls.push_back(call);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Registering, changing and removing servers (`/admin/servers`).
+
+use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
+
+use super::{Answered, ServerActor};
+use crate::actors::reply::ReplyTo;
+use crate::actors::service::{RequestError, ServerUpdate};
+use crate::domain::server::Server;
+use crate::domain::status::VmState;
+use crate::domain::volume::{Caller, Command};
+use crate::store::{Aborted, CommitOutcome, ServerChange, StoreError, Transaction};
+
+impl ServerActor {
+    pub(super) fn create(&mut self, server: Server, answer: Answered<Server>, ctx: &mut Context<Self>) {
+        if self.server.is_some() {
+            let error = RequestError::ServerConflict(format!("Instance {} exists already", self.id));
+            let _ = answer.send(Err(error));
+            return;
+        }
+        self.commit(None, server, answer, |server| server, ctx);
+    }
+
+    pub(super) fn update(&mut self, update: &ServerUpdate, answer: Answered<Server>, ctx: &mut Context<Self>) {
+        let Some(current) = self.live().cloned() else {
+            let _ = answer.send(Err(RequestError::ServerNotFound(self.id.clone())));
+            return;
+        };
+        let mut server = current.clone();
+        if let Some(name) = &update.name {
+            server.name.clone_from(name);
+        }
+        if let Some(vm_state) = update.vm_state {
+            server.vm_state = vm_state;
+        }
+        if let Some(task_state) = &update.task_state {
+            server.task_state.clone_from(task_state);
+        }
+        if let Some(locked) = update.locked {
+            server.locked = locked;
+        }
+        if let Some(host) = &update.host {
+            server.host.clone_from(host);
+        }
+        if let Some(socket) = &update.qmp_socket {
+            server.qmp_socket.clone_from(socket);
+        }
+        // Every change fences attaches that judged the server before it.
+        server.epoch = current.epoch + 1;
+        server.updated_at = Some(self.core.world.clock.now());
+        self.commit(Some(current.epoch), server, answer, |server| server, ctx);
+    }
+
+    /// The tombstone first, so that no new attach can commit; then every volume is detached.
+    pub(super) fn delete(&mut self, caller: Caller, answer: Answered<()>, ctx: &mut Context<Self>) {
+        let Some(current) = self.live().cloned() else {
+            let _ = answer.send(Err(RequestError::ServerNotFound(self.id.clone())));
+            return;
+        };
+        let mut server = current.clone();
+        server.deleted = true;
+        server.vm_state = VmState::Deleted;
+        server.epoch = current.epoch + 1;
+        server.updated_at = Some(self.core.world.clock.now());
+        let core = std::sync::Arc::clone(&self.core);
+        let id = self.id.clone();
+        self.commit(
+            Some(current.epoch),
+            server,
+            answer,
+            move |_| {
+                actix_rt::spawn(async move { core.detach_all(id, caller).await });
+            },
+            ctx,
+        );
+    }
+
+    fn commit<T: 'static>(
+        &mut self,
+        expected_epoch: Option<u64>,
+        server: Server,
+        answer: Answered<T>,
+        finish: impl FnOnce(Server) -> T + 'static,
+        ctx: &mut Context<Self>,
+    ) {
+        let change = ServerChange { expected_epoch, server: server.clone() };
+        let transaction = Transaction { server: Some(change), ..Transaction::default() };
+        self.busy = true;
+        let commit = self.core.world.store.commit(transaction);
+        ctx.spawn(commit.into_actor(self).map(move |outcome, actor, ctx| {
+            match outcome {
+                CommitOutcome::Committed => {
+                    actor.server = Some(server.clone());
+                    let _ = answer.send(Ok(finish(server)));
+                }
+                CommitOutcome::Aborted(Aborted::Stale) => {
+                    let error = format!("Instance {} was changed by somebody else, or exists already", actor.id);
+                    let _ = answer.send(Err(RequestError::ServerConflict(error)));
+                    actor.loaded = false;
+                    actor.load(ctx);
+                }
+                CommitOutcome::Aborted(_) => {
+                    let _ = answer.send(Err(RequestError::Lost));
+                }
+                // No reply may go out: the process is about to end.
+                CommitOutcome::Unknown(_) => std::mem::forget(answer),
+            }
+            actor.busy = false;
+            actor.go_on(ctx);
+        }));
+    }
+}
+
+impl crate::actors::core::Core {
+    /// Detaches every volume of a server that is gone. Repeated at start for tombstones whose rows are still there.
+    pub(in crate::actors) async fn detach_all(
+        self: std::sync::Arc<Self>,
+        id: crate::domain::ids::ServerId,
+        caller: Caller,
+    ) {
+        match self.world.store.server_attachments(id.clone()).await {
+            Ok(rows) => {
+                for row in rows {
+                    let command = Command::ServerDetach { server_id: id.clone(), server_gone: true };
+                    self.send(row.volume_id, Box::new(command), caller.clone(), ReplyTo::nobody());
+                }
+            }
+            Err(StoreError::Unavailable(reason) | StoreError::Damaged { reason, .. }) => {
+                tracing::error!(server_id = %id, %reason, "the volumes of a deleted server cannot be read");
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! One commit in flight per volume: submit, publish, then reply and start jobs (design §3, steps 5–7 and 10).
+
+use std::sync::Arc;
+
+use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
+use uuid::Uuid;
+
+use super::{Content, MAX_STALE, Phase, VolumeActor};
+use crate::actors::service::RequestError;
+use crate::domain::volume::command::{Decision, ReplyWhen, UserMessage};
+use crate::domain::volume::{Refusal, Reply, VolumeState};
+use crate::store::{Aborted, CommitOutcome, Event, Message, Transaction, VolumeChange};
+
+impl VolumeActor {
+    /// Submits a decision. Nothing of it is visible, answered or started before the outcome is known.
+    pub(super) fn commit(&mut self, content: Content, decision: Decision, ctx: &mut Context<Self>) {
+        let next = Arc::new(decision.next.clone());
+        let transaction = self.transaction(&content, &decision, &next);
+        self.phase = Phase::Committing;
+        self.slot.commit_begins();
+        let commit = self.core.world.store.commit(transaction);
+        ctx.spawn(commit.into_actor(self).map(move |outcome, actor, ctx| {
+            actor.committed(outcome, content, decision, next, ctx);
+        }));
+    }
+
+    fn transaction(&self, content: &Content, decision: &Decision, next: &Arc<VolumeState>) -> Transaction {
+        let now = self.core.world.clock.now();
+        let messages = decision.messages.iter().map(|message| self.message(message)).collect();
+        let event = Event {
+            volume_id: next.id(),
+            generation: next.volume.generation,
+            at: now,
+            command: content.command.name().to_owned(),
+            request_id: decision.requester.request_id.clone(),
+            from_status: self.state.as_ref().map(|state| state.volume.status.to_string()),
+            to_status: if next.volume.deleted { "deleted".to_owned() } else { next.volume.status.to_string() },
+            cause: decision.cause.clone().filter(|cause| !cause.is_empty()),
+        };
+        Transaction {
+            volume: Some(VolumeChange { old: self.state.clone(), new: Arc::clone(next) }),
+            server: None,
+            server_guard: decision.server_guard.clone(),
+            limits: decision.limits,
+            messages,
+            event: Some(event),
+        }
+    }
+
+    fn message(&self, message: &UserMessage) -> Message {
+        let now = self.core.world.clock.now();
+        let id: Uuid = self.core.world.randomness.uuid();
+        Message {
+            id,
+            project_id: message.requester.project_id.clone(),
+            request_id: message.requester.request_id.clone(),
+            resource_type: "VOLUME".to_owned(),
+            resource_uuid: Some(self.slot.volume_id.to_string()),
+            action_id: message.action.to_owned(),
+            detail_id: message.detail.to_owned(),
+            cause: message.cause.clone(),
+            created_at: now,
+            expires_at: now.plus(self.core.options.message_ttl),
+        }
+    }
+
+    fn committed(
+        &mut self,
+        outcome: CommitOutcome,
+        content: Content,
+        decision: Decision,
+        next: Arc<VolumeState>,
+        ctx: &mut Context<Self>,
+    ) {
+        match outcome {
+            CommitOutcome::Committed => self.apply(content, decision, next, ctx),
+            CommitOutcome::Aborted(Aborted::Stale) => return self.stale(content, ctx),
+            CommitOutcome::Aborted(reason) => {
+                self.slot.commit_ended(None);
+                self.phase = Phase::Ready;
+                content.reply.answer(Err(RequestError::Refused(refusal_of(reason))));
+            }
+            CommitOutcome::Unknown(reason) => {
+                // No reply may go out and nothing may be decided on: the process ends, the restart reads the truth.
+                tracing::error!(volume_id = %self.slot.volume_id, %reason, "the outcome of a commit is unknown");
+                return content.reply.keep_silent();
+            }
+        }
+        self.go_on(ctx);
+    }
+
+    fn apply(&mut self, content: Content, decision: Decision, next: Arc<VolumeState>, ctx: &mut Context<Self>) {
+        let deleted = next.volume.deleted;
+        self.state = (!deleted).then(|| Arc::clone(&next));
+        // Published before the reply is released: nobody can see an older state afterwards.
+        self.slot.publish(self.state.clone());
+        self.slot.commit_ended(None);
+        self.phase = Phase::Ready;
+        self.core.start_jobs(self.slot.volume_id, decision.jobs);
+
+        let answer = |attachment_id| Reply { state: Arc::clone(&next), attachment_id };
+        for (operation, result) in decision.ended {
+            while let Some(index) = self.waiting.iter().position(|(id, _, _)| *id == operation) {
+                let (_, reply, _permit) = self.waiting.swap_remove(index);
+                let result = result.clone().map(|()| answer(decision.attachment_id)).map_err(RequestError::Refused);
+                reply.answer(result);
+            }
+        }
+        match decision.reply {
+            ReplyWhen::Committed => content.reply.answer(Ok(answer(decision.attachment_id))),
+            ReplyWhen::OperationEnds(operation) => self.waiting.push((operation, content.reply, content.permit)),
+        }
+        if deleted {
+            self.retire(ctx);
+        }
+    }
+
+    /// The volume is gone for good: whoever still asks gets a 404, and the slot is given up.
+    fn retire(&mut self, ctx: &mut Context<Self>) {
+        self.core.retire(&self.slot);
+        for content in self.parked.drain(..).chain(self.connection_queue.drain(..)) {
+            content.reply.answer(Err(RequestError::Refused(Refusal::VolumeNotFound(self.slot.volume_id))));
+        }
+        self.leave(ctx);
+    }
+
+    /// Another writer was first (another node): read the truth and decide again.
+    fn stale(&mut self, mut content: Content, ctx: &mut Context<Self>) {
+        content.stale += 1;
+        if content.stale > MAX_STALE {
+            content.reply.answer(Err(RequestError::Overloaded { retry_after: std::time::Duration::from_secs(1) }));
+        } else {
+            self.parked.push_front(content);
+        }
+        self.load(ctx, false);
+    }
+}
+
+fn refusal_of(reason: Aborted) -> Refusal {
+    match reason {
+        Aborted::OverQuota(over) => Refusal::OverQuota(over),
+        Aborted::Duplicate | Aborted::ServerChanged | Aborted::Stale => Refusal::ServerChanged,
+    }
+}

@@ -1,0 +1,311 @@
+//! The volume actor: the only writer of one volume. It decides with the pure core, commits, publishes, and starts jobs; it
+//! never waits for any of them.
+
+mod commit;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, WrapFuture, fut::ActorFutureExt};
+
+use super::core::{Admission, Core};
+use super::reply::ReplyTo;
+use super::service::RequestError;
+use super::slot::VolumeSlot;
+use crate::domain::ids::OperationId;
+use crate::domain::operation::Lane;
+use crate::domain::time::Timestamp;
+use crate::domain::volume::{Caller, Command, Facts, Refusal, Reply, Verdict, VolumeState, decide};
+use crate::store::{StoreError, Transaction};
+
+/// The pause before a volume that could not be loaded is tried again.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+/// How often a command is decided again after its commit was `Stale`.
+const MAX_STALE: u32 = 5;
+
+/// A command on its way to a volume. Dropped unopened (the actor has ended), it goes back to its sender.
+pub(super) struct Envelope(Option<Content>);
+
+/// What an envelope holds.
+pub(super) struct Content {
+    command: Box<Command>,
+    caller: Caller,
+    reply: ReplyTo,
+    permit: Admission,
+    /// When it entered the connection queue.
+    queued_at: Option<Timestamp>,
+    stale: u32,
+}
+
+impl Envelope {
+    pub(super) fn new(command: Box<Command>, caller: Caller, reply: ReplyTo, permit: Admission) -> Self {
+        Self(Some(Content { command, caller, reply, permit, queued_at: None, stale: 0 }))
+    }
+
+    /// Whether it creates the volume, so that there is nothing to load.
+    pub(super) fn creates(&self) -> bool {
+        self.0.as_ref().is_some_and(|content| matches!(*content.command, Command::Create(_)))
+    }
+
+    /// Answers without delivery.
+    pub(super) fn refuse(mut self, error: RequestError) {
+        if let Some(content) = self.0.take() {
+            content.reply.answer(Err(error));
+        }
+    }
+}
+
+impl Drop for Envelope {
+    fn drop(&mut self) {
+        if let Some(content) = self.0.take() {
+            content.reply.undelivered(content.command);
+        }
+    }
+}
+
+impl Message for Envelope {
+    type Result = ();
+}
+
+/// Asks an idle actor to leave.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Passivate;
+
+/// Where the actor stands.
+enum Phase {
+    /// Reading its state; everything parks.
+    Loading,
+    /// Ready to decide.
+    Ready,
+    /// One commit is in flight; everything parks.
+    Committing,
+}
+
+/// The actor of one volume.
+pub(super) struct VolumeActor {
+    core: Arc<Core>,
+    slot: Arc<VolumeSlot>,
+    incarnation: u64,
+    /// The volume is about to be created: nothing to load.
+    fresh: bool,
+    phase: Phase,
+    /// The committed state; none: there is no such volume.
+    state: Option<Arc<VolumeState>>,
+    /// Commands that arrived meanwhile, in order.
+    parked: VecDeque<Content>,
+    /// Requests that wait for the connection lane (P4).
+    connection_queue: VecDeque<Content>,
+    /// Requests that are answered when their operation ends.
+    waiting: Vec<(OperationId, ReplyTo, Admission)>,
+    /// It stopped by itself.
+    clean: bool,
+}
+
+impl VolumeActor {
+    pub(super) fn new(core: Arc<Core>, slot: Arc<VolumeSlot>, incarnation: u64, fresh: bool) -> Self {
+        Self {
+            core,
+            slot,
+            incarnation,
+            fresh,
+            phase: Phase::Loading,
+            state: None,
+            parked: VecDeque::new(),
+            connection_queue: VecDeque::new(),
+            waiting: Vec::new(),
+            clean: false,
+        }
+    }
+
+    /// Loads the state. After a crash the writer's barrier comes first: a commit of the predecessor may be in flight.
+    fn load(&mut self, ctx: &mut Context<Self>, barrier: bool) {
+        self.phase = Phase::Loading;
+        let store = Arc::clone(&self.core.world.store);
+        let id = self.slot.volume_id;
+        let reading = async move {
+            if barrier {
+                store.commit(Transaction::default()).await;
+            }
+            store.volume_get(id).await
+        };
+        ctx.spawn(reading.into_actor(self).map(|read, actor, ctx| actor.loaded(read, ctx)));
+    }
+
+    fn loaded(&mut self, read: Result<Option<VolumeState>, StoreError>, ctx: &mut Context<Self>) {
+        match read {
+            Ok(state) => {
+                self.state = state.map(Arc::new);
+                self.slot.publish(self.state.clone());
+                self.slot.commit_ended(None);
+                self.phase = Phase::Ready;
+                if self.state.as_ref().is_some_and(|state| has_unfinished_work(state)) {
+                    let resume = Content {
+                        command: Box::new(Command::Resume),
+                        caller: super::core::system_caller(),
+                        reply: ReplyTo::nobody(),
+                        permit: None,
+                        queued_at: None,
+                        stale: 0,
+                    };
+                    self.parked.push_front(resume);
+                }
+                self.go_on(ctx);
+            }
+            Err(error) => {
+                tracing::error!(volume_id = %self.slot.volume_id, %error, "the volume cannot be loaded");
+                for content in self.parked.drain(..) {
+                    content.reply.answer(Err(RequestError::Store(error.clone())));
+                }
+                // Its operations must go on when the database can be read again.
+                let core = Arc::clone(&self.core);
+                let volume_id = self.slot.volume_id;
+                self.core.after(RELOAD_PAUSE, move || core.deliver(volume_id, Command::Wake));
+                self.leave(ctx);
+            }
+        }
+    }
+
+    /// Takes parked commands while nothing is in flight, then whoever waits for the connection lane.
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        loop {
+            if !matches!(self.phase, Phase::Ready) {
+                break;
+            }
+            if let Some(content) = self.parked.pop_front() {
+                self.take(content, ctx);
+                continue;
+            }
+            let lane_is_free = self.state.as_ref().is_none_or(|state| state.operation_in(Lane::Connection).is_none());
+            match self.connection_queue.pop_front() {
+                Some(content) if lane_is_free => self.take(content, ctx),
+                Some(content) => {
+                    self.connection_queue.push_front(content);
+                    break;
+                }
+                None => break,
+            }
+        }
+        self.slot.parked.store(u32::try_from(self.parked.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.slot.queued.store(u32::try_from(self.connection_queue.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// Decides about one command.
+    fn take(&mut self, content: Content, ctx: &mut Context<Self>) {
+        let facts = self.facts();
+        let verdict = decide(self.slot.volume_id, self.state.as_deref(), &content.command, &content.caller, &facts);
+        match verdict {
+            Verdict::Refuse(refusal) => content.reply.answer(Err(RequestError::Refused(refusal))),
+            Verdict::Nothing { jobs, attachment_id } => {
+                self.core.start_jobs(self.slot.volume_id, jobs);
+                let answer = match &self.state {
+                    Some(state) => Ok(Reply { state: Arc::clone(state), attachment_id }),
+                    None => Err(RequestError::Refused(Refusal::VolumeNotFound(self.slot.volume_id))),
+                };
+                content.reply.answer(answer);
+            }
+            Verdict::Queue => self.enqueue(content, ctx),
+            Verdict::Commit(decision) => self.commit(content, *decision, ctx),
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let ids = &self.core.world.randomness;
+        Facts {
+            now: self.core.world.clock.now(),
+            ids: [ids.uuid(), ids.uuid(), ids.uuid(), ids.uuid()],
+            limits: self.core.options.limits,
+            drain_deadline: self.core.options.drain_deadline,
+        }
+    }
+
+    /// Waits for the connection lane, up to the deadline.
+    fn enqueue(&mut self, mut content: Content, ctx: &mut Context<Self>) {
+        let now = self.core.world.clock.now();
+        let since = *content.queued_at.get_or_insert(now);
+        let left = self.core.options.queue_deadline.saturating_sub(now.since(since));
+        self.connection_queue.push_back(content);
+        ctx.run_later(left + Duration::from_millis(1), |actor, ctx| actor.expire(ctx));
+    }
+
+    fn expire(&mut self, ctx: &mut Context<Self>) {
+        let now = self.core.world.clock.now();
+        let deadline = self.core.options.queue_deadline;
+        let (expired, still) = std::mem::take(&mut self.connection_queue)
+            .into_iter()
+            .partition(|content| content.queued_at.is_some_and(|since| now.since(since) >= deadline));
+        self.connection_queue = still;
+        let expired: VecDeque<Content> = expired;
+        for content in expired {
+            content.reply.answer(Err(RequestError::Refused(Refusal::QueueDeadline)));
+        }
+        self.go_on(ctx);
+    }
+
+    /// Ends this actor for good; the slot becomes vacant.
+    fn leave(&mut self, ctx: &mut Context<Self>) {
+        self.clean = true;
+        ctx.stop();
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+            && self.parked.is_empty()
+            && self.connection_queue.is_empty()
+            && self.waiting.is_empty()
+            && self.state.as_ref().is_none_or(|state| !has_unfinished_work(state))
+    }
+}
+
+/// Open operations, outstanding calls or orphan exports keep an actor alive.
+fn has_unfinished_work(state: &VolumeState) -> bool {
+    !state.operations.is_empty() || !state.volume.outstanding.is_empty() || !state.volume.orphan_exports.is_empty()
+}
+
+impl Actor for VolumeActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        if self.fresh {
+            self.phase = Phase::Ready;
+        } else {
+            self.load(ctx, self.incarnation > 1);
+        }
+    }
+}
+
+impl Handler<Envelope> for VolumeActor {
+    type Result = ();
+
+    fn handle(&mut self, mut envelope: Envelope, ctx: &mut Context<Self>) {
+        let Some(content) = envelope.0.take() else { return };
+        if content.permit.is_some() {
+            assert!(!self.slot.panic_next.swap(false, Ordering::SeqCst), "injected panic");
+        }
+        self.parked.push_back(content);
+        self.go_on(ctx);
+    }
+}
+
+impl Handler<Passivate> for VolumeActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Passivate, ctx: &mut Context<Self>) {
+        if self.is_idle() && self.slot.admitted() == 0 {
+            self.core.retire(&self.slot);
+            self.leave(ctx);
+        }
+    }
+}
+
+impl Drop for VolumeActor {
+    fn drop(&mut self) {
+        // What was parked has not been looked at: it may be sent again.
+        for content in self.parked.drain(..).chain(self.connection_queue.drain(..)) {
+            content.reply.undelivered(content.command);
+        }
+        self.core.volume_ended(&self.slot, self.incarnation, self.clean);
+    }
+}

@@ -1,0 +1,237 @@
+//! Block Storage's attachments (`spec/attachments.md` §2): create, update (connect), complete, delete.
+
+use serde_json::{Value, json};
+
+use super::draft::Draft;
+use super::{settle, steps};
+use crate::domain::attachment::{AttachMode, Attachment};
+use crate::domain::ids::{AttachmentId, ServerId};
+use crate::domain::operation::{Lane, OperationKind};
+use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
+use crate::domain::volume::state::VolumeState;
+
+/// Source statuses of an attach.
+pub const ATTACHABLE: &[VolumeStatus] = &[VolumeStatus::Available, VolumeStatus::Downloading];
+/// Source statuses of an attach of a multiattach volume: a further server may come at any time.
+pub const ATTACHABLE_MULTI: &[VolumeStatus] = &[
+    VolumeStatus::Available,
+    VolumeStatus::Downloading,
+    VolumeStatus::InUse,
+    VolumeStatus::Reserved,
+    VolumeStatus::Attaching,
+    VolumeStatus::Detaching,
+];
+/// Statuses in which a second row for the *same* server may be made: live migration needs two.
+const SAME_SERVER: &[VolumeStatus] = &[VolumeStatus::InUse, VolumeStatus::Reserved];
+
+/// Whether a row for `server` may be added now: status, rows and operations in one look.
+pub(super) fn may_attach(state: &VolumeState, server: Option<&ServerId>) -> Result<(), Refusal> {
+    let volume = &state.volume;
+    if volume.status.is_error() {
+        return Err(Refusal::InvalidVolume(format!("volume {} status is {}", volume.id, volume.status)));
+    }
+    let allowed = if volume.multiattach { ATTACHABLE_MULTI } else { ATTACHABLE };
+    let mut holders = state.attachments.iter().filter(|row| row.holds_volume());
+    // The word may have been set by hand; a live row of somebody else blocks a plain volume whatever it says.
+    let is_free = volume.multiattach || holders.next().is_none();
+    let idle = state.operation_in(Lane::Data).is_none_or(|running| running.kind == OperationKind::Create);
+    if allowed.contains(&volume.status) && is_free && idle {
+        return Ok(());
+    }
+    let same_server = server.is_some()
+        && SAME_SERVER.contains(&volume.status)
+        && state.attachments.iter().any(|row| row.instance_uuid.as_ref() == server)
+        && state.attachments.iter().all(|row| row.instance_uuid.as_ref() == server || !row.holds_volume());
+    if same_server {
+        return Ok(());
+    }
+    Err(Refusal::InvalidVolume(format!(
+        "volume {} status must be {} to reserve, but the current status is {}",
+        volume.id,
+        if volume.multiattach { "available or in-use or downloading" } else { "available or downloading" },
+        volume.status
+    )))
+}
+
+pub(super) fn create(
+    state: &VolumeState,
+    instance_uuid: Option<&ServerId>,
+    connector: Option<&Value>,
+    mode: Option<AttachMode>,
+    caller: &Caller,
+    facts: &Facts,
+) -> Verdict {
+    if let Err(refusal) = may_attach(state, instance_uuid) {
+        return Verdict::Refuse(refusal);
+    }
+    let connector = connector.filter(|connector| connector.as_object().is_some_and(|members| !members.is_empty()));
+    if let Some(refusal) = connector.and_then(connector_refusal) {
+        return Verdict::Refuse(refusal);
+    }
+    if connector.is_some() && state.operation_in(Lane::Connection).is_some() {
+        return Verdict::Queue;
+    }
+    let mut draft = Draft::of(state, caller, facts);
+    let row_mode = if steps::is_readonly(state) { Some(AttachMode::ReadOnly) } else { mode };
+    let row = new_row(state, AttachmentId(facts.ids[1]), instance_uuid.cloned(), row_mode, facts);
+    let row_id = row.id;
+    draft.next.attachments.push(row);
+    draft.speak_of(row_id);
+    settle::rows_changed(&mut draft.next);
+    if let Some(connector) = connector {
+        let mode = steps::effective_mode(state, row_mode, connector);
+        let kind = OperationKind::Connect {
+            attachment_id: row_id,
+            connector: with_mode(connector, mode),
+            mode,
+            row_is_new: true,
+        };
+        let id = draft.begin(kind, 0);
+        draft.reply_when_ended(id);
+    }
+    draft.finish()
+}
+
+/// A fresh, reserved row.
+pub(super) fn new_row(
+    state: &VolumeState,
+    id: AttachmentId,
+    instance_uuid: Option<ServerId>,
+    mode: Option<AttachMode>,
+    facts: &Facts,
+) -> Attachment {
+    Attachment {
+        id,
+        volume_id: state.id(),
+        instance_uuid,
+        attached_host: None,
+        mountpoint: None,
+        attach_time: None,
+        attach_status: AttachStatus::Reserved,
+        attach_mode: Some(mode.unwrap_or(AttachMode::Undecided)),
+        connector: None,
+        connection_info: Some(json!({})),
+        export: None,
+        bdm: None,
+        created_at: facts.now,
+    }
+}
+
+pub(super) fn update(
+    state: &VolumeState,
+    row_id: AttachmentId,
+    connector: &Value,
+    caller: &Caller,
+    facts: &Facts,
+) -> Verdict {
+    let Some(row) = state.attachment(row_id) else { return Verdict::Refuse(Refusal::AttachmentNotFound(row_id)) };
+    if let Some(refusal) = connector_refusal(connector) {
+        return Verdict::Refuse(refusal);
+    }
+    if state.operation_in(Lane::Connection).is_some() {
+        return Verdict::Queue;
+    }
+    let volume = &state.volume;
+    if volume.status.is_error() {
+        return Verdict::Refuse(Refusal::Conflict(format!("volume {} status is {}", volume.id, volume.status)));
+    }
+    if volume.status == VolumeStatus::Deleting {
+        return Verdict::Refuse(Refusal::InvalidVolume(format!("volume {} is being deleted", volume.id)));
+    }
+    // Test and connect are one step of the actor, so two hosts cannot both pass it.
+    let connected =
+        state.attachments.iter().any(|row| row.is_connected() || (row.export.is_some() && row.id != row_id));
+    if state.attachments.len() > 1 && !volume.multiattach && connected {
+        return Verdict::Refuse(Refusal::Conflict(
+            "duplicate connectors are not allowed on a volume that is not multiattach".to_owned(),
+        ));
+    }
+    let mode = steps::effective_mode(state, row.attach_mode, connector);
+    let kind = OperationKind::Connect {
+        attachment_id: row_id,
+        connector: with_mode(connector, mode),
+        mode,
+        row_is_new: false,
+    };
+    let mut draft = Draft::of(state, caller, facts);
+    let id = draft.begin(kind, 0);
+    draft.speak_of(row_id);
+    draft.reply_when_ended(id);
+    draft.finish()
+}
+
+pub(super) fn complete(state: &VolumeState, row_id: AttachmentId, caller: &Caller, facts: &Facts) -> Verdict {
+    let Some(row) = state.attachment(row_id) else { return Verdict::Refuse(Refusal::AttachmentNotFound(row_id)) };
+    let volume = &state.volume;
+    if volume.status.is_error() || volume.status == VolumeStatus::Deleting {
+        // A late complete must not resurrect the volume.
+        return Verdict::Refuse(Refusal::InvalidVolume(format!("volume {} status is {}", volume.id, volume.status)));
+    }
+    const COMPLETABLE: [AttachStatus; 3] = [AttachStatus::Reserved, AttachStatus::Attaching, AttachStatus::Attached];
+    if !COMPLETABLE.contains(&row.attach_status) {
+        return Verdict::Refuse(Refusal::InvalidVolume(format!("attachment {row_id} is {}", row.attach_status)));
+    }
+    let busy = state.operation_in(Lane::Connection).is_some_and(|running| running.kind.attachment_id() == Some(row_id));
+    if busy {
+        return Verdict::Queue;
+    }
+    let mut draft = Draft::of(state, caller, facts);
+    let now = facts.now;
+    if let Some(row) = draft.next.attachment_mut(row_id) {
+        row.attach_status = AttachStatus::Attached;
+        row.attach_time.get_or_insert(now);
+    }
+    settle::rows_changed(&mut draft.next);
+    draft.speak_of(row_id);
+    draft.finish()
+}
+
+pub(super) fn delete(state: &VolumeState, row_id: AttachmentId, caller: &Caller, facts: &Facts) -> Verdict {
+    let Some(row) = state.attachment(row_id) else { return Verdict::Refuse(Refusal::AttachmentNotFound(row_id)) };
+    // The in-use guard reads Compute's half of the same row, so a concurrent attach cannot slip between.
+    if let Some(bdm) = &row.bdm
+        && row.is_connected()
+        && !caller.is_service
+    {
+        return Verdict::Refuse(Refusal::UsedByServer(bdm.server_id.clone()));
+    }
+    if state.operation_in(Lane::Connection).is_some_and(|running| {
+        running.kind.attachment_id() == Some(row_id) || row.export.is_some() || running.kind == OperationKind::Repair
+    }) {
+        return Verdict::Queue;
+    }
+    let mut draft = Draft::of(state, caller, facts);
+    draft.speak_of(row_id);
+    if row.export.is_none() {
+        // Reserved, or made without a connector: no backend work.
+        draft.remove_row(row_id);
+        settle::rows_changed(&mut draft.next);
+    } else {
+        let id = draft.begin(OperationKind::Disconnect { attachment_id: row_id }, 0);
+        draft.reply_when_ended(id);
+    }
+    draft.finish()
+}
+
+/// A connector must name its host, and a mode that is one (`spec/attachments.md` §2.4).
+fn connector_refusal(connector: &Value) -> Option<Refusal> {
+    let has_host = connector.get("host").and_then(Value::as_str).is_some_and(|host| !host.is_empty());
+    if !has_host {
+        return Some(Refusal::InvalidInput("the connector must contain the member host".to_owned()));
+    }
+    match connector.get("mode") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(word)) if AttachMode::parse(word).is_some() => None,
+        Some(_) => Some(Refusal::InvalidInput("the connector's mode must be rw or ro".to_owned())),
+    }
+}
+
+/// The connector as it is kept: with the effective mode written into it.
+fn with_mode(connector: &Value, mode: AttachMode) -> Value {
+    let mut connector = connector.clone();
+    if let Some(members) = connector.as_object_mut() {
+        members.insert("mode".to_owned(), Value::from(mode.as_str()));
+    }
+    connector
+}

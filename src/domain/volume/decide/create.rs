@@ -1,0 +1,55 @@
+//! `POST /volumes`: the row, its quota and the intent in one commit; the backend afterwards.
+
+use super::draft::Draft;
+use crate::domain::operation::OperationKind;
+use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::volume::command::{Caller, CreateVolume, Facts, Refusal, Verdict};
+use crate::domain::volume::state::{Volume, VolumeState};
+
+pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> Verdict {
+    if let Some(refusal) = over_volume_size(request.size_gib, facts) {
+        return Verdict::Refuse(refusal);
+    }
+    let volume = Volume {
+        id: request.volume_id,
+        generation: 0,
+        epoch: 0,
+        project_id: caller.requester.project_id.clone(),
+        user_id: caller.requester.user_id.clone(),
+        name: request.name.clone(),
+        description: request.description.clone(),
+        size_gib: request.size_gib,
+        status: VolumeStatus::Creating,
+        previous_status: None,
+        attach_status: AttachStatus::Detached,
+        migration_status: None,
+        bootable: false,
+        multiattach: request.multiattach,
+        volume_type_id: request.volume_type_id,
+        availability_zone: request.availability_zone.clone(),
+        host: request.host.clone(),
+        metadata: request.metadata.clone(),
+        admin_metadata: std::collections::BTreeMap::new(),
+        consumes_quota: true,
+        provider_id: None,
+        orphan_exports: Vec::new(),
+        outstanding: Vec::new(),
+        created_at: facts.now,
+        updated_at: None,
+        terminated_at: None,
+        deleted: false,
+        deleted_at: None,
+    };
+    let state = VolumeState { volume, attachments: Vec::new(), operations: Vec::new() };
+    let mut draft = Draft::fresh(state, caller, facts);
+    draft.begin(OperationKind::Create, 0);
+    draft.judge_growth();
+    draft.finish()
+}
+
+/// The limit on one volume's size (`spec/volume-actions.md` §2.1).
+pub(super) fn over_volume_size(size_gib: u32, facts: &Facts) -> Option<Refusal> {
+    let limit = facts.limits.per_volume_gigabytes;
+    let requested = i64::from(size_gib);
+    (limit >= 0 && requested > limit).then_some(Refusal::OverVolumeSize { requested, limit })
+}

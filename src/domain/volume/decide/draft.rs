@@ -1,0 +1,292 @@
+//! The decision under construction: a copy of the state to change, and helpers to begin, run and end operations.
+
+use std::time::Duration;
+
+use super::steps;
+use crate::domain::backend::{Call, Request};
+use crate::domain::ids::{AttachmentId, OperationId, ServerId};
+use crate::domain::operation::{Lane, Operation, OperationKind, OutstandingCall, Step, backoff};
+use crate::domain::volume::command::{
+    Caller, Decision, Facts, Job, JobTarget, Refusal, ReplyWhen, Ticket, UserMessage, Verdict,
+};
+use crate::domain::volume::state::VolumeState;
+
+/// A decision under construction.
+pub(super) struct Draft<'a> {
+    pub(super) next: VolumeState,
+    pub(super) facts: &'a Facts,
+    pub(super) caller: &'a Caller,
+    before: Option<VolumeState>,
+    decision: Plan,
+}
+
+/// The parts of a decision besides the next state.
+struct Plan {
+    jobs: Vec<Job>,
+    reply: ReplyWhen,
+    attachment_id: Option<AttachmentId>,
+    ended: Vec<(OperationId, Result<(), Refusal>)>,
+    messages: Vec<UserMessage>,
+    judge_growth: bool,
+    server_guard: Option<(ServerId, u64)>,
+    cause: Option<String>,
+}
+
+impl<'a> Draft<'a> {
+    /// A change of `state`.
+    pub(super) fn of(state: &VolumeState, caller: &'a Caller, facts: &'a Facts) -> Self {
+        Self::with(state.clone(), Some(state.clone()), caller, facts)
+    }
+
+    /// A new volume.
+    pub(super) fn fresh(state: VolumeState, caller: &'a Caller, facts: &'a Facts) -> Self {
+        Self::with(state, None, caller, facts)
+    }
+
+    fn with(next: VolumeState, before: Option<VolumeState>, caller: &'a Caller, facts: &'a Facts) -> Self {
+        let decision = Plan {
+            jobs: Vec::new(),
+            reply: ReplyWhen::Committed,
+            attachment_id: None,
+            ended: Vec::new(),
+            messages: Vec::new(),
+            judge_growth: false,
+            server_guard: None,
+            cause: None,
+        };
+        Self { next, facts, caller, before, decision }
+    }
+
+    /// Begins an operation: a new epoch, and its first step. It waits while another one of its lane runs, or while earlier
+    /// calls are outstanding.
+    pub(super) fn begin(&mut self, kind: OperationKind, id_index: usize) -> OperationId {
+        self.next.volume.epoch += 1;
+        let lane = kind.lane();
+        let id = OperationId(self.facts.ids[id_index]);
+        let waits = self.next.operation_in(lane).is_some();
+        self.next.operations.push(Operation {
+            id,
+            epoch: self.next.volume.epoch,
+            kind,
+            step: Step::Queued,
+            attempt: 1,
+            probing: None,
+            undoing: None,
+            reserved_gib: 0,
+            previous_status: Some(self.next.volume.status),
+            requester: self.caller.requester.clone(),
+            started_at: self.facts.now,
+            step_started_at: self.facts.now,
+        });
+        if !waits {
+            self.start(id);
+        }
+        id
+    }
+
+    /// Starts an operation that has waited: at `Drain` while calls are outstanding, else at its first step.
+    pub(super) fn start(&mut self, id: OperationId) {
+        let step =
+            if self.next.volume.outstanding.is_empty() { steps::first_step(&mut self.next, id) } else { Step::Drain };
+        self.run(id, step);
+    }
+
+    /// Puts an operation on a step and starts the step's job.
+    pub(super) fn run(&mut self, id: OperationId, step: Step) {
+        let now = self.facts.now;
+        if let Some(operation) = self.operation_mut(id) {
+            operation.step = step;
+            operation.attempt = 1;
+            operation.probing = None;
+            operation.step_started_at = now;
+        }
+        self.issue(id);
+    }
+
+    /// Starts the job of an operation's present step (again).
+    pub(super) fn issue(&mut self, id: OperationId) {
+        let jobs = jobs_of(&self.next, id, self.facts);
+        self.decision.jobs.extend(jobs);
+    }
+
+    /// Looks whether the outstanding calls have ended.
+    pub(super) fn probe_outstanding(&mut self, attempt: u32) {
+        let job = probe_outstanding_job(&self.next, attempt);
+        self.decision.jobs.push(job);
+    }
+
+    /// Ends an operation and answers whoever waits for it. The next one of its lane starts.
+    pub(super) fn end(&mut self, id: OperationId, answer: Result<(), Refusal>) {
+        let Some(index) = self.next.operations.iter().position(|operation| operation.id == id) else { return };
+        let ended = self.next.operations.remove(index);
+        if self.decision.attachment_id.is_none() {
+            self.decision.attachment_id = ended.kind.attachment_id();
+        }
+        if let Err(refusal) = &answer {
+            self.decision.cause.get_or_insert_with(|| refusal.to_string());
+        }
+        self.decision.ended.push((id, answer));
+        self.start_waiting(ended.kind.lane());
+    }
+
+    /// Ends an operation from outside: its call may still have effects, so it becomes an outstanding one (P3, R-83).
+    pub(super) fn fence(&mut self, id: OperationId, answer: Refusal) {
+        let Some(operation) = self.next.operations.iter().find(|operation| operation.id == id).cloned() else { return };
+        self.next.volume.epoch += 1;
+        if steps::has_backend_call(&operation.step) {
+            self.remember_outstanding(&operation);
+            self.probe_outstanding(1);
+        }
+        if let Some(row) = operation.kind.attachment_id().and_then(|row| self.next.attachment_mut(row))
+            && let Some(bdm) = row.bdm.as_mut()
+        {
+            bdm.detaching = false;
+        }
+        self.end(id, Err(answer));
+    }
+
+    /// Records that the call of the operation's present step may still have effects.
+    pub(super) fn remember_outstanding(&mut self, operation: &Operation) {
+        let key = operation.call_key(self.next.id());
+        if !self.next.volume.outstanding.iter().any(|call| call.key == key) {
+            self.next.volume.outstanding.push(OutstandingCall { key, since: self.facts.now });
+        }
+    }
+
+    fn start_waiting(&mut self, lane: Lane) {
+        let waiting = self.next.operation_in(lane).filter(|next| next.step == Step::Queued).map(|next| next.id);
+        if let Some(id) = waiting {
+            self.start(id);
+        }
+    }
+
+    /// Begins the removal of exports that no row owns, if there are any and no connection work is under way.
+    pub(super) fn repair_if_idle(&mut self) {
+        let deleting =
+            self.next.operation_in(Lane::Data).is_some_and(|operation| operation.kind == OperationKind::Delete);
+        if !self.next.volume.orphan_exports.is_empty()
+            && !self.next.volume.deleted
+            && !deleting
+            && self.next.operation_in(Lane::Connection).is_none()
+        {
+            self.begin(OperationKind::Repair, 3);
+        }
+    }
+
+    pub(super) fn operation(&self, id: OperationId) -> Option<&Operation> {
+        self.next.operations.iter().find(|operation| operation.id == id)
+    }
+
+    pub(super) fn operation_mut(&mut self, id: OperationId) -> Option<&mut Operation> {
+        self.next.operations.iter_mut().find(|operation| operation.id == id)
+    }
+
+    /// Answer only when this operation has ended.
+    pub(super) fn reply_when_ended(&mut self, id: OperationId) {
+        self.decision.reply = ReplyWhen::OperationEnds(id);
+    }
+
+    /// The row that the answer speaks of.
+    pub(super) fn speak_of(&mut self, row: AttachmentId) {
+        self.decision.attachment_id = Some(row);
+    }
+
+    /// Let the store judge the growth of the project's usage.
+    pub(super) fn judge_growth(&mut self) {
+        self.decision.judge_growth = true;
+    }
+
+    /// The commit holds only while the server has this epoch.
+    pub(super) fn guard_server(&mut self, server: ServerId, epoch: u64) {
+        self.decision.server_guard = Some((server, epoch));
+    }
+
+    /// Tells the volume's owner what failed.
+    pub(super) fn tell_owner(&mut self, message: UserMessage) {
+        self.decision.cause.get_or_insert_with(|| message.cause.clone().unwrap_or_default());
+        self.decision.messages.push(message);
+    }
+
+    /// Takes the row out of the volume; an export it still has becomes an orphan, to be removed by repair.
+    pub(super) fn remove_row(&mut self, row: AttachmentId) {
+        let Some(index) = self.next.attachments.iter().position(|candidate| candidate.id == row) else { return };
+        let removed = self.next.attachments.remove(index);
+        self.next.volume.admin_metadata.remove("attached_mode");
+        if let Some(export) = removed.export
+            && !self.next.volume.orphan_exports.contains(&export)
+        {
+            self.next.volume.orphan_exports.push(export);
+        }
+    }
+
+    /// The verdict: commit, or nothing if the state is unchanged.
+    pub(super) fn finish(mut self) -> Verdict {
+        self.repair_if_idle();
+        if self.before.as_ref() == Some(&self.next) {
+            return Verdict::Nothing { jobs: self.decision.jobs, attachment_id: self.decision.attachment_id };
+        }
+        self.next.volume.generation += 1;
+        if self.before.is_some() {
+            self.next.volume.updated_at = Some(self.facts.now);
+        }
+        // A job begun early in the decision may belong to an operation which the same decision has moved on.
+        let live = |job: &Job| match job {
+            Job::Step { ticket, .. } => self.next.operations.iter().any(|operation| ticket_of(operation) == *ticket),
+            Job::ProbeOutstanding { .. } => true,
+        };
+        let jobs = self.decision.jobs.iter().filter(|job| live(job)).cloned().collect();
+        Verdict::Commit(Box::new(Decision {
+            jobs,
+            reply: self.decision.reply,
+            attachment_id: self.decision.attachment_id,
+            ended: self.decision.ended,
+            messages: self.decision.messages,
+            limits: self.decision.judge_growth.then_some(self.facts.limits),
+            server_guard: self.decision.server_guard,
+            requester: self.caller.requester.clone(),
+            cause: self.decision.cause,
+            next: self.next,
+        }))
+    }
+}
+
+/// The ticket which the present step's job carries.
+pub(super) fn ticket_of(operation: &Operation) -> Ticket {
+    Ticket {
+        operation_id: operation.id,
+        epoch: operation.epoch,
+        step: operation.step.clone(),
+        attempt: operation.probing.as_ref().map_or(operation.attempt, |probing| probing.attempt),
+        probe: operation.probing.is_some(),
+    }
+}
+
+/// The jobs of an operation's present step.
+fn jobs_of(state: &VolumeState, id: OperationId, facts: &Facts) -> Vec<Job> {
+    let Some(operation) = state.operations.iter().find(|operation| operation.id == id) else { return Vec::new() };
+    let ticket = ticket_of(operation);
+    if operation.step == Step::Queued {
+        return Vec::new();
+    }
+    if operation.step == Step::Drain {
+        let timer = Job::Step { ticket, target: JobTarget::Timer, call: None, delay: facts.drain_deadline };
+        return vec![timer, probe_outstanding_job(state, 1)];
+    }
+    let delay = backoff(ticket.attempt);
+    let (target, request) = match steps::request(state, operation) {
+        Some(found) => found,
+        // The step's row is gone: a timer of no length lets the operation go on.
+        None => return vec![Job::Step { ticket, target: JobTarget::Timer, call: None, delay: Duration::ZERO }],
+    };
+    let call = Call { key: operation.call_key(state.id()), request };
+    vec![Job::Step { ticket, target, call: Some(call), delay }]
+}
+
+fn probe_outstanding_job(state: &VolumeState, attempt: u32) -> Job {
+    Job::ProbeOutstanding {
+        target: steps::backend_of(state),
+        request: Request::Probe,
+        attempt,
+        delay: backoff(attempt),
+    }
+}

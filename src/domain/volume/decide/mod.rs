@@ -1,0 +1,88 @@
+//! What may happen to a volume, and why nothing else can: a total function of the committed state, one command and a few
+//! facts.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `create`, `update`, `extend`, `delete`, `reset` | the volume's own verbs |
+//! | `attachment` | Block Storage's attachments |
+//! | `server` | Compute's attach and detach |
+//! | `steps` | which step follows which, and how each step fails (the operations' plans) |
+//! | `results` | results, probes, giving up |
+//! | `resume` | going on after a restart, late returns, reconciliation with the backend's truth |
+//! | `settle` | the status that follows from rows and operations |
+//! | `draft` | the decision under construction |
+
+mod attachment;
+mod create;
+mod delete;
+mod draft;
+mod extend;
+mod reset;
+mod results;
+mod resume;
+mod server;
+mod settle;
+mod steps;
+mod update;
+
+pub use attachment::{ATTACHABLE, ATTACHABLE_MULTI};
+pub use delete::DELETABLE;
+pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
+pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
+
+use super::command::{Caller, Command, Facts, Refusal, Verdict};
+use super::state::VolumeState;
+use crate::domain::ids::VolumeId;
+
+/// Decides about `command`. `state` is the committed state; none: there is no live volume `volume_id`.
+pub fn decide(
+    volume_id: VolumeId,
+    state: Option<&VolumeState>,
+    command: &Command,
+    caller: &Caller,
+    facts: &Facts,
+) -> Verdict {
+    let Some(state) = state.filter(|state| !state.volume.deleted) else {
+        return match command {
+            Command::Create(request) => create::create(request, caller, facts),
+            Command::JobResult { .. }
+            | Command::CallReturned { .. }
+            | Command::OutstandingProbed { .. }
+            | Command::Wake
+            | Command::Resume => Verdict::Nothing { jobs: Vec::new(), attachment_id: None },
+            _ => Verdict::Refuse(Refusal::VolumeNotFound(volume_id)),
+        };
+    };
+    match command {
+        Command::Create(_) => Verdict::Refuse(Refusal::Conflict(format!("volume {volume_id} exists already"))),
+        Command::Update(change) => update::update(state, change, caller, facts),
+        Command::Delete { force } => delete::delete(state, *force, caller, facts),
+        Command::Extend { new_size_gib, in_use_allowed } => {
+            extend::extend(state, *new_size_gib, *in_use_allowed, caller, facts)
+        }
+        Command::ResetStatus { status, attach_status, migration_status } => {
+            reset::reset_status(state, *status, *attach_status, migration_status.as_ref(), caller, facts)
+        }
+        Command::AttachmentCreate { instance_uuid, connector, mode } => {
+            attachment::create(state, instance_uuid.as_ref(), connector.as_ref(), *mode, caller, facts)
+        }
+        Command::AttachmentUpdate { attachment_id, connector } => {
+            attachment::update(state, *attachment_id, connector, caller, facts)
+        }
+        Command::AttachmentComplete { attachment_id } => attachment::complete(state, *attachment_id, caller, facts),
+        Command::AttachmentDelete { attachment_id } => attachment::delete(state, *attachment_id, caller, facts),
+        Command::ServerAttach(request) => server::attach(state, request, caller, facts),
+        Command::ServerDetach { server_id, server_gone } => {
+            server::detach(state, server_id, *server_gone, caller, facts)
+        }
+        Command::JobResult { ticket, outcome } => results::job_result(state, ticket, outcome, caller, facts),
+        Command::CallReturned { operation_id, epoch, step, outcome } => {
+            resume::call_returned(state, *operation_id, *epoch, step, outcome, caller, facts)
+        }
+        Command::OutstandingProbed { outcome, attempt } => {
+            resume::outstanding_probed(state, outcome, *attempt, caller, facts)
+        }
+        Command::Resume => resume::resume(state, caller, facts),
+        Command::Wake => Verdict::Nothing { jobs: Vec::new(), attachment_id: None },
+    }
+}

@@ -1,0 +1,60 @@
+//! `os-reset_status` (`spec/volume-actions.md` §2.3): sets words, fences running work (R-83…R-86), calls no backend.
+
+use super::draft::Draft;
+use crate::domain::operation::OperationKind;
+use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
+use crate::domain::volume::state::VolumeState;
+
+pub(super) fn reset_status(
+    state: &VolumeState,
+    status: Option<VolumeStatus>,
+    attach_status: Option<AttachStatus>,
+    migration_status: Option<&Option<String>>,
+    caller: &Caller,
+    facts: &Facts,
+) -> Verdict {
+    if status == Some(VolumeStatus::Deleting) {
+        return Verdict::Refuse(Refusal::InvalidInput("cannot reset-state to deleting".to_owned()));
+    }
+    if status == Some(VolumeStatus::InUse) && state.attachments.is_empty() {
+        return Verdict::Refuse(Refusal::InvalidInput(
+            "cannot reset-state to in-use because volume does not have any attachment".to_owned(),
+        ));
+    }
+    if state.operations.iter().any(|operation| operation.kind == OperationKind::Delete) {
+        return Verdict::Refuse(Refusal::InvalidVolume(
+            "a delete of the volume is running and cannot be reset".to_owned(),
+        ));
+    }
+
+    let mut draft = Draft::of(state, caller, facts);
+    for operation in state.operations.iter().filter(|operation| operation.kind != OperationKind::Repair) {
+        draft.fence(operation.id, Refusal::Conflict("the volume's status was reset by an administrator".to_owned()));
+    }
+    match attach_status {
+        Some(AttachStatus::Detached) => {
+            // The rows go as asked; exports that may be live stay registered as orphans.
+            for row in &state.attachments {
+                draft.remove_row(row.id);
+            }
+            draft.next.volume.attach_status = AttachStatus::Detached;
+            draft.next.volume.admin_metadata.remove("attached_mode");
+            if status.is_none() {
+                super::settle::rows_changed(&mut draft.next);
+            }
+        }
+        Some(other) => draft.next.volume.attach_status = other,
+        None => {}
+    }
+    if let Some(status) = status {
+        draft.next.volume.previous_status = Some(state.volume.status);
+        draft.next.volume.status = status;
+    }
+    if let Some(migration_status) = migration_status {
+        draft.next.volume.migration_status.clone_from(migration_status);
+    }
+    // Even if no word changes, older results must not be applied any more.
+    draft.next.volume.epoch += 1;
+    draft.finish()
+}

@@ -1,0 +1,139 @@
+//! Going on after an activation, and reconciling with what the backend says is true (P7, `spec/races.md` §3).
+
+use super::draft::Draft;
+use super::{results, settle};
+use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
+use crate::domain::ids::OperationId;
+use crate::domain::operation::{Lane, OperationKind, Step};
+use crate::domain::status::AttachStatus;
+use crate::domain::volume::command::{Caller, Facts, Verdict};
+use crate::domain::volume::state::VolumeState;
+
+/// The actor has just read this state: each open operation goes on where it stands. Steps are issued again under their own
+/// keys, so nothing happens twice. A connect whose client can no longer hear the answer is undone (R-07, R-94, P12).
+pub(super) fn resume(state: &VolumeState, caller: &Caller, facts: &Facts) -> Verdict {
+    let mut draft = Draft::of(state, caller, facts);
+    for operation in &state.operations {
+        match (&operation.kind, &operation.step) {
+            (OperationKind::Connect { .. }, Step::Queued | Step::Drain) => {
+                let cause = Cause::new(CauseKind::Other, "the service was restarted");
+                results::connection_undone(&mut draft, operation, &cause);
+            }
+            (OperationKind::Connect { attachment_id, .. }, _) if operation.undoing.is_none() => {
+                let export = super::steps::export_of(&draft.next, *attachment_id);
+                if let Some(operation) = draft.operation_mut(operation.id) {
+                    operation.undoing = Some(Cause::new(CauseKind::Other, "the service was restarted"));
+                }
+                match export {
+                    Some(export) => draft.run(operation.id, Step::Unexport { export }),
+                    None => {
+                        let cause = Cause::new(CauseKind::Other, "the service was restarted");
+                        results::connection_undone(&mut draft, operation, &cause);
+                    }
+                }
+            }
+            _ => draft.issue(operation.id),
+        }
+    }
+    if !draft.next.volume.outstanding.is_empty() {
+        draft.probe_outstanding(1);
+    }
+    draft.finish()
+}
+
+/// A call that its operation no longer waits for has returned.
+pub(super) fn call_returned(
+    state: &VolumeState,
+    operation_id: OperationId,
+    epoch: u64,
+    step: &Step,
+    outcome: &Outcome,
+    caller: &Caller,
+    facts: &Facts,
+) -> Verdict {
+    let mut draft = Draft::of(state, caller, facts);
+    let probing = state.operations.iter().find(|operation| {
+        operation.id == operation_id
+            && operation.epoch == epoch
+            && operation.step == *step
+            && operation.probing.is_some()
+    });
+    match (probing, outcome) {
+        // The operation is just asking what became of this very call: a certain answer is better than any probe.
+        (Some(operation), Outcome::Done { .. } | Outcome::Refused { .. } | Outcome::Failed { .. }) => {
+            results::ended(&mut draft, operation, outcome);
+        }
+        // An older epoch's result is never applied (I3). If it is an outstanding call, what it did is looked up.
+        _ if !state.volume.outstanding.is_empty() => draft.probe_outstanding(1),
+        _ => {}
+    }
+    draft.finish()
+}
+
+/// The backend has told the truth about a volume with outstanding calls.
+pub(super) fn outstanding_probed(
+    state: &VolumeState,
+    outcome: &Outcome,
+    attempt: u32,
+    caller: &Caller,
+    facts: &Facts,
+) -> Verdict {
+    let mut draft = Draft::of(state, caller, facts);
+    if state.volume.outstanding.is_empty() {
+        return draft.finish();
+    }
+    match outcome {
+        Outcome::Done { answer: Answer::Truth { truth } } if !truth.busy => {
+            draft.next.volume.outstanding.clear();
+            reconcile(&mut draft, truth);
+            let waiting = draft
+                .next
+                .operations
+                .iter()
+                .filter(|operation| operation.step == Step::Drain)
+                .map(|operation| operation.id)
+                .collect::<Vec<_>>();
+            for id in waiting {
+                draft.start(id);
+            }
+        }
+        _ => draft.probe_outstanding(attempt.saturating_add(1)),
+    }
+    draft.finish()
+}
+
+/// What late calls have done is compensated: exports that no row owns are removed, a size that grew is taken into the books,
+/// rows in doubt are decided.
+fn reconcile(draft: &mut Draft<'_>, truth: &Truth) {
+    for export in &truth.exports {
+        let owned = draft.next.attachments.iter().any(|row| row.export.as_ref() == Some(export));
+        if !owned && !draft.next.volume.orphan_exports.contains(export) {
+            draft.next.volume.orphan_exports.push(export.clone());
+        }
+    }
+    let extending = draft
+        .next
+        .operation_in(Lane::Data)
+        .is_some_and(|operation| matches!(operation.kind, OperationKind::Extend { .. }));
+    if !extending {
+        results::adopt_size(draft, truth);
+    }
+    let in_doubt = draft
+        .next
+        .attachments
+        .iter()
+        .filter(|row| matches!(row.attach_status, AttachStatus::ErrorAttaching | AttachStatus::ErrorDetaching))
+        .filter(|row| row.export.as_ref().is_some_and(|export| !truth.exports.contains(export)))
+        .map(|row| (row.id, row.attach_status))
+        .collect::<Vec<_>>();
+    for (row_id, status) in in_doubt {
+        if let Some(row) = draft.next.attachment_mut(row_id) {
+            row.export = None;
+        }
+        if status == AttachStatus::ErrorDetaching {
+            // Its end was asked for, and now it is proven.
+            draft.remove_row(row_id);
+        }
+    }
+    settle::rows_changed(&mut draft.next);
+}

@@ -1,0 +1,145 @@
+//! Compute's attach and detach (`spec/nova-volume-attachments.md` §4, §6): one plan over volume and server. The server's
+//! own checks (state, lock, device name) are the server actor's; the commit is guarded by the epoch it judged.
+
+use super::attachment::{may_attach, new_row};
+use super::draft::Draft;
+use super::settle;
+use crate::domain::attachment::{AttachMode, BlockDeviceMapping};
+use crate::domain::ids::{AttachmentId, ServerId};
+use crate::domain::operation::{Lane, OperationKind};
+use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::volume::command::{Caller, Facts, Refusal, ServerAttach, Verdict};
+use crate::domain::volume::state::VolumeState;
+
+pub(super) fn attach(state: &VolumeState, request: &ServerAttach, caller: &Caller, facts: &Facts) -> Verdict {
+    let volume = &state.volume;
+    let mut mapped = state.attachments.iter().filter_map(|row| row.bdm.as_ref()).map(|bdm| &bdm.server_id).peekable();
+    if volume.multiattach {
+        if mapped.any(|server| *server == request.server_id) {
+            return Verdict::Refuse(Refusal::InvalidVolume(format!("volume {} already attached", volume.id)));
+        }
+    } else if mapped.peek().is_some() {
+        let servers = mapped.map(ServerId::as_str).collect::<Vec<_>>().join(" ");
+        return Verdict::Refuse(Refusal::InvalidVolume(format!(
+            "volume {} is already attached to instances: {servers}",
+            volume.id
+        )));
+    }
+    if volume.multiattach && request.without_host {
+        return Verdict::Refuse(Refusal::InvalidInput(
+            "attaching multiattach volumes is not supported for shelved-offloaded instances".to_owned(),
+        ));
+    }
+    if volume.multiattach && !request.multiattach_allowed {
+        return Verdict::Refuse(Refusal::InvalidInput(
+            "multiattach volumes are only supported starting with compute API version 2.60".to_owned(),
+        ));
+    }
+    if let Err(refusal) = may_attach(state, None) {
+        return Verdict::Refuse(refusal);
+    }
+    if state.operation_in(Lane::Connection).is_some() && !volume.multiattach {
+        // Repair of an old export goes first: two hosts are never connected at once.
+        return Verdict::Queue;
+    }
+
+    let mut draft = Draft::of(state, caller, facts);
+    let mode = super::steps::is_readonly(state).then_some(AttachMode::ReadOnly);
+    let mut row = new_row(state, AttachmentId(facts.ids[1]), Some(request.server_id.clone()), mode, facts);
+    row.bdm = Some(BlockDeviceMapping {
+        uuid: facts.ids[2],
+        server_id: request.server_id.clone(),
+        device: request.device.clone(),
+        tag: request.tag.clone(),
+        delete_on_termination: request.delete_on_termination,
+        detaching: false,
+    });
+    let row_id = row.id;
+    if request.without_host {
+        row.attach_status = AttachStatus::Attached;
+        row.attach_time = Some(facts.now);
+    }
+    draft.next.attachments.push(row);
+    draft.speak_of(row_id);
+    draft.guard_server(request.server_id.clone(), request.server_epoch);
+    if !request.without_host {
+        draft.begin(
+            OperationKind::ServerAttach {
+                attachment_id: row_id,
+                server_id: request.server_id.clone(),
+                connector: request.connector.clone(),
+            },
+            0,
+        );
+    }
+    settle::rows_changed(&mut draft.next);
+    draft.finish()
+}
+
+pub(super) fn detach(
+    state: &VolumeState,
+    server: &ServerId,
+    server_gone: bool,
+    caller: &Caller,
+    facts: &Facts,
+) -> Verdict {
+    let volume = &state.volume;
+    let Some(row) = state.attachment_of_server(server) else {
+        return Verdict::Refuse(Refusal::NotAttached(format!(
+            "instance {server} is not attached to volume {}",
+            volume.id
+        )));
+    };
+    let row_id = row.id;
+    let detaching = row.bdm.as_ref().is_some_and(|bdm| bdm.detaching);
+    if detaching && server_gone {
+        // The running detach serves this request too: one effect, both succeed.
+        return Verdict::Nothing { jobs: Vec::new(), attachment_id: Some(row_id) };
+    }
+    if !server_gone && let Err(refusal) = may_detach(state, row_id, detaching) {
+        return Verdict::Refuse(refusal);
+    }
+    let mut draft = Draft::of(state, caller, facts);
+    draft.speak_of(row_id);
+    let never_connected = row.export.is_none() && row.attach_status != AttachStatus::Reserved;
+    if never_connected {
+        draft.remove_row(row_id);
+    } else {
+        if let Some(bdm) = draft.next.attachment_mut(row_id).and_then(|row| row.bdm.as_mut()) {
+            bdm.detaching = true;
+        }
+        // Accepted at once; it waits its turn behind another row's work.
+        draft.begin(OperationKind::ServerDetach { attachment_id: row_id, server_id: server.clone(), server_gone }, 0);
+    }
+    settle::rows_changed(&mut draft.next);
+    draft.finish()
+}
+
+/// The conditions of os-begin_detaching, per row.
+fn may_detach(state: &VolumeState, row_id: AttachmentId, detaching: bool) -> Result<(), Refusal> {
+    let volume = &state.volume;
+    let refuse = || {
+        Err(Refusal::InvalidVolume(format!(
+            "volume {} status must be in-use and attached to detach, but the current status is {}",
+            volume.id, volume.status
+        )))
+    };
+    if detaching || !state.is_migration_idle() {
+        return refuse();
+    }
+    let attached = state.attachment(row_id).is_some_and(|row| {
+        matches!(
+            row.attach_status,
+            AttachStatus::Attached | AttachStatus::ErrorDetaching | AttachStatus::ErrorAttaching
+        )
+    });
+    let in_doubt = state.attachment(row_id).is_some_and(|row| row.attach_status != AttachStatus::Attached);
+    let status_allows = match volume.status {
+        VolumeStatus::InUse => true,
+        VolumeStatus::Detaching => volume.multiattach,
+        // A row whose export is in doubt is freed by detaching it, whatever the word is.
+        VolumeStatus::Reserved | VolumeStatus::Available | VolumeStatus::Attaching => in_doubt,
+        _ => false,
+    };
+    if attached && status_allows { Ok(()) } else { refuse() }
+}

@@ -1,0 +1,167 @@
+//! The operations' plans: which step comes first, what each step asks of whom.
+
+use serde_json::{Value, json};
+
+use crate::domain::attachment::AttachMode;
+use crate::domain::backend::Request;
+use crate::domain::ids::{AttachmentId, ExportName, OperationId};
+use crate::domain::operation::{Operation, OperationKind, Step};
+use crate::domain::status::AttachStatus;
+use crate::domain::volume::command::JobTarget;
+use crate::domain::volume::state::VolumeState;
+
+/// The first step of an operation which is about to start. Names the export of a row that is about to get one: the name is
+/// committed before the backend hears of it.
+pub(super) fn first_step(state: &mut VolumeState, id: OperationId) -> Step {
+    let Some(operation) = state.operations.iter().find(|operation| operation.id == id).cloned() else {
+        return Step::Drain;
+    };
+    match &operation.kind {
+        OperationKind::Create => Step::Create,
+        OperationKind::Extend { .. } => Step::Extend,
+        OperationKind::Delete => next_orphan(state).unwrap_or(Step::Delete),
+        OperationKind::Repair => next_orphan(state).unwrap_or(Step::Drain),
+        OperationKind::Connect { attachment_id, connector, .. } => {
+            connect_step(state, &operation, *attachment_id, connector)
+        }
+        OperationKind::ServerAttach { attachment_id, .. } => export_step(state, &operation, *attachment_id),
+        OperationKind::Disconnect { attachment_id } => match export_of(state, *attachment_id) {
+            Some(export) => Step::Unexport { export },
+            // Nothing was ever exported for this row: an export name that never existed is fenced all the same.
+            None => Step::Unexport { export: ExportName::new(*attachment_id, operation.epoch) },
+        },
+        OperationKind::ServerDetach { attachment_id, .. } => Step::Unplug { attachment_id: *attachment_id },
+    }
+}
+
+/// A connect to another host than before fences the old export first; the same host gets its export again.
+fn connect_step(state: &mut VolumeState, operation: &Operation, row_id: AttachmentId, connector: &Value) -> Step {
+    let Some(row) = state.attachment(row_id) else { return Step::Drain };
+    match &row.export {
+        Some(export) if row.is_connected() && row.connector.as_ref() == Some(connector) => {
+            Step::Export { export: export.clone() }
+        }
+        Some(export) => Step::Unexport { export: export.clone() },
+        None => export_step(state, operation, row_id),
+    }
+}
+
+/// The step that makes a new export for a row, under a name never used before.
+pub(super) fn export_step(state: &mut VolumeState, operation: &Operation, row_id: AttachmentId) -> Step {
+    let export = ExportName::new(row_id, operation.epoch);
+    if let Some(row) = state.attachment_mut(row_id) {
+        row.export = Some(export.clone());
+    }
+    Step::Export { export }
+}
+
+/// The export that a row has or may have.
+pub(super) fn export_of(state: &VolumeState, row_id: AttachmentId) -> Option<ExportName> {
+    state.attachment(row_id).and_then(|row| row.export.clone())
+}
+
+/// The step that removes the next export nobody owns.
+pub(super) fn next_orphan(state: &VolumeState) -> Option<Step> {
+    state.volume.orphan_exports.first().map(|export| Step::Unexport { export: export.clone() })
+}
+
+/// The step that tells the next guest after `last` of the new size, in the order of the rows. Computed from the rows as
+/// they are at the settle step.
+pub(super) fn next_guest(state: &VolumeState, last: Option<AttachmentId>) -> Option<Step> {
+    let mut rows = state
+        .attachments
+        .iter()
+        .filter(|row| row.attach_status == AttachStatus::Attached && row.bdm.is_some() && row.export.is_some())
+        .map(|row| row.id)
+        .collect::<Vec<_>>();
+    rows.sort_unstable();
+    rows.into_iter()
+        .find(|row| last.is_none_or(|last| *row > last))
+        .map(|attachment_id| Step::ResizeGuest { attachment_id })
+}
+
+/// Whether a storage backend carries the step out, so that its late effects must be waited for.
+pub(super) fn has_backend_call(step: &Step) -> bool {
+    matches!(step, Step::Create | Step::Delete | Step::Extend | Step::Unexport { .. } | Step::Export { .. })
+}
+
+/// The backend of the volume; a volume without one gets a name that no backend has, so that its calls fail with a cause.
+pub(super) fn backend_of(state: &VolumeState) -> JobTarget {
+    JobTarget::Backend(state.volume.host.clone().unwrap_or_default())
+}
+
+/// Read-only by the volume's flag (`spec/attachments.md` §6; only the value `True` counts).
+pub(super) fn is_readonly(state: &VolumeState) -> bool {
+    state.volume.admin_metadata.get("readonly").is_some_and(|value| value == "True")
+}
+
+/// The mode that a row's connection gets.
+pub(super) fn effective_mode(state: &VolumeState, row_mode: Option<AttachMode>, connector: &Value) -> AttachMode {
+    if is_readonly(state) {
+        return AttachMode::ReadOnly;
+    }
+    match row_mode {
+        Some(mode @ (AttachMode::ReadWrite | AttachMode::ReadOnly)) => mode,
+        _ => connector.get("mode").and_then(Value::as_str).and_then(AttachMode::parse).unwrap_or(AttachMode::ReadWrite),
+    }
+}
+
+/// What the present step asks, and of whom. None when its row is gone.
+pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(JobTarget, Request)> {
+    let probing = operation.probing.is_some();
+    let backend = backend_of(state);
+    if probing && has_backend_call(&operation.step) {
+        return Some((backend, Request::Probe));
+    }
+    let asked = match &operation.step {
+        Step::Queued | Step::Drain => return None,
+        Step::Create => (backend, Request::Create { size_gib: state.volume.size_gib }),
+        Step::Delete => (backend, Request::Delete),
+        Step::Extend => match &operation.kind {
+            OperationKind::Extend { new_size_gib } => (backend, Request::Extend { new_size_gib: *new_size_gib }),
+            _ => return None,
+        },
+        Step::Unexport { export } => (backend, Request::Unexport { export: export.clone() }),
+        Step::Export { export } => {
+            let (attachment_id, connector, mode) = match &operation.kind {
+                OperationKind::Connect { attachment_id, connector, mode, .. } => (*attachment_id, connector, *mode),
+                OperationKind::ServerAttach { attachment_id, connector, .. } => {
+                    let row = state.attachment(*attachment_id)?;
+                    (*attachment_id, connector, effective_mode(state, row.attach_mode, connector))
+                }
+                _ => return None,
+            };
+            let connector = connector.clone();
+            (backend, Request::Export { attachment_id, export: export.clone(), connector, mode })
+        }
+        Step::Plug { attachment_id } | Step::Unplug { attachment_id } | Step::ResizeGuest { attachment_id } => {
+            let row = state.attachment(*attachment_id)?;
+            let server = row.bdm.as_ref()?.server_id.clone();
+            let request = guest_request(state, operation, *attachment_id, probing)?;
+            (JobTarget::Guest(server), request)
+        }
+    };
+    Some(asked)
+}
+
+fn guest_request(
+    state: &VolumeState,
+    operation: &Operation,
+    attachment_id: AttachmentId,
+    probing: bool,
+) -> Option<Request> {
+    if probing {
+        return Some(Request::ProbeGuest { attachment_id });
+    }
+    match &operation.step {
+        Step::Plug { .. } => {
+            let row = state.attachment(attachment_id)?;
+            let mode = effective_mode(state, row.attach_mode, &Value::Null);
+            let connection_info = row.connection_info.clone().unwrap_or_else(|| json!({}));
+            Some(Request::Plug { attachment_id, connection_info, mode })
+        }
+        Step::Unplug { .. } => Some(Request::Unplug { attachment_id }),
+        Step::ResizeGuest { .. } => Some(Request::ResizeGuest { attachment_id, new_size_gib: state.volume.size_gib }),
+        _ => None,
+    }
+}

@@ -1,0 +1,210 @@
+//! The pool of driver actors: bounded queue, workers, deadlines and a circuit breaker for each backend and each kind of
+//! hypervisor (design §3.8).
+//!
+//! It decides *whether and when* a driver is called and tells how the call ended; it never judges what the outcome means
+//! for a volume and never retries. Used by the operations through [`Caller`], and by the admin views through
+//! [`DriverPool::observe`], which waits for no actor.
+//!
+//! One concept per file: `queue` is the pure book of the calls (who waits, runs, is overdue; no async, no clock of its
+//! own), `breaker` the circuit, `actor` the actix actor which carries the book out, `counters` what observers see.
+
+mod actor;
+mod breaker;
+mod counters;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::domain::backend::{Call, Cause, CauseKind, Deadlines, Guest, Outcome};
+use crate::domain::server::HypervisorKind;
+use crate::runtime::Placement;
+
+use super::{Backend, Capacity, Hypervisor};
+use actor::{CapacityCell, Driver, DriverActor, Pump, RefreshCapacity};
+pub use breaker::BreakerOptions;
+use queue::{CallBook, Submitted};
+
+/// Where a call goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolTarget {
+    /// A storage backend by its name `host@backend#pool`.
+    Backend(String),
+    /// A guest, through its hypervisor.
+    Guest(Guest),
+}
+
+/// How the end of a call is told. Neither may block: they run on the pool's thread, or, when the call is turned away at
+/// once, inside [`Caller::submit`].
+pub struct Completion {
+    /// Called exactly once. A call waits in the queue for at most its deadline (then `Failed`: it never started) and runs
+    /// for at most its deadline (then `Unknown`).
+    pub done: Box<dyn FnOnce(Outcome) + Send>,
+    /// Called when the call returns after its deadline.
+    pub late: Box<dyn FnOnce(Outcome) + Send>,
+}
+
+/// Calls drivers. Implemented by the pool of driver actors.
+pub trait Caller: Send + Sync + 'static {
+    /// Queues `call`. A full queue or an open circuit ends it as `Failed` at once.
+    fn submit(&self, target: PoolTarget, call: Call, completion: Completion);
+}
+
+/// A shared caller.
+pub type SharedCaller = Arc<dyn Caller>;
+
+/// The bounds of one backend or hypervisor. Settings `[[backends]].{queue, workers, max_outstanding, deadlines}`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PoolOptions {
+    /// Calls which may wait for a worker; one more is `Failed{NotStarted}`.
+    pub queue: usize,
+    /// Calls which run at the same time.
+    pub workers: usize,
+    /// Calls past their deadline which may still be under way; beyond it every call is `Failed{NotStarted}`.
+    pub max_outstanding: usize,
+    /// How long each request may wait, and how long it may run.
+    pub deadlines: Deadlines,
+    /// When the circuit opens and for how long.
+    pub breaker: BreakerOptions,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            queue: 1_024,
+            workers: 16,
+            max_outstanding: 256,
+            deadlines: Deadlines::default(),
+            breaker: BreakerOptions::default(),
+        }
+    }
+}
+
+/// One driver with its actor, its book of calls and what is shown of it.
+struct Lane {
+    name: String,
+    address: actix::Addr<DriverActor>,
+    book: Arc<Mutex<CallBook>>,
+    capacity: Arc<CapacityCell>,
+}
+
+impl Lane {
+    fn start(placement: &Placement, shard: u64, name: String, driver: Driver, options: PoolOptions) -> Self {
+        let book = Arc::new(Mutex::new(CallBook::new(options)));
+        let capacity = Arc::new(CapacityCell::default());
+        let actor = DriverActor::new(driver, Arc::clone(&book), Arc::clone(&capacity));
+        let address = placement.start(shard, actor);
+        Self { name, address, book, capacity }
+    }
+
+    fn submit(&self, call: Call, guest: Option<Guest>, completion: Completion) {
+        let submitted = lock(&self.book).submit(Instant::now(), call, guest, completion);
+        match submitted {
+            Submitted::Accepted => self.address.do_send(Pump),
+            Submitted::TurnedAway(tell) => tell.deliver(),
+        }
+    }
+
+    fn observe(&self) -> Value {
+        let mut view = lock(&self.book).observe(Instant::now());
+        view["name"] = json!(self.name);
+        view
+    }
+}
+
+/// The pool: one actor for each backend and each kind of hypervisor.
+pub struct DriverPool {
+    backends: Vec<Lane>,
+    backend_index: BTreeMap<String, usize>,
+    hypervisors: Vec<(HypervisorKind, Lane)>,
+}
+
+impl DriverPool {
+    /// Starts the actors. Under [`Placement::Here`] it must be called inside a `LocalSet`.
+    pub fn start(
+        placement: &Placement,
+        backends: Vec<(String, Arc<dyn Backend>, PoolOptions)>,
+        hypervisors: Vec<(HypervisorKind, Arc<dyn Hypervisor>, PoolOptions)>,
+    ) -> Arc<Self> {
+        let mut shards = 0_u64..;
+        let mut next_shard = || shards.next().unwrap_or_default();
+        let backends: Vec<Lane> = backends
+            .into_iter()
+            .map(|(name, backend, options)| {
+                Lane::start(placement, next_shard(), name, Driver::Backend(backend), options)
+            })
+            .collect();
+        let hypervisors = hypervisors
+            .into_iter()
+            .map(|(kind, hypervisor, options)| {
+                let name = kind.as_str().to_owned();
+                (kind, Lane::start(placement, next_shard(), name, Driver::Hypervisor(hypervisor), options))
+            })
+            .collect();
+        let backend_index = backends.iter().enumerate().map(|(index, lane)| (lane.name.clone(), index)).collect();
+        Arc::new(Self { backends, backend_index, hypervisors })
+    }
+
+    /// The backends' names in configured order.
+    pub fn backends(&self) -> Vec<String> {
+        self.backends.iter().map(|lane| lane.name.clone()).collect()
+    }
+
+    /// Room at `backend` as last measured, for placement. Asking causes a new measurement when the last one is old, so
+    /// the answer lags by at most one question.
+    pub fn capacity(&self, backend: &str) -> Option<Capacity> {
+        let lane = self.backend(backend)?;
+        let (capacity, stale) = lane.capacity.read(Instant::now());
+        if stale {
+            lane.address.do_send(RefreshCapacity);
+        }
+        capacity
+    }
+
+    /// What `/admin/drivers` shows, without waiting for an actor.
+    pub fn observe(&self) -> Value {
+        let backends: Vec<Value> = self
+            .backends
+            .iter()
+            .map(|lane| {
+                let mut view = lane.observe();
+                view["capacity"] = json!(lane.capacity.read(Instant::now()).0);
+                view
+            })
+            .collect();
+        let hypervisors: Vec<Value> = self.hypervisors.iter().map(|(_, lane)| lane.observe()).collect();
+        json!({ "backends": backends, "hypervisors": hypervisors })
+    }
+
+    fn backend(&self, name: &str) -> Option<&Lane> {
+        self.backend_index.get(name).and_then(|index| self.backends.get(*index))
+    }
+}
+
+impl Caller for DriverPool {
+    fn submit(&self, target: PoolTarget, call: Call, completion: Completion) {
+        let (lane, guest) = match target {
+            PoolTarget::Backend(name) => (self.backend(&name), None),
+            PoolTarget::Guest(guest) => {
+                let lane = self.hypervisors.iter().find(|(kind, _)| *kind == guest.hypervisor).map(|(_, lane)| lane);
+                (lane, Some(guest))
+            }
+        };
+        match lane {
+            Some(lane) => lane.submit(call, guest, completion),
+            None => (completion.done)(Outcome::Failed {
+                cause: Cause::new(CauseKind::Unavailable, "the backend is not configured"),
+            }),
+        }
+    }
+}
+
+/// Books and cells hold no invariant across a panic: every change of them is one short critical section of plain code.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

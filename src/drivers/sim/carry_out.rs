@@ -1,0 +1,227 @@
+//! What a request does: the rules of [`Request`] applied to the truth. Pure: it reads the state and says which change
+//! would follow and what is answered.
+
+use serde_json::{Value, json};
+
+use crate::domain::attachment::AttachMode;
+use crate::domain::backend::{Answer, Call, Cause, CauseKind, Guest, Outcome, Request, Truth};
+use crate::domain::ids::{AttachmentId, ExportName, VolumeId};
+
+use super::state::{Change, SimDevice, SimExport, State, WriteRecord};
+
+/// The member of the connection information that names the export.
+pub const EXPORT_MEMBER: &str = "export";
+
+/// The protocol word of the simulated backend.
+pub const PROTOCOL: &str = "sim";
+
+/// An outcome and the change that makes it true.
+pub struct Effect {
+    /// What changes; none: everything is as it should be, or the request is refused.
+    pub change: Option<Change>,
+    /// What is answered.
+    pub outcome: Outcome,
+}
+
+impl Effect {
+    fn unchanged(answer: Answer) -> Self {
+        Self { change: None, outcome: Outcome::Done { answer } }
+    }
+
+    fn changed(change: Change, answer: Answer) -> Self {
+        Self { change: Some(change), outcome: Outcome::Done { answer } }
+    }
+
+    fn refused(kind: CauseKind, text: &str) -> Self {
+        Self { change: None, outcome: Outcome::Refused { cause: Cause::new(kind, text) } }
+    }
+}
+
+/// Carries out a storage call. `free_gib` is the room left, `busy` whether another call of the volume is under way.
+pub fn storage(state: &State, call: &Call, free_gib: u64, busy: bool) -> Effect {
+    let volume_id = call.key.volume_id;
+    match &call.request {
+        Request::Create { size_gib } => create(state, volume_id, *size_gib, free_gib),
+        Request::Delete => delete(state, volume_id),
+        Request::Extend { new_size_gib } => extend(state, volume_id, *new_size_gib, free_gib),
+        Request::Export { attachment_id, export, connector, mode } => {
+            open(state, volume_id, *attachment_id, export, connector, *mode)
+        }
+        Request::Unexport { export } => fence(state, volume_id, export),
+        Request::Probe => Effect::unchanged(Answer::Truth { truth: truth(state, volume_id, busy) }),
+        Request::Plug { .. } | Request::Unplug { .. } | Request::ResizeGuest { .. } | Request::ProbeGuest { .. } => {
+            Effect::refused(CauseKind::Other, "a storage backend has no guests")
+        }
+    }
+}
+
+/// Carries out a guest call.
+pub fn guest(state: &State, guest: &Guest, call: &Call) -> Effect {
+    match &call.request {
+        Request::Plug { attachment_id, connection_info, mode } => {
+            plug(state, guest, call.key.volume_id, *attachment_id, connection_info, *mode)
+        }
+        Request::Unplug { attachment_id } => match state.device(&guest.server_id, *attachment_id) {
+            None => Effect::unchanged(Answer::Nothing),
+            Some(_) => Effect::changed(
+                Change::Unplugged { server_id: guest.server_id.clone(), attachment_id: *attachment_id },
+                Answer::Nothing,
+            ),
+        },
+        Request::ResizeGuest { attachment_id, new_size_gib } => resize(state, guest, *attachment_id, *new_size_gib),
+        Request::ProbeGuest { attachment_id } => {
+            Effect::unchanged(Answer::Plugged { plugged: state.device(&guest.server_id, *attachment_id).is_some() })
+        }
+        _ => Effect::refused(CauseKind::Other, "a hypervisor has no volumes"),
+    }
+}
+
+/// What is true of a volume.
+pub fn truth(state: &State, volume_id: VolumeId, busy: bool) -> Truth {
+    let size_gib = state.volumes.get(&volume_id).map(|volume| volume.size_gib);
+    Truth { exists: size_gib.is_some(), size_gib: size_gib.unwrap_or(0), exports: state.exports_of(volume_id), busy }
+}
+
+/// A write through an export: it reaches the volume only when the export is live and writable.
+pub fn write(state: &State, export: &ExportName, server: Option<&Guest>, marker: &str) -> WriteRecord {
+    let reached = state
+        .exports
+        .get(export)
+        .filter(|of| of.mode == AttachMode::ReadWrite)
+        .map(|of| of.volume_id)
+        .filter(|volume_id| state.volumes.contains_key(volume_id));
+    WriteRecord {
+        export: export.clone(),
+        server_id: server.map(|guest| guest.server_id.clone()),
+        marker: marker.to_owned(),
+        reached,
+    }
+}
+
+fn create(state: &State, volume_id: VolumeId, size_gib: u32, free_gib: u64) -> Effect {
+    match state.volumes.get(&volume_id) {
+        Some(volume) if volume.size_gib == size_gib => Effect::unchanged(Answer::Size { size_gib }),
+        Some(_) => Effect::refused(CauseKind::Other, "the volume exists with another size"),
+        None if u64::from(size_gib) > free_gib => Effect::refused(CauseKind::NoSpace, "the backend has no room"),
+        None => Effect::changed(Change::VolumeCreated { volume_id, size_gib }, Answer::Size { size_gib }),
+    }
+}
+
+fn delete(state: &State, volume_id: VolumeId) -> Effect {
+    if !state.exports_of(volume_id).is_empty() {
+        return Effect::refused(CauseKind::Busy, "the volume has live exports");
+    }
+    if !state.volumes.contains_key(&volume_id) {
+        return Effect::unchanged(Answer::Nothing);
+    }
+    Effect::changed(Change::VolumeDeleted { volume_id }, Answer::Nothing)
+}
+
+fn extend(state: &State, volume_id: VolumeId, new_size_gib: u32, free_gib: u64) -> Effect {
+    let Some(volume) = state.volumes.get(&volume_id) else {
+        return Effect::refused(CauseKind::Other, "the volume does not exist at the backend");
+    };
+    if volume.size_gib >= new_size_gib {
+        return Effect::unchanged(Answer::Size { size_gib: volume.size_gib });
+    }
+    if u64::from(new_size_gib - volume.size_gib) > free_gib {
+        return Effect::refused(CauseKind::NoSpace, "the backend has no room");
+    }
+    let change = Change::VolumeGrown { volume_id, size_gib: new_size_gib };
+    Effect::changed(change, Answer::Size { size_gib: new_size_gib })
+}
+
+fn open(
+    state: &State,
+    volume_id: VolumeId,
+    attachment_id: AttachmentId,
+    export: &ExportName,
+    connector: &Value,
+    mode: AttachMode,
+) -> Effect {
+    let Some(members) = connector.as_object() else {
+        return Effect::refused(CauseKind::BadConnector, "the connector is not an object");
+    };
+    if mode == AttachMode::Undecided {
+        return Effect::refused(CauseKind::Other, "the export has no mode");
+    }
+    if state.fenced.contains(export) {
+        return Effect::refused(CauseKind::Other, "the export was ended and is never served again");
+    }
+    let info = json!({
+        "driver_volume_type": PROTOCOL,
+        "volume_id": volume_id,
+        EXPORT_MEMBER: export,
+        "access_mode": mode.as_str(),
+    });
+    let host = members.get("host").and_then(Value::as_str).map(str::to_owned);
+    let wanted = SimExport { volume_id, attachment_id, mode, host };
+    match state.exports.get(export) {
+        Some(live) if *live == wanted => Effect::unchanged(Answer::Connection { info }),
+        Some(_) => Effect::refused(CauseKind::Busy, "the export name serves another connection"),
+        None if !state.volumes.contains_key(&volume_id) => {
+            Effect::refused(CauseKind::Other, "the volume does not exist at the backend")
+        }
+        None => {
+            Effect::changed(Change::ExportOpened { export: export.clone(), of: wanted }, Answer::Connection { info })
+        }
+    }
+}
+
+fn fence(state: &State, volume_id: VolumeId, export: &ExportName) -> Effect {
+    if state.exports.get(export).is_some_and(|of| of.volume_id != volume_id) {
+        return Effect::refused(CauseKind::Other, "the export belongs to another volume");
+    }
+    if state.fenced.contains(export) {
+        return Effect::unchanged(Answer::Nothing);
+    }
+    // A name that is not served is fenced as well: the export of a dead intent may still be on its way.
+    Effect::changed(Change::ExportFenced { export: export.clone() }, Answer::Nothing)
+}
+
+fn plug(
+    state: &State,
+    guest: &Guest,
+    volume_id: VolumeId,
+    attachment_id: AttachmentId,
+    connection_info: &Value,
+    mode: AttachMode,
+) -> Effect {
+    let Some(name) = connection_info.get(EXPORT_MEMBER).and_then(Value::as_str) else {
+        return Effect::refused(CauseKind::Guest, "the connection information names no export");
+    };
+    let export = ExportName(name.to_owned());
+    if let Some(device) = state.device(&guest.server_id, attachment_id)
+        && device.export == export
+    {
+        return Effect::unchanged(Answer::Nothing);
+    }
+    if state.device(&guest.server_id, attachment_id).is_some() {
+        return Effect::refused(
+            CauseKind::Guest,
+            "the guest holds a device of this attachment with another connection",
+        );
+    }
+    let Some(live) = state.exports.get(&export).filter(|live| live.volume_id == volume_id) else {
+        return Effect::refused(CauseKind::Guest, "the guest cannot open the export");
+    };
+    let size_gib = state.volumes.get(&live.volume_id).map_or(0, |volume| volume.size_gib);
+    let device = SimDevice { volume_id: live.volume_id, export, mode, size_gib };
+    let change = Change::Plugged { server_id: guest.server_id.clone(), attachment_id, device };
+    Effect::changed(change, Answer::Nothing)
+}
+
+fn resize(state: &State, guest: &Guest, attachment_id: AttachmentId, new_size_gib: u32) -> Effect {
+    let Some(device) = state.device(&guest.server_id, attachment_id) else {
+        return Effect::refused(CauseKind::Guest, "the guest has no such device");
+    };
+    let real = state.volumes.get(&device.volume_id).map_or(0, |volume| volume.size_gib);
+    if new_size_gib > real {
+        return Effect::refused(CauseKind::Other, "the volume is smaller than the size to be told");
+    }
+    if device.size_gib >= new_size_gib {
+        return Effect::unchanged(Answer::Nothing);
+    }
+    let change = Change::GuestResized { server_id: guest.server_id.clone(), attachment_id, size_gib: new_size_gib };
+    Effect::changed(change, Answer::Nothing)
+}

@@ -1,0 +1,309 @@
+//! What is true at the simulated backend, and the changes that make it so.
+//!
+//! [`State::apply`] is total and deterministic: the journal holds changes, and replaying it gives the same state. What may
+//! change is decided in `carry_out`; what it means for promise I1 in `consumers`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::attachment::AttachMode;
+use crate::domain::backend::{Answer, CallKey};
+use crate::domain::ids::{AttachmentId, ExportName, ServerId, VolumeId};
+
+use super::consumers::Watch;
+
+/// Answers kept for repeated keys. Older keys are carried out again, which is idempotent by state.
+pub const MEMO_BOUND: usize = 65_536;
+
+/// Write records kept; older ones are dropped and only counted.
+pub const WRITE_LOG_BOUND: usize = 100_000;
+
+/// A volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimVolume {
+    /// Size, GiB.
+    pub size_gib: u32,
+    /// What was written, in order.
+    pub markers: Vec<String>,
+}
+
+/// A live export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimExport {
+    /// The volume behind it.
+    pub volume_id: VolumeId,
+    /// The attachment it was made for.
+    pub attachment_id: AttachmentId,
+    /// Whether writes pass.
+    pub mode: AttachMode,
+    /// `connector.host`.
+    pub host: Option<String>,
+}
+
+/// A device in a guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimDevice {
+    /// The volume.
+    pub volume_id: VolumeId,
+    /// The export that the guest has open.
+    pub export: ExportName,
+    /// Mode of the device.
+    pub mode: AttachMode,
+    /// The size that the guest sees, GiB.
+    pub size_gib: u32,
+}
+
+/// One write that somebody tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteRecord {
+    /// Through which export.
+    pub export: ExportName,
+    /// The server whose guest wrote, or none for a client that connected itself.
+    pub server_id: Option<ServerId>,
+    /// What was written.
+    pub marker: String,
+    /// The volume it reached; none when it was refused and no byte reached any volume.
+    pub reached: Option<VolumeId>,
+}
+
+/// A call that ended `Done`, to be answered the same when it is repeated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Its key.
+    pub key: CallKey,
+    /// The request's name: a step's probe has the key of the step's own call.
+    pub request: String,
+    /// What it answered.
+    pub answer: Answer,
+}
+
+/// One change of the truth: a line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// A volume came to be.
+    VolumeCreated {
+        /// The volume.
+        volume_id: VolumeId,
+        /// GiB.
+        size_gib: u32,
+    },
+    /// A volume is gone with all its content.
+    VolumeDeleted {
+        /// The volume.
+        volume_id: VolumeId,
+    },
+    /// A volume has grown.
+    VolumeGrown {
+        /// The volume.
+        volume_id: VolumeId,
+        /// New size, GiB.
+        size_gib: u32,
+    },
+    /// An export is served.
+    ExportOpened {
+        /// Its name.
+        export: ExportName,
+        /// What it serves to whom.
+        of: SimExport,
+    },
+    /// An export name is closed for ever, whether or not it was ever open.
+    ExportFenced {
+        /// The name.
+        export: ExportName,
+    },
+    /// A device is in a guest.
+    Plugged {
+        /// The guest.
+        server_id: ServerId,
+        /// The attachment.
+        attachment_id: AttachmentId,
+        /// The device.
+        device: SimDevice,
+    },
+    /// A device is gone from a guest.
+    Unplugged {
+        /// The guest.
+        server_id: ServerId,
+        /// The attachment.
+        attachment_id: AttachmentId,
+    },
+    /// A guest sees a new size.
+    GuestResized {
+        /// The guest.
+        server_id: ServerId,
+        /// The attachment.
+        attachment_id: AttachmentId,
+        /// GiB.
+        size_gib: u32,
+    },
+    /// Somebody wrote, or tried to.
+    Wrote {
+        /// The record.
+        write: WriteRecord,
+    },
+}
+
+/// One line of the journal: the effect of a call and its answer together, so that a crash never keeps one without the
+/// other.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The effect; none when the call found everything as it should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
+    /// The answered call; none for what was not a keyed call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remembered: Option<Remembered>,
+}
+
+/// The truth.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct State {
+    /// Volumes that exist.
+    pub volumes: BTreeMap<VolumeId, SimVolume>,
+    /// Exports that are served.
+    pub exports: BTreeMap<ExportName, SimExport>,
+    /// Names that are never served again.
+    pub fenced: BTreeSet<ExportName>,
+    /// Devices in guests.
+    pub guests: BTreeMap<ServerId, BTreeMap<AttachmentId, SimDevice>>,
+    /// The last writes.
+    pub writes: VecDeque<WriteRecord>,
+    /// Writes that reached no volume, ever.
+    pub writes_refused: u64,
+    /// Writes no longer in [`Self::writes`].
+    pub writes_dropped: u64,
+    /// Who was connected at the same time.
+    pub watch: Watch,
+    /// GiB of all volumes.
+    pub used_gib: u64,
+    #[serde(skip)]
+    exports_by_volume: BTreeMap<VolumeId, BTreeSet<ExportName>>,
+    #[serde(skip)]
+    holders: BTreeMap<ExportName, ServerId>,
+    #[serde(skip)]
+    memo: BTreeMap<(CallKey, String), Answer>,
+    #[serde(skip)]
+    memo_order: VecDeque<(CallKey, String)>,
+}
+
+impl State {
+    /// The answer of an equal call that ended `Done`.
+    pub fn remembered(&self, key: &CallKey, request: &str) -> Option<&Answer> {
+        self.memo.get(&(key.clone(), request.to_owned()))
+    }
+
+    /// The exports of a volume that are served.
+    pub fn exports_of(&self, volume_id: VolumeId) -> Vec<ExportName> {
+        self.exports_by_volume.get(&volume_id).map(|names| names.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The server whose guest has the export open.
+    pub fn holder(&self, export: &ExportName) -> Option<&ServerId> {
+        self.holders.get(export)
+    }
+
+    /// The device of an attachment in a guest.
+    pub fn device(&self, server_id: &ServerId, attachment_id: AttachmentId) -> Option<&SimDevice> {
+        self.guests.get(server_id).and_then(|devices| devices.get(&attachment_id))
+    }
+
+    /// Makes `entry` true.
+    pub fn apply(&mut self, entry: Entry) {
+        if let Some(remembered) = entry.remembered {
+            self.remember(remembered);
+        }
+        let Some(change) = entry.change else { return };
+        let touched = self.apply_change(change);
+        if let Some(volume_id) = touched {
+            let mut watch = std::mem::take(&mut self.watch);
+            watch.look(volume_id, self);
+            self.watch = watch;
+        }
+    }
+
+    /// Applies and says on which volume the set of consumers may have changed.
+    fn apply_change(&mut self, change: Change) -> Option<VolumeId> {
+        match change {
+            Change::VolumeCreated { volume_id, size_gib } => {
+                self.volumes.insert(volume_id, SimVolume { size_gib, markers: Vec::new() });
+                self.used_gib += u64::from(size_gib);
+                None
+            }
+            Change::VolumeDeleted { volume_id } => {
+                let gone = self.volumes.remove(&volume_id)?;
+                self.used_gib -= u64::from(gone.size_gib);
+                None
+            }
+            Change::VolumeGrown { volume_id, size_gib } => {
+                let volume = self.volumes.get_mut(&volume_id)?;
+                self.used_gib = self.used_gib - u64::from(volume.size_gib) + u64::from(size_gib);
+                volume.size_gib = size_gib;
+                None
+            }
+            Change::ExportOpened { export, of } => {
+                let volume_id = of.volume_id;
+                self.exports_by_volume.entry(volume_id).or_default().insert(export.clone());
+                self.exports.insert(export, of);
+                Some(volume_id)
+            }
+            Change::ExportFenced { export } => {
+                let volume_id = self.exports.remove(&export).map(|of| of.volume_id);
+                if let Some(names) = volume_id.and_then(|id| self.exports_by_volume.get_mut(&id)) {
+                    names.remove(&export);
+                }
+                self.fenced.insert(export);
+                volume_id
+            }
+            Change::Plugged { server_id, attachment_id, device } => {
+                let volume_id = device.volume_id;
+                self.holders.insert(device.export.clone(), server_id.clone());
+                self.guests.entry(server_id).or_default().insert(attachment_id, device);
+                Some(volume_id)
+            }
+            Change::Unplugged { server_id, attachment_id } => {
+                let devices = self.guests.get_mut(&server_id)?;
+                let device = devices.remove(&attachment_id)?;
+                if devices.is_empty() {
+                    self.guests.remove(&server_id);
+                }
+                self.holders.remove(&device.export);
+                Some(device.volume_id)
+            }
+            Change::GuestResized { server_id, attachment_id, size_gib } => {
+                let device = self.guests.get_mut(&server_id).and_then(|devices| devices.get_mut(&attachment_id))?;
+                device.size_gib = size_gib;
+                None
+            }
+            Change::Wrote { write } => {
+                self.apply_write(write);
+                None
+            }
+        }
+    }
+
+    fn apply_write(&mut self, write: WriteRecord) {
+        match write.reached.and_then(|volume_id| self.volumes.get_mut(&volume_id)) {
+            Some(volume) => volume.markers.push(write.marker.clone()),
+            None => self.writes_refused += 1,
+        }
+        self.writes.push_back(write);
+        if self.writes.len() > WRITE_LOG_BOUND {
+            self.writes.pop_front();
+            self.writes_dropped += 1;
+        }
+    }
+
+    fn remember(&mut self, remembered: Remembered) {
+        let slot = (remembered.key, remembered.request);
+        if self.memo.insert(slot.clone(), remembered.answer).is_none() {
+            self.memo_order.push_back(slot);
+        }
+        if self.memo_order.len() > MEMO_BOUND
+            && let Some(oldest) = self.memo_order.pop_front()
+        {
+            self.memo.remove(&oldest);
+        }
+    }
+}

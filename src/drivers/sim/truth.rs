@@ -1,0 +1,190 @@
+//! The shared truth of one simulated backend and its hypervisor: the state under a lock, with its journal if it has one.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+
+use crate::domain::attachment::AttachMode;
+use crate::domain::backend::{Call, Cause, CauseKind, Guest, Outcome, Request, Truth};
+use crate::domain::ids::{AttachmentId, ExportName, ServerId, VolumeId};
+
+use super::carry_out::{self, Effect};
+use super::consumers::{Consumer, Overlap, consumers};
+use super::journal::{Durability, Journal, JournalError};
+use super::state::{Change, Entry, Remembered, SimDevice, State, WriteRecord};
+
+/// The truth. Cheap to clone; all clones are the same truth.
+#[derive(Clone)]
+pub struct SimTruth(Arc<Mutex<Kept>>);
+
+struct Kept {
+    state: State,
+    journal: Option<Journal>,
+}
+
+impl Kept {
+    /// Write-ahead: what cannot be kept does not happen.
+    fn commit(&mut self, entry: Entry) -> Result<(), JournalError> {
+        if let Some(journal) = &mut self.journal {
+            journal.append(&entry)?;
+        }
+        self.state.apply(entry);
+        Ok(())
+    }
+}
+
+impl SimTruth {
+    /// In memory: gone with the process; for virtual time.
+    pub fn in_memory() -> Self {
+        Self(Arc::new(Mutex::new(Kept { state: State::default(), journal: None })))
+    }
+
+    /// In a file of its own.
+    pub fn open(path: &Path, durability: Durability) -> Result<Self, JournalError> {
+        let (journal, state) = Journal::open(path, durability)?;
+        Ok(Self(Arc::new(Mutex::new(Kept { state, journal: Some(journal) }))))
+    }
+
+    /// Carries out a call for the first time or again, without looking at what was answered before.
+    pub(super) fn carry_out(&self, guest: Option<&Guest>, call: &Call, total_gib: u64, busy: bool) -> Outcome {
+        let mut kept = self.lock();
+        let effect = match guest {
+            Some(guest) => carry_out::guest(&kept.state, guest, call),
+            None => {
+                let free_gib = total_gib.saturating_sub(kept.state.used_gib);
+                carry_out::storage(&kept.state, call, free_gib, busy)
+            }
+        };
+        let Effect { change, outcome } = effect;
+        let remembered = match &outcome {
+            Outcome::Done { answer } if !is_read_only(call) => Some(Remembered {
+                key: call.key.clone(),
+                request: call.request.name().to_owned(),
+                answer: answer.clone(),
+            }),
+            _ => None,
+        };
+        if change.is_none() && remembered.is_none() {
+            return outcome;
+        }
+        match kept.commit(Entry { change, remembered }) {
+            Ok(()) => outcome,
+            Err(error) => {
+                tracing::error!(%error, "the simulated backend could not keep a change");
+                Outcome::Failed { cause: Cause::new(CauseKind::Unavailable, "the backend cannot keep its data") }
+            }
+        }
+    }
+
+    /// What an equal call answered that ended `Done`.
+    pub(super) fn remembered(&self, call: &Call) -> Option<Outcome> {
+        let kept = self.lock();
+        let answer = kept.state.remembered(&call.key, call.request.name())?;
+        Some(Outcome::Done { answer: answer.clone() })
+    }
+
+    /// A client writes through an export, as a host does that connected itself. The record says whether it reached a
+    /// volume; a write through a fenced or read-only export reaches none.
+    pub fn write(&self, export: &ExportName, marker: &str) -> Result<WriteRecord, JournalError> {
+        let mut kept = self.lock();
+        let write = carry_out::write(&kept.state, export, None, marker);
+        kept.commit(Entry { change: Some(Change::Wrote { write: write.clone() }), remembered: None })?;
+        Ok(write)
+    }
+
+    /// A guest writes to the device of an attachment; none when it has no such device.
+    pub fn guest_write(
+        &self,
+        guest: &Guest,
+        attachment_id: AttachmentId,
+        marker: &str,
+    ) -> Result<Option<WriteRecord>, JournalError> {
+        let mut kept = self.lock();
+        let Some(device) = kept.state.device(&guest.server_id, attachment_id) else { return Ok(None) };
+        let export = device.export.clone();
+        let mut write = carry_out::write(&kept.state, &export, Some(guest), marker);
+        if device.mode != AttachMode::ReadWrite {
+            write.reached = None;
+        }
+        kept.commit(Entry { change: Some(Change::Wrote { write: write.clone() }), remembered: None })?;
+        Ok(Some(write))
+    }
+
+    /// What is true of a volume, seen from outside the driver.
+    pub fn volume(&self, volume_id: VolumeId) -> Truth {
+        carry_out::truth(&self.lock().state, volume_id, false)
+    }
+
+    /// Every volume that exists.
+    pub fn volumes(&self) -> Vec<VolumeId> {
+        self.lock().state.volumes.keys().copied().collect()
+    }
+
+    /// What was written to a volume, in order.
+    pub fn markers(&self, volume_id: VolumeId) -> Vec<String> {
+        self.lock().state.volumes.get(&volume_id).map(|volume| volume.markers.clone()).unwrap_or_default()
+    }
+
+    /// The device of an attachment in a guest.
+    pub fn device(&self, server_id: &ServerId, attachment_id: AttachmentId) -> Option<SimDevice> {
+        self.lock().state.device(server_id, attachment_id).cloned()
+    }
+
+    /// The attachments whose devices are in a guest.
+    pub fn devices(&self, server_id: &ServerId) -> Vec<AttachmentId> {
+        self.lock().state.guests.get(server_id).map(|devices| devices.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Everybody who can reach a volume now.
+    pub fn consumers(&self, volume_id: VolumeId) -> Vec<Consumer> {
+        consumers(&self.lock().state, volume_id)
+    }
+
+    /// The largest number of different servers or hosts that could reach the volume at once, ever (promise I1).
+    pub fn max_concurrent_consumers(&self, volume_id: VolumeId) -> usize {
+        self.lock().state.watch.max_concurrent_consumers(volume_id)
+    }
+
+    /// The moments at which a volume had consumers of several servers or hosts and that `is_violation` does not excuse
+    /// (multiattach, live migration).
+    pub fn violations(&self, is_violation: impl Fn(&Overlap) -> bool) -> Vec<Overlap> {
+        self.lock().state.watch.overlaps().iter().filter(|overlap| is_violation(overlap)).cloned().collect()
+    }
+
+    /// The last writes, in order, and who made them.
+    pub fn writes(&self) -> Vec<WriteRecord> {
+        self.lock().state.writes.iter().cloned().collect()
+    }
+
+    /// Writes that reached no volume, ever.
+    pub fn writes_refused(&self) -> u64 {
+        self.lock().state.writes_refused
+    }
+
+    /// The whole truth as JSON.
+    pub fn snapshot(&self) -> Value {
+        serde_json::to_value(&self.lock().state).unwrap_or_else(|error| json!({ "error": error.to_string() }))
+    }
+
+    pub(super) fn used_gib(&self) -> u64 {
+        self.lock().state.used_gib
+    }
+
+    pub(super) fn inventory(&self, busy: &BTreeSet<VolumeId>) -> Vec<(VolumeId, Truth)> {
+        let kept = self.lock();
+        let mut ids: BTreeSet<VolumeId> = kept.state.volumes.keys().copied().collect();
+        ids.extend(kept.state.exports.values().map(|export| export.volume_id));
+        ids.into_iter().map(|id| (id, carry_out::truth(&kept.state, id, busy.contains(&id)))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Every critical section applies one whole entry; a panic inside one would be a defect of `State::apply`.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_read_only(call: &Call) -> bool {
+    matches!(call.request, Request::Probe | Request::ProbeGuest { .. })
+}

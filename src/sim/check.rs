@@ -1,0 +1,98 @@
+//! The checker: records, backend and guests must agree when everything is quiet.
+
+use std::collections::BTreeSet;
+
+use super::world::World;
+use crate::domain::ids::{AttachmentId, ExportName, VolumeId};
+use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::volume::VolumeState;
+use crate::store::{Direction, Paging, Store, VolumeQuery};
+
+/// Something that does not agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The volume, if it is about one.
+    pub volume_id: Option<VolumeId>,
+    /// What.
+    pub what: String,
+}
+
+/// Statuses a quiet volume may have.
+const STABLE: [VolumeStatus; 6] = [
+    VolumeStatus::Available,
+    VolumeStatus::InUse,
+    VolumeStatus::Reserved,
+    VolumeStatus::Error,
+    VolumeStatus::ErrorExtending,
+    VolumeStatus::ErrorDeleting,
+];
+
+impl World {
+    /// Every live volume.
+    pub async fn volumes(&self) -> Vec<VolumeState> {
+        let paging = Paging {
+            sort: vec![("created_at".to_owned(), Direction::Ascending), ("id".to_owned(), Direction::Ascending)],
+            marker: None,
+            offset: 0,
+            limit: 10_000,
+        };
+        let query = VolumeQuery { project_id: None, filters: Vec::new(), paging, with_count: false };
+        self.store().volume_list(query).await.expect("the inline store reads").rows
+    }
+
+    /// Compares everything with everything. Empty: all agree. For quiet worlds only.
+    pub async fn differences(&self) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let records = self.volumes().await;
+        let truth = self.backend().truth();
+        for state in &records {
+            compare(self, state, &mut found);
+        }
+        let known = records.iter().map(VolumeState::id).collect::<BTreeSet<_>>();
+        for volume_id in truth.volumes() {
+            if !known.contains(&volume_id) {
+                let what = "exists at the backend and not in the records".to_owned();
+                found.push(Difference { volume_id: Some(volume_id), what });
+            }
+        }
+        for audit in self.store().usage_audit().await.expect("the inline store reads") {
+            if audit.stored != audit.counted {
+                found.push(Difference { volume_id: None, what: format!("quota usage is wrong: {audit:?}") });
+            }
+        }
+        found
+    }
+}
+
+fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
+    let id = state.id();
+    let mut note = |what: String| found.push(Difference { volume_id: Some(id), what });
+    let truth = world.backend().truth().volume(id);
+    if !STABLE.contains(&state.volume.status) {
+        note(format!("its status is {}", state.volume.status));
+    }
+    let must_exist = !matches!(state.volume.status, VolumeStatus::Error | VolumeStatus::ErrorDeleting);
+    if must_exist && !truth.exists {
+        note("is not at the backend".to_owned());
+    }
+    if truth.exists && truth.size_gib != state.volume.size_gib {
+        note(format!("has {} GiB at the backend and {} in the records", truth.size_gib, state.volume.size_gib));
+    }
+    let recorded = state.attachments.iter().filter_map(|row| row.export.clone()).collect::<BTreeSet<ExportName>>();
+    let served = truth.exports.iter().cloned().collect::<BTreeSet<_>>();
+    if recorded != served {
+        note(format!("exports {served:?} are served and {recorded:?} recorded"));
+    }
+    for row in &state.attachments {
+        let Some(bdm) = &row.bdm else { continue };
+        let plugged = world.backend().truth().device(&bdm.server_id, row.id).is_some();
+        if plugged != (row.attach_status == AttachStatus::Attached && row.export.is_some()) {
+            note(format!("attachment {} is {} and plugged: {plugged}", row.id, row.attach_status));
+        }
+        let strangers = world.backend().truth().devices(&bdm.server_id);
+        let rows = state.attachments.iter().map(|row| row.id).collect::<Vec<AttachmentId>>();
+        if strangers.iter().any(|device| !rows.contains(device)) && rows.len() == 1 && strangers.len() > rows.len() {
+            note(format!("server {} has devices that nobody records: {strangers:?}", bdm.server_id));
+        }
+    }
+}

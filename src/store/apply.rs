@@ -1,0 +1,377 @@
+//! What a group of transactions does inside of one database transaction: each member is judged and written, or refused
+//! without a trace; none hurts another.
+//!
+//! Locks are taken in one order everywhere: volumes, servers, project usage, each by id.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+use super::connection::{AnyConnection, on_each};
+use super::rows::{AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, UsageRow, VolumeRow, to_i64};
+use super::schema::{attachments, events, messages, operations, quota_usages, servers, volumes};
+use super::sql::{Dialect, Id, Sql, Value};
+use super::{Aborted, ServerChange, Transaction, VolumeChange};
+use crate::domain::quota::Usage;
+use crate::domain::time::Timestamp;
+
+/// Attachments that one commit may add: the low bits of a row's ordinal.
+const ORDINALS_PER_GENERATION: i64 = 1 << 16;
+
+/// How one member of a group ended inside of the (not yet committed) database transaction.
+pub(super) type Judgement = Result<(), Aborted>;
+
+/// Applies `members` in order. An error spoils the whole database transaction: the caller rolls back and runs the members
+/// one by one.
+pub(super) fn apply_group(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<Vec<Judgement>> {
+    lock_rows(connection, members)?;
+    let mut ledger = Ledger::load(connection, members)?;
+    let mut judgements = Vec::with_capacity(members.len());
+    for member in members {
+        judgements.push(apply_member(connection, member, &mut ledger)?);
+    }
+    ledger.write(connection)?;
+    Ok(judgements)
+}
+
+fn apply_member(connection: &mut AnyConnection, member: &Transaction, ledger: &mut Ledger) -> QueryResult<Judgement> {
+    let deltas = usage_deltas(member);
+    if let Some(limits) = &member.limits {
+        for (project_id, delta) in &deltas {
+            if let Err(over) = limits.check(ledger.usage(project_id), *delta) {
+                return Ok(Err(Aborted::OverQuota(over)));
+            }
+        }
+    }
+    // a member which can only be refused by its first statement leaves nothing behind: it needs no savepoint
+    let savepoint = may_be_refused_late(member);
+    if savepoint {
+        connection.batch_execute("SAVEPOINT member")?;
+    }
+    let refused = match write_member(connection, member) {
+        Ok(()) => None,
+        Err(Refused::By(aborted)) => Some(aborted),
+        Err(Refused::Error(error)) => return Err(error),
+    };
+    match (&refused, savepoint) {
+        (None, true) => connection.batch_execute("RELEASE SAVEPOINT member")?,
+        (Some(_), true) => {
+            connection.batch_execute("ROLLBACK TO SAVEPOINT member; RELEASE SAVEPOINT member")?;
+        }
+        (_, false) => {}
+    }
+    Ok(match refused {
+        None => {
+            for (project_id, delta) in deltas {
+                ledger.add(project_id, delta);
+            }
+            Ok(())
+        }
+        Some(aborted) => Err(aborted),
+    })
+}
+
+enum Refused {
+    By(Aborted),
+    Error(DieselError),
+}
+
+impl From<DieselError> for Refused {
+    fn from(error: DieselError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Which refusal a violated uniqueness means, where a statement of a member violates one.
+fn refuse_duplicates(result: QueryResult<usize>, as_what: Aborted) -> Result<usize, Refused> {
+    match result {
+        Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Err(Refused::By(as_what)),
+        other => Ok(other?),
+    }
+}
+
+fn may_be_refused_late(member: &Transaction) -> bool {
+    let collides = member.volume.as_ref().is_some_and(|change| {
+        change
+            .new
+            .attachments
+            .iter()
+            .any(|row| row.bdm.is_some() && change.old.as_ref().and_then(|old| old.attachment(row.id)) != Some(row))
+    });
+    collides || (member.volume.is_some() && member.server.is_some()) || !member.messages.is_empty()
+}
+
+fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<(), Refused> {
+    if let Some((id, epoch)) = &member.server_guard {
+        let stands: bool = diesel::select(diesel::dsl::exists(
+            servers::table
+                .filter(servers::id.eq(id.as_str()))
+                .filter(servers::epoch.eq(to_i64(*epoch)))
+                .filter(servers::deleted.eq(false)),
+        ))
+        .get_result(connection)?;
+        if !stands {
+            return Err(Refused::By(Aborted::ServerChanged));
+        }
+    }
+    if let Some(change) = &member.volume {
+        let at = instant_of(member, change);
+        write_volume(connection, change)?;
+        write_attachments(connection, change, at)?;
+        write_operations(connection, change)?;
+    }
+    if let Some(change) = &member.server {
+        write_server(connection, change)?;
+    }
+    for message in &member.messages {
+        let inserted = diesel::insert_into(messages::table).values(&MessageRow::of(message)).execute(connection);
+        refuse_duplicates(inserted, Aborted::Stale)?;
+    }
+    if let Some(event) = &member.event {
+        diesel::insert_into(events::table).values(&EventRow::of(event)).execute(connection)?;
+    }
+    Ok(())
+}
+
+/// The instant of the change, as whoever decided it saw it: the store has no clock of its own.
+fn instant_of(member: &Transaction, change: &VolumeChange) -> Timestamp {
+    let volume = &change.new.volume;
+    member.event.as_ref().map(|event| event.at).or(volume.deleted_at).or(volume.updated_at).unwrap_or(volume.created_at)
+}
+
+fn write_volume(connection: &mut AnyConnection, change: &VolumeChange) -> Result<(), Refused> {
+    let row = VolumeRow::of(&change.new.volume);
+    let Some(old) = &change.old else {
+        let inserted = on_each!(connection, inner => {
+            diesel::insert_into(volumes::table).values(&row).on_conflict_do_nothing().execute(inner)
+        })?;
+        return if inserted == 1 { Ok(()) } else { Err(Refused::By(Aborted::Stale)) };
+    };
+    let guarded = volumes::table
+        .filter(volumes::id.eq(&row.id))
+        .filter(volumes::generation.eq(to_i64(old.volume.generation)))
+        .filter(volumes::deleted.eq(false));
+    let updated = if is_progress_only(&VolumeRow::of(&old.volume), &row) {
+        diesel::update(guarded).set(row.progress()).execute(connection)?
+    } else {
+        diesel::update(guarded).set(&row).execute(connection)?
+    };
+    if updated == 1 { Ok(()) } else { Err(Refused::By(Aborted::Stale)) }
+}
+
+/// Whether only columns of [`super::rows::VolumeProgress`] differ.
+fn is_progress_only(old: &VolumeRow, new: &VolumeRow) -> bool {
+    let mut moved = old.clone();
+    moved.generation = new.generation;
+    moved.epoch = new.epoch;
+    moved.status.clone_from(&new.status);
+    moved.previous_status.clone_from(&new.previous_status);
+    moved.attach_status.clone_from(&new.attach_status);
+    moved.admin_metadata.clone_from(&new.admin_metadata);
+    moved.orphan_exports.clone_from(&new.orphan_exports);
+    moved.outstanding.clone_from(&new.outstanding);
+    moved.unsettled = new.unsettled;
+    moved.updated_at = new.updated_at;
+    moved == *new
+}
+
+fn write_attachments(connection: &mut AnyConnection, change: &VolumeChange, at: Timestamp) -> Result<(), Refused> {
+    let new = &change.new;
+    let project_id = new.volume.project_id.as_str();
+    let before = change.old.as_ref().map_or(&[][..], |old| old.attachments.as_slice());
+    let moved = change.old.as_ref().is_some_and(|old| old.volume.project_id != new.volume.project_id);
+
+    // gone first: a row made in the same commit may take over its device name
+    for gone in before.iter().filter(|row| new.volume.deleted || new.attachment(row.id).is_none()) {
+        diesel::update(attachments::table.filter(attachments::id.eq(gone.id.to_string())))
+            .set((
+                attachments::attach_status.eq("detached"),
+                attachments::detach_time.eq(Some(at.0)),
+                attachments::deleted.eq(true),
+                attachments::deleted_at.eq(Some(at.0)),
+            ))
+            .execute(connection)?;
+    }
+    if new.volume.deleted {
+        return Ok(());
+    }
+    for (index, attachment) in new.attachments.iter().enumerate() {
+        match before.iter().find(|row| row.id == attachment.id) {
+            Some(same) if same == attachment && !moved => {}
+            Some(_) => {
+                let row = AttachmentRow::of(attachment, project_id, 0);
+                let id = row.id.clone();
+                let updated = diesel::update(attachments::table.filter(attachments::id.eq(id)))
+                    .set(row.into_progress())
+                    .execute(connection);
+                refuse_duplicates(updated, Aborted::Duplicate)?;
+            }
+            None => {
+                let index = i64::try_from(index).expect("few attachments");
+                let ordinal = to_i64(new.volume.generation) * ORDINALS_PER_GENERATION + index;
+                let row = AttachmentRow::of(attachment, project_id, ordinal);
+                let inserted = diesel::insert_into(attachments::table).values(&row).execute(connection);
+                refuse_duplicates(inserted, Aborted::Duplicate)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_operations(connection: &mut AnyConnection, change: &VolumeChange) -> Result<(), Refused> {
+    let new = &change.new;
+    let before = change.old.as_ref().map_or(&[][..], |old| old.operations.as_slice());
+    for ended in before.iter().filter(|old| !new.operations.iter().any(|operation| operation.id == old.id)) {
+        diesel::delete(operations::table.filter(operations::id.eq(ended.id.to_string()))).execute(connection)?;
+    }
+    for operation in &new.operations {
+        match before.iter().find(|old| old.id == operation.id) {
+            Some(same) if same == operation => {}
+            Some(_) => {
+                let row = OperationRow::of(new.id(), operation);
+                diesel::update(operations::table.filter(operations::id.eq(&row.id))).set(&row).execute(connection)?;
+            }
+            None => {
+                let row = OperationRow::of(new.id(), operation);
+                diesel::insert_into(operations::table).values(&row).execute(connection)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_server(connection: &mut AnyConnection, change: &ServerChange) -> Result<(), Refused> {
+    let row = ServerRow::of(&change.server);
+    let written = match change.expected_epoch {
+        None => on_each!(connection, inner => {
+            diesel::insert_into(servers::table).values(&row).on_conflict_do_nothing().execute(inner)
+        })?,
+        Some(epoch) => diesel::update(
+            servers::table
+                .filter(servers::id.eq(&row.id))
+                .filter(servers::epoch.eq(to_i64(epoch)))
+                .filter(servers::deleted.eq(false)),
+        )
+        .set(&row)
+        .execute(connection)?,
+    };
+    if written == 1 { Ok(()) } else { Err(Refused::By(Aborted::Stale)) }
+}
+
+/// What the member adds to the usage of each project it touches.
+fn usage_deltas(member: &Transaction) -> Vec<(&str, Usage)> {
+    let Some(change) = &member.volume else { return Vec::new() };
+    let new = change.new.as_ref();
+    let after = new.usage();
+    let before = change.old.as_ref().map_or(Usage::default(), |old| old.usage());
+    let deltas = match &change.old {
+        Some(old) if old.volume.project_id != new.volume.project_id => vec![
+            (old.volume.project_id.as_str(), Usage::default().minus(before)),
+            (new.volume.project_id.as_str(), after),
+        ],
+        _ => vec![(new.volume.project_id.as_str(), after.minus(before))],
+    };
+    deltas.into_iter().filter(|(_, delta)| !delta.is_zero()).collect()
+}
+
+/// PostgreSQL: takes the locks of the group in the common order, so that two groups cannot wait for each other. SQLite has
+/// one writer.
+fn lock_rows(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<()> {
+    if Dialect::of(connection) == Dialect::Sqlite {
+        return Ok(());
+    }
+    let volume_ids: BTreeSet<String> = members
+        .iter()
+        .filter_map(|member| member.volume.as_ref().filter(|change| change.old.is_some()))
+        .map(|change| change.new.id().to_string())
+        .collect();
+    lock_by_id(connection, "volumes", volume_ids, "NO KEY UPDATE")?;
+    let changed: BTreeSet<String> =
+        members.iter().filter_map(|member| member.server.as_ref()).map(|change| change.server.id.0.clone()).collect();
+    let guarded: BTreeSet<String> =
+        members.iter().filter_map(|member| member.server_guard.as_ref()).map(|(id, _)| id.0.clone()).collect();
+    // one statement for both kinds keeps the order by id; a group with a server's change in it is rare
+    let strength = if changed.is_empty() { "SHARE" } else { "NO KEY UPDATE" };
+    lock_by_id(connection, "servers", changed.into_iter().chain(guarded).collect(), strength)
+}
+
+fn lock_by_id(connection: &mut AnyConnection, table: &str, ids: BTreeSet<String>, strength: &str) -> QueryResult<()> {
+    // a single row needs no order; its own guarded statement locks it, except where only a guard looks at it
+    if ids.is_empty() || (ids.len() == 1 && table == "volumes") {
+        return Ok(());
+    }
+    let mut sql = Sql::new(Dialect::Postgres, &format!("SELECT id FROM {table} WHERE id IN "));
+    sql.bind_list(ids.into_iter().map(Value::Text)).push(&format!(" ORDER BY id FOR {strength}"));
+    sql.load::<Id>(connection).map(drop)
+}
+
+/// The projects' usage as the group goes along: read under lock, judged member by member, written once at the end.
+struct Ledger {
+    projects: BTreeMap<String, Account>,
+}
+
+struct Account {
+    /// None: the project has no row yet (SQLite only).
+    stored: Option<Usage>,
+    added: Usage,
+}
+
+impl Ledger {
+    fn load(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<Self> {
+        let ids: BTreeSet<&str> =
+            members.iter().flat_map(|member| usage_deltas(member)).map(|(project_id, _)| project_id).collect();
+        let mut projects = BTreeMap::new();
+        for id in ids {
+            let stored = match connection {
+                AnyConnection::Sqlite(_) => quota_usages::table
+                    .filter(quota_usages::project_id.eq(id))
+                    .first::<UsageRow>(connection)
+                    .optional()?,
+                AnyConnection::Postgres(inner) => {
+                    diesel::insert_into(quota_usages::table)
+                        .values(&UsageRow::of(id, Usage::default()))
+                        .on_conflict_do_nothing()
+                        .execute(inner)?;
+                    Some(quota_usages::table.filter(quota_usages::project_id.eq(id)).for_update().first(inner)?)
+                }
+            };
+            let account = Account { stored: stored.map(|row| row.usage()), added: Usage::default() };
+            projects.insert(id.to_owned(), account);
+        }
+        Ok(Self { projects })
+    }
+
+    fn usage(&self, project_id: &str) -> Usage {
+        self.projects
+            .get(project_id)
+            .map_or(Usage::default(), |account| account.stored.unwrap_or_default().plus(account.added))
+    }
+
+    fn add(&mut self, project_id: &str, delta: Usage) {
+        if let Some(account) = self.projects.get_mut(project_id) {
+            account.added = account.added.plus(delta);
+        }
+    }
+
+    fn write(self, connection: &mut AnyConnection) -> QueryResult<()> {
+        for (project_id, account) in self.projects.into_iter().filter(|(_, account)| !account.added.is_zero()) {
+            let total = account.stored.unwrap_or_default().plus(account.added);
+            if account.stored.is_some() {
+                diesel::update(quota_usages::table.filter(quota_usages::project_id.eq(&project_id)))
+                    .set((
+                        quota_usages::volumes.eq(total.volumes),
+                        quota_usages::gigabytes.eq(total.gigabytes),
+                        quota_usages::reserved_gigabytes.eq(total.reserved_gigabytes),
+                    ))
+                    .execute(connection)?;
+            } else {
+                diesel::insert_into(quota_usages::table)
+                    .values(&UsageRow::of(&project_id, total))
+                    .execute(connection)?;
+            }
+        }
+        Ok(())
+    }
+}

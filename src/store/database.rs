@@ -1,0 +1,150 @@
+//! The store over an engine: which query answers what. The engines differ only in where a query runs and how a commit
+//! gets to disk.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+use super::connection::AnyConnection;
+use super::queries::operation::Cursor;
+use super::queries::{attachment, history, message, operation, server, usage, volume};
+use super::{
+    AttachmentQuery, CommitOutcome, Event, ListError, Message, MessageQuery, OpenOperation, Page, Reading, ServerQuery,
+    Store, StoreError, Transaction, UsageAudit, VolumeQuery, VolumeType,
+};
+use crate::domain::attachment::Attachment;
+use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, VolumeId};
+use crate::domain::quota::Usage;
+use crate::domain::server::Server;
+use crate::domain::time::Timestamp;
+use crate::domain::volume::VolumeState;
+
+/// Pages of open operations whose ends are remembered: an operation may settle while the scan goes on.
+const REMEMBERED_CURSORS: usize = 64;
+
+/// Which pool a read runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// A few rows by key.
+    Point,
+    /// A scan.
+    List,
+}
+
+/// Where queries run and how commits get to disk.
+pub trait Engine: Send + Sync + 'static {
+    /// See [`Store::commit`].
+    fn commit(&self, transaction: Transaction) -> BoxFuture<'static, CommitOutcome>;
+
+    /// Runs a read.
+    fn read<T, E, Q>(&self, lane: Lane, query: Q) -> BoxFuture<'static, Result<T, E>>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        Q: FnOnce(&mut AnyConnection) -> Result<T, E> + Send + 'static;
+
+    /// Runs a write that no volume or server is touched by.
+    fn write<T, Q>(&self, errand: Q) -> Reading<T>
+    where
+        T: Send + 'static,
+        Q: FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static;
+}
+
+/// A store over an engine.
+pub struct Database<E> {
+    pub(super) engine: E,
+    cursors: std::sync::Arc<Mutex<VecDeque<Cursor>>>,
+}
+
+impl<E: Engine> Database<E> {
+    pub(super) fn new(engine: E) -> Self {
+        Self { engine, cursors: std::sync::Arc::default() }
+    }
+}
+
+impl<E: Engine> Store for Database<E> {
+    fn commit(&self, transaction: Transaction) -> BoxFuture<'static, CommitOutcome> {
+        self.engine.commit(transaction)
+    }
+
+    fn volume_get(&self, id: VolumeId) -> Reading<Option<VolumeState>> {
+        self.engine.read(Lane::Point, move |connection| volume::volume_get(connection, id))
+    }
+
+    fn volume_list(&self, query: VolumeQuery) -> BoxFuture<'static, Result<Page<VolumeState>, ListError>> {
+        self.engine.read(Lane::List, move |connection| volume::volume_list(connection, &query))
+    }
+
+    fn attachment_volume(&self, id: AttachmentId) -> Reading<Option<VolumeId>> {
+        self.engine.read(Lane::Point, move |connection| attachment::attachment_volume(connection, id))
+    }
+
+    fn attachment_list(&self, query: AttachmentQuery) -> BoxFuture<'static, Result<Page<Attachment>, ListError>> {
+        self.engine.read(Lane::List, move |connection| attachment::attachment_list(connection, &query))
+    }
+
+    fn server_attachments(&self, id: ServerId) -> Reading<Vec<Attachment>> {
+        self.engine.read(Lane::Point, move |connection| attachment::server_attachments(connection, &id))
+    }
+
+    fn server_get(&self, id: ServerId) -> Reading<Option<Server>> {
+        self.engine.read(Lane::Point, move |connection| server::server_get(connection, &id))
+    }
+
+    fn server_list(&self, query: ServerQuery) -> BoxFuture<'static, Result<Page<Server>, ListError>> {
+        self.engine.read(Lane::List, move |connection| server::server_list(connection, &query))
+    }
+
+    fn volume_types(&self) -> Reading<Vec<VolumeType>> {
+        self.engine.read(Lane::Point, volume::volume_types)
+    }
+
+    fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>> {
+        self.engine.read(Lane::List, move |connection| message::message_list(connection, &query))
+    }
+
+    fn message_get(&self, project_id: ProjectId, id: Uuid) -> Reading<Option<Message>> {
+        self.engine.read(Lane::Point, move |connection| message::message_get(connection, &project_id, id))
+    }
+
+    fn message_delete(&self, project_id: ProjectId, id: Uuid) -> Reading<bool> {
+        self.engine.write(move |connection| message::message_delete(connection, &project_id, id))
+    }
+
+    fn events(&self, volume_id: VolumeId, limit: u64) -> Reading<Vec<Event>> {
+        self.engine.read(Lane::Point, move |connection| history::event_list(connection, volume_id, limit))
+    }
+
+    fn open_operations(&self, after: Option<OperationId>, limit: u64) -> Reading<Vec<OpenOperation>> {
+        let cursors = std::sync::Arc::clone(&self.cursors);
+        self.engine.read(Lane::List, move |connection| {
+            let lock = || cursors.lock().unwrap_or_else(PoisonError::into_inner);
+            let remembered = after.and_then(|id| lock().iter().find(|cursor| cursor.id == id).copied());
+            let page = operation::open_operations(connection, after, remembered, limit)?;
+            if let Some(last) = page.last() {
+                let mut known = lock();
+                known.truncate(REMEMBERED_CURSORS - 1);
+                known.push_front(Cursor { started_at: last.operation.started_at, id: last.operation.id });
+            }
+            Ok(page)
+        })
+    }
+
+    fn unsettled_volumes(&self) -> Reading<Vec<VolumeId>> {
+        self.engine.read(Lane::List, volume::unsettled_volumes)
+    }
+
+    fn usage_audit(&self) -> Reading<Vec<UsageAudit>> {
+        self.engine.read(Lane::List, usage::usage_audit)
+    }
+
+    fn usage(&self, project_id: ProjectId) -> Reading<Usage> {
+        self.engine.read(Lane::Point, move |connection| usage::usage(connection, &project_id))
+    }
+
+    fn history_purge(&self, before: Timestamp, batch: u64) -> Reading<u64> {
+        self.engine.write(move |connection| history::history_purge(connection, before, batch))
+    }
+}

@@ -1,0 +1,138 @@
+//! Opening a store by its url, and its migrations.
+
+use std::sync::Arc;
+
+use diesel::{PgConnection, SqliteConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::Store;
+use super::connection::{AnyConnection, Role, Synchronous, Target};
+use super::readers::Readers;
+use super::threaded::{ThreadedStore, Threads};
+use super::writer::{OnUnknown, Writer};
+
+const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// How a store works. The defaults are those of production.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// SQLite's durability.
+    pub synchronous: Synchronous,
+    /// Most transactions in one group.
+    pub group_size: usize,
+    /// Writers of PostgreSQL; SQLite has one.
+    pub writer_connections: usize,
+    /// Threads for reads by key.
+    pub point_readers: usize,
+    /// Threads for lists.
+    pub list_readers: usize,
+    /// Told once when nobody can know what is on disk: the process should end non-zero.
+    pub on_unknown: Option<OnUnknown>,
+    /// A registered SQLite VFS to use instead of the default one.
+    pub vfs: Option<String>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            synchronous: Synchronous::Full,
+            group_size: 256,
+            writer_connections: 4,
+            point_readers: 2,
+            list_readers: 2,
+            on_unknown: None,
+            vfs: None,
+        }
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Neither `sqlite://` nor `postgres://`.
+    #[error("the database url must begin with sqlite:// or postgres://")]
+    UnknownScheme,
+    /// No connection.
+    #[error("cannot connect to the database: {0}")]
+    Connect(#[from] diesel::ConnectionError),
+    /// The schema cannot be brought up to date.
+    #[error("cannot migrate the database: {0}")]
+    Migrate(String),
+    /// A thread cannot be started.
+    #[error("cannot start the store's threads: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+/// Opens the store at `url` (`sqlite://path` or `postgres://…`), migrating it first.
+pub fn open(url: &str, options: StoreOptions) -> Result<Arc<dyn Store>, OpenError> {
+    open_threaded(url, options).map(|store| Arc::new(store) as Arc<dyn Store>)
+}
+
+/// As [`open`], with the handle that can also be stopped, held and measured.
+pub fn open_threaded(url: &str, options: StoreOptions) -> Result<ThreadedStore, OpenError> {
+    let target = target_of(url, &options)?;
+    let mut first = target.connect(Role::Writer)?;
+    run_migrations(&mut first)?;
+    let writers = match target {
+        Target::Postgres { .. } => options.writer_connections.max(1),
+        _ => 1,
+    };
+    let mut connections = vec![first];
+    while connections.len() < writers {
+        connections.push(target.connect(Role::Writer)?);
+    }
+    Ok(ThreadedStore::new(Threads {
+        writer: Writer::start(target.clone(), connections, options.group_size, options.on_unknown)?,
+        points: Readers::start("points", &target, options.point_readers)?,
+        lists: Readers::start("lists", &target, options.list_readers)?,
+    }))
+}
+
+/// Brings the schema at `url` up to date.
+pub fn migrate(url: &str) -> Result<(), OpenError> {
+    let mut connection = target_of(url, &StoreOptions::default())?.connect(Role::Writer)?;
+    run_migrations(&mut connection)
+}
+
+/// Brings the schema up to date. Several nodes may start at once: on PostgreSQL they take turns.
+pub(super) fn run_migrations(connection: &mut AnyConnection) -> Result<(), OpenError> {
+    let failed = |error: &dyn std::fmt::Display| OpenError::Migrate(error.to_string());
+    match connection {
+        AnyConnection::Sqlite(inner) => {
+            MigrationHarness::<<SqliteConnection as diesel::Connection>::Backend>::run_pending_migrations(
+                inner,
+                SQLITE_MIGRATIONS,
+            )
+            .map_err(|error| failed(&error))?;
+        }
+        AnyConnection::Postgres(inner) => {
+            use diesel::connection::SimpleConnection;
+            inner.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})")).map_err(|e| failed(&e))?;
+            MigrationHarness::<<PgConnection as diesel::Connection>::Backend>::run_pending_migrations(
+                inner,
+                POSTGRES_MIGRATIONS,
+            )
+            .map_err(|error| failed(&error))?;
+            inner.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})")).map_err(|e| failed(&e))?;
+        }
+    }
+    Ok(())
+}
+
+/// The key of the advisory lock that migrations hold: "hearth" in ASCII.
+const MIGRATION_LOCK: i64 = 0x6865_6172_7468;
+
+fn target_of(url: &str, options: &StoreOptions) -> Result<Target, OpenError> {
+    if let Some(path) = url.strip_prefix("sqlite://") {
+        return Ok(Target::SqliteFile {
+            path: path.to_owned(),
+            vfs: options.vfs.clone(),
+            synchronous: options.synchronous,
+        });
+    }
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Target::Postgres { url: url.to_owned() });
+    }
+    Err(OpenError::UnknownScheme)
+}

@@ -1,0 +1,175 @@
+//! The columns that clients can sort and filter by, with Cinder's names.
+
+use super::super::rows::{AttachmentRow, MessageRow, ServerRow, VolumeRow};
+use super::super::sql::Value;
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Int,
+    Bool,
+}
+
+/// One column.
+pub(super) struct Column<R> {
+    /// The client's name.
+    pub name: &'static str,
+    /// The database's.
+    pub sql: &'static str,
+    pub kind: Kind,
+    pub nullable: bool,
+    /// Its value in a row, to continue a list after it.
+    pub value: fn(&R) -> Value,
+}
+
+/// The columns of a listed table.
+pub(super) trait Listed: Sized + 'static {
+    /// The table.
+    const TABLE: &'static str;
+    /// Its columns.
+    const COLUMNS: &'static [Column<Self>];
+    /// Columns that Cinder has and whose value is always null here.
+    const ALWAYS_NULL: &'static [&'static str] = &[];
+    /// Whether rows are soft-deleted.
+    const SOFT_DELETED: bool = true;
+
+    fn id(&self) -> &str;
+    fn project_id(&self) -> &str;
+
+    fn column(name: &str) -> Option<&'static Column<Self>> {
+        Self::COLUMNS.iter().find(|column| column.name == name)
+    }
+}
+
+macro_rules! columns {
+    ($($name:literal => $field:ident: $kind:ident $null:ident),+ $(,)?) => {
+        &[$(Column {
+            name: $name,
+            sql: stringify!($field),
+            kind: Kind::$kind,
+            nullable: columns!(@ $null),
+            value: |row| row.$field.clone().into(),
+        }),+]
+    };
+    (@ null) => { true };
+    (@ set) => { false };
+}
+
+impl Listed for VolumeRow {
+    const TABLE: &'static str = "volumes";
+    const COLUMNS: &'static [Column<Self>] = columns![
+        "id" => id: Text set,
+        "name" => display_name: Text null,
+        "display_name" => display_name: Text null,
+        "description" => display_description: Text null,
+        "display_description" => display_description: Text null,
+        "status" => status: Text set,
+        "previous_status" => previous_status: Text null,
+        "size" => size: Int set,
+        "host" => host: Text null,
+        "created_at" => created_at: Int set,
+        "updated_at" => updated_at: Int null,
+        "terminated_at" => terminated_at: Int null,
+        "availability_zone" => availability_zone: Text set,
+        "bootable" => bootable: Bool set,
+        "multiattach" => multiattach: Bool set,
+        "volume_type_id" => volume_type_id: Text null,
+        "project_id" => project_id: Text set,
+        "user_id" => user_id: Text set,
+        "attach_status" => attach_status: Text set,
+        "migration_status" => migration_status: Text null,
+        "consumes_quota" => consumes_quota: Bool set,
+        "provider_id" => provider_id: Text null,
+    ];
+    const ALWAYS_NULL: &'static [&'static str] = &[
+        "cluster_name",
+        "consistencygroup_id",
+        "encryption_key_id",
+        "group_id",
+        "launched_at",
+        "replication_driver_data",
+        "replication_extended_status",
+        "replication_status",
+        "scheduled_at",
+        "service_uuid",
+        "shared_targets",
+        "snapshot_id",
+        "source_volid",
+    ];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn project_id(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Listed for AttachmentRow {
+    const TABLE: &'static str = "attachments";
+    const COLUMNS: &'static [Column<Self>] = columns![
+        "id" => id: Text set,
+        "volume_id" => volume_id: Text set,
+        "project_id" => project_id: Text set,
+        "instance_uuid" => instance_uuid: Text null,
+        "instance_id" => instance_uuid: Text null,
+        "attached_host" => attached_host: Text null,
+        "mountpoint" => mountpoint: Text null,
+        "attach_time" => attach_time: Int null,
+        "attach_status" => attach_status: Text set,
+        "attach_mode" => attach_mode: Text null,
+        "created_at" => created_at: Int set,
+    ];
+    const ALWAYS_NULL: &'static [&'static str] = &["detach_time", "updated_at"];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn project_id(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Listed for MessageRow {
+    const TABLE: &'static str = "messages";
+    const COLUMNS: &'static [Column<Self>] = columns![
+        "id" => id: Text set,
+        "project_id" => project_id: Text set,
+        "event_id" => event_id: Text set,
+        "request_id" => request_id: Text set,
+        "resource_type" => resource_type: Text set,
+        "resource_uuid" => resource_uuid: Text null,
+        "action_id" => action_id: Text set,
+        "detail_id" => detail_id: Text set,
+        "message_level" => message_level: Text set,
+        "created_at" => created_at: Int set,
+        "expires_at" => expires_at: Int set,
+        "guaranteed_until" => expires_at: Int set,
+    ];
+    const ALWAYS_NULL: &'static [&'static str] = &["updated_at"];
+    const SOFT_DELETED: bool = false;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn project_id(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Listed for ServerRow {
+    const TABLE: &'static str = "servers";
+    const COLUMNS: &'static [Column<Self>] = columns![
+        "id" => id: Text set,
+        "created_at" => created_at: Int set,
+        "vm_state" => vm_state: Text set,
+    ];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn project_id(&self) -> &str {
+        &self.project_id
+    }
+}

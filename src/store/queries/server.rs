@@ -1,0 +1,52 @@
+//! Reads of servers.
+
+use diesel::prelude::*;
+
+use super::super::connection::AnyConnection;
+use super::super::rows::ServerRow;
+use super::super::schema::servers;
+use super::super::{Direction, Filter, ListError, Page, Paging, ServerQuery, StoreError};
+use super::list::{Listing, list};
+use super::{ReadFailure, snapshot};
+use crate::domain::ids::ServerId;
+use crate::domain::server::Server;
+
+/// A live server.
+pub(in super::super) fn server_get(
+    connection: &mut AnyConnection,
+    id: &ServerId,
+) -> Result<Option<Server>, StoreError> {
+    snapshot(connection, |connection| {
+        let row: Option<ServerRow> = servers::table
+            .filter(servers::id.eq(id.as_str()))
+            .filter(servers::deleted.eq(false))
+            .first(connection)
+            .optional()?;
+        Ok::<_, ReadFailure<StoreError>>(row.map(ServerRow::into_server).transpose()?)
+    })
+}
+
+/// Live servers, newest first.
+pub(in super::super) fn server_list(
+    connection: &mut AnyConnection,
+    query: &ServerQuery,
+) -> Result<Page<Server>, ListError> {
+    let states: Vec<Option<String>> = query.vm_states.iter().map(|state| Some(state.as_str().to_owned())).collect();
+    let filters = match states.is_empty() {
+        true => Vec::new(),
+        false => vec![Filter::OneOf { column: "vm_state".to_owned(), values: states }],
+    };
+    let paging = Paging {
+        sort: vec![("created_at".to_owned(), Direction::Descending), ("id".to_owned(), Direction::Descending)],
+        marker: query.marker.as_ref().map(|id| id.0.clone()),
+        offset: 0,
+        limit: query.limit,
+    };
+    let project_id = query.project_id.as_ref().map(|id| id.as_str());
+    snapshot(connection, |connection| {
+        let listing = Listing { project_id, filters: &filters, paging: &paging, with_count: false };
+        let page = list::<ServerRow>(connection, &listing)?;
+        let rows = page.rows.into_iter().map(ServerRow::into_server).collect::<Result<_, _>>()?;
+        Ok::<_, ReadFailure<ListError>>(Page { rows, count: page.count })
+    })
+}

@@ -1,0 +1,127 @@
+//! Reads of volumes: always the whole aggregate, from one snapshot (R-119).
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+
+use super::super::connection::AnyConnection;
+use super::super::rows::{AttachmentRow, OperationRow, VolumeRow};
+use super::super::schema::{attachments, operations, volume_types, volumes};
+use super::super::sql::{Dialect, Id, Sql};
+use super::super::{ListError, Page, StoreError, VolumeQuery, VolumeType};
+use super::list::{Listing, list};
+use super::{ReadFailure, snapshot};
+use crate::domain::ids::VolumeId;
+use crate::domain::volume::VolumeState;
+
+/// A live volume.
+pub(in super::super) fn volume_get(
+    connection: &mut AnyConnection,
+    id: VolumeId,
+) -> Result<Option<VolumeState>, StoreError> {
+    snapshot(connection, |connection| {
+        let row: Option<VolumeRow> = volumes::table
+            .filter(volumes::id.eq(id.to_string()))
+            .filter(volumes::deleted.eq(false))
+            .first(connection)
+            .optional()?;
+        let Some(row) = row else { return Ok(None) };
+        let own_attachments: Vec<AttachmentRow> = attachments::table
+            .filter(attachments::volume_id.eq(&row.id))
+            .filter(attachments::deleted.eq(false))
+            .order((attachments::ordinal, attachments::id))
+            .load(connection)?;
+        let own_operations: Vec<OperationRow> = operations::table
+            .filter(operations::volume_id.eq(&row.id))
+            .order((operations::epoch, operations::id))
+            .load(connection)?;
+        Ok::<_, ReadFailure<StoreError>>(Some(assemble(row, own_attachments, own_operations)?))
+    })
+}
+
+/// A page of live volumes.
+pub(in super::super) fn volume_list(
+    connection: &mut AnyConnection,
+    query: &VolumeQuery,
+) -> Result<Page<VolumeState>, ListError> {
+    snapshot(connection, |connection| {
+        let page = list::<VolumeRow>(
+            connection,
+            &Listing {
+                project_id: query.project_id.as_ref().map(|id| id.as_str()),
+                filters: &query.filters,
+                paging: &query.paging,
+                with_count: query.with_count,
+            },
+        )?;
+        let rows = with_parts(connection, page.rows)?;
+        Ok::<_, ReadFailure<ListError>>(Page { rows, count: page.count })
+    })
+}
+
+fn with_parts(
+    connection: &mut AnyConnection,
+    rows: Vec<VolumeRow>,
+) -> Result<Vec<VolumeState>, ReadFailure<ListError>> {
+    let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    let mut attachments_of: HashMap<String, Vec<AttachmentRow>> = HashMap::new();
+    let mut operations_of: HashMap<String, Vec<OperationRow>> = HashMap::new();
+    if !ids.is_empty() {
+        let found: Vec<AttachmentRow> = attachments::table
+            .filter(attachments::volume_id.eq_any(&ids))
+            .filter(attachments::deleted.eq(false))
+            .order((attachments::ordinal, attachments::id))
+            .load(connection)?;
+        for row in found {
+            attachments_of.entry(row.volume_id.clone()).or_default().push(row);
+        }
+        let found: Vec<OperationRow> = operations::table
+            .filter(operations::volume_id.eq_any(&ids))
+            .order((operations::epoch, operations::id))
+            .load(connection)?;
+        for row in found {
+            operations_of.entry(row.volume_id.clone()).or_default().push(row);
+        }
+    }
+    rows.into_iter()
+        .map(|row| {
+            let own_attachments = attachments_of.remove(&row.id).unwrap_or_default();
+            let own_operations = operations_of.remove(&row.id).unwrap_or_default();
+            Ok(assemble(row, own_attachments, own_operations)?)
+        })
+        .collect()
+}
+
+fn assemble(
+    row: VolumeRow,
+    own_attachments: Vec<AttachmentRow>,
+    own_operations: Vec<OperationRow>,
+) -> Result<VolumeState, StoreError> {
+    Ok(VolumeState {
+        volume: row.into_volume()?,
+        attachments: own_attachments.into_iter().map(AttachmentRow::into_attachment).collect::<Result<_, _>>()?,
+        operations: own_operations.into_iter().map(OperationRow::into_operation).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Live volumes with outstanding calls or orphan exports and without an open operation.
+pub(in super::super) fn unsettled_volumes(connection: &mut AnyConnection) -> Result<Vec<VolumeId>, StoreError> {
+    snapshot(connection, |connection| {
+        let sql = Sql::new(
+            Dialect::of(connection),
+            "SELECT id FROM volumes WHERE unsettled AND deleted = false AND NOT EXISTS \
+             (SELECT 1 FROM operations WHERE operations.volume_id = volumes.id) ORDER BY id",
+        );
+        let ids: Vec<Id> = sql.load(connection)?;
+        ids.into_iter().map(|row| super::volume_id(&row.id)).collect::<Result<_, _>>().map_err(ReadFailure::Answer)
+    })
+}
+
+/// All volume types, by name.
+pub(in super::super) fn volume_types(connection: &mut AnyConnection) -> Result<Vec<VolumeType>, StoreError> {
+    snapshot(connection, |connection| {
+        let rows: Vec<super::super::rows::VolumeTypeRow> =
+            volume_types::table.order(volume_types::name).load(connection)?;
+        Ok::<_, ReadFailure<StoreError>>(rows.into_iter().map(|row| row.into_volume_type()).collect::<Result<_, _>>()?)
+    })
+}

@@ -1,0 +1,133 @@
+//! A bounded queue between async callers and plain threads.
+//!
+//! Callers wait for room without holding a thread; threads wait for work without a runtime. What is queued is served in
+//! order, also after [`Queue::close`], which only refuses newcomers.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Semaphore, TryAcquireError};
+
+/// The queue.
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+    room: Arc<Semaphore>,
+}
+
+struct State<T> {
+    waiting: VecDeque<T>,
+    closed: bool,
+    holds: usize,
+}
+
+/// The queue is closed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Closed;
+
+impl<T: Send + 'static> Queue<T> {
+    /// A queue in which at most `bound` items wait.
+    pub(super) fn new(bound: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State { waiting: VecDeque::new(), closed: false, holds: 0 }),
+            changed: Condvar::new(),
+            room: Arc::new(Semaphore::new(bound)),
+        })
+    }
+
+    /// Puts `item` in. When there is room that happens before this returns, so that the order of calls is the order of the
+    /// queue; else the future waits for room, first come, first served.
+    pub(super) fn push(self: &Arc<Self>, item: T) -> impl Future<Output = Result<(), Closed>> + Send + use<T> {
+        let (done, rest) = match self.room.try_acquire() {
+            Ok(permit) => {
+                permit.forget();
+                (self.put(item), None)
+            }
+            Err(TryAcquireError::Closed) => (Err(Closed), None),
+            Err(TryAcquireError::NoPermits) => (Ok(()), Some((Arc::clone(self), item))),
+        };
+        async move {
+            let Some((queue, item)) = rest else { return done };
+            match queue.room.acquire().await {
+                Ok(permit) => permit.forget(),
+                Err(_) => return Err(Closed),
+            }
+            queue.put(item)
+        }
+    }
+
+    fn put(&self, item: T) -> Result<(), Closed> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Closed);
+        }
+        state.waiting.push_back(item);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Takes up to `most` items, in order, as soon as there is one; none when the queue is closed and empty.
+    pub(super) fn take(&self, most: usize) -> Option<Vec<T>> {
+        let mut state = self.lock();
+        while !state.closed && (state.waiting.is_empty() || state.holds > 0) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.waiting.is_empty() {
+            return None;
+        }
+        let count = most.min(state.waiting.len());
+        let taken = state.waiting.drain(..count).collect();
+        drop(state);
+        self.room.add_permits(count);
+        // another taker may have slept through the notification of an item that is still there
+        self.changed.notify_one();
+        Some(taken)
+    }
+
+    /// How many items wait.
+    pub(super) fn depth(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    /// Refuses newcomers and lets the takers end when they have served what is there.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.room.close();
+        self.changed.notify_all();
+    }
+
+    /// While held, nothing is taken (until the queue is closed).
+    pub(super) fn hold(&self, on: bool) {
+        let mut state = self.lock();
+        state.holds = if on { state.holds + 1 } else { state.holds.saturating_sub(1) };
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn order_is_the_order_of_calls_and_the_bound_holds() {
+        let queue = Queue::new(2);
+        assert_eq!(queue.push(1).await, Ok(()));
+        let second = queue.push(2);
+        let mut third = std::pin::pin!(queue.push(3));
+        assert!(futures_util::poll!(third.as_mut()).is_pending(), "the third waits for room");
+        assert_eq!(queue.depth(), 2);
+        assert_eq!(second.await, Ok(()));
+        assert_eq!(queue.take(1), Some(vec![1]));
+        assert_eq!(third.await, Ok(()));
+        queue.close();
+        assert_eq!(queue.push(4).await, Err(Closed));
+        assert_eq!(queue.take(9), Some(vec![2, 3]), "what was queued is served after closing");
+        assert_eq!(queue.take(9), None);
+    }
+}

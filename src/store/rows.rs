@@ -1,0 +1,564 @@
+//! The rows as they stand in the tables, and their way to and from the domain's values.
+
+use diesel::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::schema::{attachments, events, messages, operations, quota_usages, servers, volume_types, volumes};
+use super::{Event, Message, StoreError, VolumeType};
+use crate::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
+use crate::domain::ids::{AttachmentId, ExportName, RequestId, ServerId, VolumeId, VolumeTypeId};
+use crate::domain::operation::Operation;
+use crate::domain::quota::Usage;
+use crate::domain::server::{HypervisorKind, Server};
+use crate::domain::time::Timestamp;
+use crate::domain::volume::Volume;
+
+/// The level of every user message (`spec/services-hosts-pools.md`).
+const MESSAGE_LEVEL: &str = "ERROR";
+
+#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = volumes, treat_none_as_null = true)]
+pub(super) struct VolumeRow {
+    pub id: String,
+    pub generation: i64,
+    pub epoch: i64,
+    pub project_id: String,
+    pub user_id: String,
+    pub display_name: Option<String>,
+    pub display_description: Option<String>,
+    pub size: i64,
+    pub status: String,
+    pub previous_status: Option<String>,
+    pub attach_status: String,
+    pub migration_status: Option<String>,
+    pub bootable: bool,
+    pub multiattach: bool,
+    pub volume_type_id: Option<String>,
+    pub availability_zone: String,
+    pub host: Option<String>,
+    pub metadata: String,
+    pub admin_metadata: String,
+    pub consumes_quota: bool,
+    pub provider_id: Option<String>,
+    pub orphan_exports: String,
+    pub outstanding: String,
+    pub unsettled: bool,
+    pub created_at: i64,
+    pub updated_at: Option<i64>,
+    pub terminated_at: Option<i64>,
+    pub deleted: bool,
+    pub deleted_at: Option<i64>,
+}
+
+/// The columns that attach, detach and the steps of operations change. Writing only these leaves every index alone except
+/// the one on the status.
+#[derive(AsChangeset)]
+#[diesel(table_name = volumes, treat_none_as_null = true)]
+pub(super) struct VolumeProgress<'a> {
+    pub generation: i64,
+    pub epoch: i64,
+    pub status: &'a str,
+    pub previous_status: Option<&'a str>,
+    pub attach_status: &'a str,
+    pub admin_metadata: &'a str,
+    pub orphan_exports: &'a str,
+    pub outstanding: &'a str,
+    pub unsettled: bool,
+    pub updated_at: Option<i64>,
+}
+
+impl VolumeRow {
+    pub(super) fn of(volume: &Volume) -> Self {
+        Self {
+            id: volume.id.to_string(),
+            generation: to_i64(volume.generation),
+            epoch: to_i64(volume.epoch),
+            project_id: volume.project_id.0.clone(),
+            user_id: volume.user_id.0.clone(),
+            display_name: volume.name.clone(),
+            display_description: volume.description.clone(),
+            size: i64::from(volume.size_gib),
+            status: volume.status.as_str().to_owned(),
+            previous_status: volume.previous_status.map(|status| status.as_str().to_owned()),
+            attach_status: volume.attach_status.as_str().to_owned(),
+            migration_status: volume.migration_status.clone(),
+            bootable: volume.bootable,
+            multiattach: volume.multiattach,
+            volume_type_id: volume.volume_type_id.map(|id| id.to_string()),
+            availability_zone: volume.availability_zone.clone(),
+            host: volume.host.clone(),
+            metadata: to_json(&volume.metadata),
+            admin_metadata: to_json(&volume.admin_metadata),
+            consumes_quota: volume.consumes_quota,
+            provider_id: volume.provider_id.clone(),
+            orphan_exports: to_json(&volume.orphan_exports),
+            outstanding: to_json(&volume.outstanding),
+            unsettled: !volume.deleted && (!volume.orphan_exports.is_empty() || !volume.outstanding.is_empty()),
+            created_at: volume.created_at.0,
+            updated_at: volume.updated_at.map(|at| at.0),
+            terminated_at: volume.terminated_at.map(|at| at.0),
+            deleted: volume.deleted,
+            deleted_at: volume.deleted_at.map(|at| at.0),
+        }
+    }
+
+    pub(super) fn progress(&self) -> VolumeProgress<'_> {
+        VolumeProgress {
+            generation: self.generation,
+            epoch: self.epoch,
+            status: &self.status,
+            previous_status: self.previous_status.as_deref(),
+            attach_status: &self.attach_status,
+            admin_metadata: &self.admin_metadata,
+            orphan_exports: &self.orphan_exports,
+            outstanding: &self.outstanding,
+            unsettled: self.unsettled,
+            updated_at: self.updated_at,
+        }
+    }
+
+    pub(super) fn into_volume(self) -> Result<Volume, StoreError> {
+        let what = || format!("volume {}", self.id);
+        Ok(Volume {
+            id: VolumeId(parse(&self.id, what)?),
+            generation: to_u64(self.generation),
+            epoch: to_u64(self.epoch),
+            size_gib: u32::try_from(self.size).map_err(|error| damaged(what(), error))?,
+            status: parse(&self.status, what)?,
+            previous_status: self.previous_status.as_deref().map(|word| parse(word, what)).transpose()?,
+            attach_status: parse(&self.attach_status, what)?,
+            volume_type_id: self.volume_type_id.as_deref().map(|id| parse(id, what)).transpose()?.map(VolumeTypeId),
+            metadata: from_json(&self.metadata, what)?,
+            admin_metadata: from_json(&self.admin_metadata, what)?,
+            orphan_exports: from_json(&self.orphan_exports, what)?,
+            outstanding: from_json(&self.outstanding, what)?,
+            project_id: self.project_id.into(),
+            user_id: self.user_id.into(),
+            name: self.display_name,
+            description: self.display_description,
+            migration_status: self.migration_status,
+            bootable: self.bootable,
+            multiattach: self.multiattach,
+            availability_zone: self.availability_zone,
+            host: self.host,
+            consumes_quota: self.consumes_quota,
+            provider_id: self.provider_id,
+            created_at: Timestamp(self.created_at),
+            updated_at: self.updated_at.map(Timestamp),
+            terminated_at: self.terminated_at.map(Timestamp),
+            deleted: self.deleted,
+            deleted_at: self.deleted_at.map(Timestamp),
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = attachments, treat_none_as_null = true)]
+pub(super) struct AttachmentRow {
+    pub id: String,
+    pub volume_id: String,
+    pub project_id: String,
+    pub ordinal: i64,
+    pub instance_uuid: Option<String>,
+    pub attached_host: Option<String>,
+    pub mountpoint: Option<String>,
+    pub attach_time: Option<i64>,
+    pub detach_time: Option<i64>,
+    pub attach_status: String,
+    pub attach_mode: Option<String>,
+    pub connector: Option<String>,
+    pub connection_info: Option<String>,
+    pub export_name: Option<String>,
+    pub bdm_uuid: Option<String>,
+    pub device: Option<String>,
+    pub tag: Option<String>,
+    pub delete_on_termination: Option<bool>,
+    pub detaching: Option<bool>,
+    pub created_at: i64,
+    pub deleted: bool,
+    pub deleted_at: Option<i64>,
+}
+
+/// The columns of an attachment that can change while it lives.
+#[derive(AsChangeset)]
+#[diesel(table_name = attachments, treat_none_as_null = true)]
+pub(super) struct AttachmentProgress {
+    pub project_id: String,
+    pub instance_uuid: Option<String>,
+    pub attached_host: Option<String>,
+    pub mountpoint: Option<String>,
+    pub attach_time: Option<i64>,
+    pub attach_status: String,
+    pub attach_mode: Option<String>,
+    pub connector: Option<String>,
+    pub connection_info: Option<String>,
+    pub export_name: Option<String>,
+    pub bdm_uuid: Option<String>,
+    pub device: Option<String>,
+    pub tag: Option<String>,
+    pub delete_on_termination: Option<bool>,
+    pub detaching: Option<bool>,
+}
+
+impl AttachmentRow {
+    pub(super) fn into_progress(self) -> AttachmentProgress {
+        AttachmentProgress {
+            project_id: self.project_id,
+            instance_uuid: self.instance_uuid,
+            attached_host: self.attached_host,
+            mountpoint: self.mountpoint,
+            attach_time: self.attach_time,
+            attach_status: self.attach_status,
+            attach_mode: self.attach_mode,
+            connector: self.connector,
+            connection_info: self.connection_info,
+            export_name: self.export_name,
+            bdm_uuid: self.bdm_uuid,
+            device: self.device,
+            tag: self.tag,
+            delete_on_termination: self.delete_on_termination,
+            detaching: self.detaching,
+        }
+    }
+
+    pub(super) fn of(row: &Attachment, project_id: &str, ordinal: i64) -> Self {
+        let bdm = row.bdm.as_ref();
+        Self {
+            id: row.id.to_string(),
+            volume_id: row.volume_id.to_string(),
+            project_id: project_id.to_owned(),
+            ordinal,
+            instance_uuid: row.instance_uuid.as_ref().map(|id| id.0.clone()),
+            attached_host: row.attached_host.clone(),
+            mountpoint: row.mountpoint.clone(),
+            attach_time: row.attach_time.map(|at| at.0),
+            detach_time: None,
+            attach_status: row.attach_status.as_str().to_owned(),
+            attach_mode: row.attach_mode.map(|mode| mode.as_str().to_owned()),
+            connector: row.connector.as_ref().map(to_json),
+            connection_info: row.connection_info.as_ref().map(to_json),
+            export_name: row.export.as_ref().map(|name| name.0.clone()),
+            bdm_uuid: bdm.map(|bdm| bdm.uuid.to_string()),
+            device: bdm.and_then(|bdm| bdm.device.clone()),
+            tag: bdm.and_then(|bdm| bdm.tag.clone()),
+            delete_on_termination: bdm.map(|bdm| bdm.delete_on_termination),
+            detaching: bdm.map(|bdm| bdm.detaching),
+            created_at: row.created_at.0,
+            deleted: false,
+            deleted_at: None,
+        }
+    }
+
+    pub(super) fn into_attachment(self) -> Result<Attachment, StoreError> {
+        let what = || format!("attachment {}", self.id);
+        let instance_uuid = self.instance_uuid.clone().map(ServerId);
+        let bdm = match &self.bdm_uuid {
+            None => None,
+            Some(id) => Some(BlockDeviceMapping {
+                uuid: parse(id, what)?,
+                server_id: instance_uuid.clone().ok_or_else(|| damaged(what(), "a mapping without a server"))?,
+                device: self.device.clone(),
+                tag: self.tag.clone(),
+                delete_on_termination: self.delete_on_termination.unwrap_or(false),
+                detaching: self.detaching.unwrap_or(false),
+            }),
+        };
+        let attach_mode = match self.attach_mode.as_deref() {
+            None => None,
+            Some("null") => Some(AttachMode::Undecided),
+            Some(word) => Some(AttachMode::parse(word).ok_or_else(|| damaged(what(), format!("mode {word:?}")))?),
+        };
+        Ok(Attachment {
+            id: AttachmentId(parse(&self.id, what)?),
+            volume_id: VolumeId(parse(&self.volume_id, what)?),
+            instance_uuid,
+            attach_status: parse(&self.attach_status, what)?,
+            attach_mode,
+            connector: self.connector.as_deref().map(|text| from_json(text, what)).transpose()?,
+            connection_info: self.connection_info.as_deref().map(|text| from_json(text, what)).transpose()?,
+            bdm,
+            attached_host: self.attached_host,
+            mountpoint: self.mountpoint,
+            attach_time: self.attach_time.map(Timestamp),
+            export: self.export_name.map(ExportName),
+            created_at: Timestamp(self.created_at),
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = operations, treat_none_as_null = true)]
+pub(super) struct OperationRow {
+    pub id: String,
+    pub volume_id: String,
+    pub epoch: i64,
+    pub kind: String,
+    pub step: String,
+    pub attempt: i64,
+    pub reserved_gib: i64,
+    pub started_at: i64,
+    pub body: String,
+}
+
+impl OperationRow {
+    pub(super) fn of(volume_id: VolumeId, operation: &Operation) -> Self {
+        Self {
+            id: operation.id.0.to_string(),
+            volume_id: volume_id.to_string(),
+            epoch: to_i64(operation.epoch),
+            kind: operation.kind.name().to_owned(),
+            step: operation.step.name().to_owned(),
+            attempt: i64::from(operation.attempt),
+            reserved_gib: i64::from(operation.reserved_gib),
+            started_at: operation.started_at.0,
+            body: to_json(operation),
+        }
+    }
+
+    pub(super) fn into_operation(self) -> Result<Operation, StoreError> {
+        from_json(&self.body, || format!("operation {}", self.id))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = servers, treat_none_as_null = true)]
+pub(super) struct ServerRow {
+    pub id: String,
+    pub name: String,
+    pub project_id: String,
+    pub user_id: String,
+    pub host: Option<String>,
+    pub hypervisor: String,
+    pub qmp_socket: Option<String>,
+    pub qmp_check_uuid: bool,
+    pub vm_state: String,
+    pub task_state: Option<String>,
+    pub locked: bool,
+    pub availability_zone: String,
+    pub root_device_name: String,
+    pub launched_at: Option<i64>,
+    pub created_at: i64,
+    pub updated_at: Option<i64>,
+    pub epoch: i64,
+    pub deleted: bool,
+}
+
+impl ServerRow {
+    pub(super) fn of(server: &Server) -> Self {
+        Self {
+            id: server.id.0.clone(),
+            name: server.name.clone(),
+            project_id: server.project_id.0.clone(),
+            user_id: server.user_id.0.clone(),
+            host: server.host.clone(),
+            hypervisor: server.hypervisor.as_str().to_owned(),
+            qmp_socket: server.qmp_socket.clone(),
+            qmp_check_uuid: server.qmp_check_uuid,
+            vm_state: server.vm_state.as_str().to_owned(),
+            task_state: server.task_state.clone(),
+            locked: server.locked,
+            availability_zone: server.availability_zone.clone(),
+            root_device_name: server.root_device_name.clone(),
+            launched_at: server.launched_at.map(|at| at.0),
+            created_at: server.created_at.0,
+            updated_at: server.updated_at.map(|at| at.0),
+            epoch: to_i64(server.epoch),
+            deleted: server.deleted,
+        }
+    }
+
+    pub(super) fn into_server(self) -> Result<Server, StoreError> {
+        let what = || format!("server {}", self.id);
+        Ok(Server {
+            hypervisor: HypervisorKind::parse(&self.hypervisor)
+                .ok_or_else(|| damaged(what(), format!("hypervisor {:?}", self.hypervisor)))?,
+            vm_state: parse(&self.vm_state, what)?,
+            id: self.id.into(),
+            name: self.name,
+            project_id: self.project_id.into(),
+            user_id: self.user_id.into(),
+            host: self.host,
+            qmp_socket: self.qmp_socket,
+            qmp_check_uuid: self.qmp_check_uuid,
+            task_state: self.task_state,
+            locked: self.locked,
+            availability_zone: self.availability_zone,
+            root_device_name: self.root_device_name,
+            launched_at: self.launched_at.map(Timestamp),
+            created_at: Timestamp(self.created_at),
+            updated_at: self.updated_at.map(Timestamp),
+            epoch: to_u64(self.epoch),
+            deleted: self.deleted,
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable)]
+#[diesel(table_name = messages)]
+pub(super) struct MessageRow {
+    pub id: String,
+    pub project_id: String,
+    pub request_id: String,
+    pub resource_type: String,
+    pub resource_uuid: Option<String>,
+    pub action_id: String,
+    pub detail_id: String,
+    pub event_id: String,
+    pub message_level: String,
+    pub cause: Option<String>,
+    pub created_at: i64,
+    pub expires_at: i64,
+}
+
+impl MessageRow {
+    pub(super) fn of(message: &Message) -> Self {
+        Self {
+            id: message.id.to_string(),
+            project_id: message.project_id.0.clone(),
+            request_id: message.request_id.0.clone(),
+            resource_type: message.resource_type.clone(),
+            resource_uuid: message.resource_uuid.clone(),
+            action_id: message.action_id.clone(),
+            detail_id: message.detail_id.clone(),
+            event_id: format!("VOLUME_{}_{}_{}", message.resource_type, message.action_id, message.detail_id),
+            message_level: MESSAGE_LEVEL.to_owned(),
+            cause: message.cause.clone(),
+            created_at: message.created_at.0,
+            expires_at: message.expires_at.0,
+        }
+    }
+
+    pub(super) fn into_message(self) -> Result<Message, StoreError> {
+        Ok(Message {
+            id: parse::<Uuid>(&self.id, || format!("message {}", self.id))?,
+            project_id: self.project_id.into(),
+            request_id: RequestId(self.request_id),
+            resource_type: self.resource_type,
+            resource_uuid: self.resource_uuid,
+            action_id: self.action_id,
+            detail_id: self.detail_id,
+            cause: self.cause,
+            created_at: Timestamp(self.created_at),
+            expires_at: Timestamp(self.expires_at),
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = events)]
+pub(super) struct EventRow {
+    pub volume_id: String,
+    pub generation: i64,
+    pub at: i64,
+    pub command: String,
+    pub request_id: String,
+    pub from_status: Option<String>,
+    pub to_status: String,
+    pub cause: Option<String>,
+}
+
+impl EventRow {
+    pub(super) fn of(event: &Event) -> Self {
+        Self {
+            volume_id: event.volume_id.to_string(),
+            generation: to_i64(event.generation),
+            at: event.at.0,
+            command: event.command.clone(),
+            request_id: event.request_id.0.clone(),
+            from_status: event.from_status.clone(),
+            to_status: event.to_status.clone(),
+            cause: event.cause.clone(),
+        }
+    }
+
+    pub(super) fn into_event(self) -> Result<Event, StoreError> {
+        Ok(Event {
+            volume_id: VolumeId(parse(&self.volume_id, || format!("an event of volume {}", self.volume_id))?),
+            generation: to_u64(self.generation),
+            at: Timestamp(self.at),
+            command: self.command,
+            request_id: RequestId(self.request_id),
+            from_status: self.from_status,
+            to_status: self.to_status,
+            cause: self.cause,
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = volume_types)]
+pub(super) struct VolumeTypeRow {
+    pub id: String,
+    pub name: String,
+    pub description: Option<String>,
+    pub is_public: bool,
+    pub extra_specs: String,
+}
+
+impl VolumeTypeRow {
+    pub(super) fn into_volume_type(self) -> Result<VolumeType, StoreError> {
+        let what = || format!("volume type {}", self.id);
+        Ok(VolumeType {
+            id: VolumeTypeId(parse(&self.id, what)?),
+            extra_specs: from_json(&self.extra_specs, what)?,
+            name: self.name,
+            description: self.description,
+            is_public: self.is_public,
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable)]
+#[diesel(table_name = quota_usages)]
+pub(super) struct UsageRow {
+    pub project_id: String,
+    pub volumes: i64,
+    pub gigabytes: i64,
+    pub reserved_gigabytes: i64,
+}
+
+impl UsageRow {
+    pub(super) fn of(project_id: &str, usage: Usage) -> Self {
+        Self {
+            project_id: project_id.to_owned(),
+            volumes: usage.volumes,
+            gigabytes: usage.gigabytes,
+            reserved_gigabytes: usage.reserved_gigabytes,
+        }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        Usage { volumes: self.volumes, gigabytes: self.gigabytes, reserved_gigabytes: self.reserved_gigabytes }
+    }
+}
+
+/// Counters start at 0 and rise by one: they never come near the bound.
+pub(super) fn to_i64(counter: u64) -> i64 {
+    i64::try_from(counter).expect("a counter below 2^63")
+}
+
+fn to_u64(counter: i64) -> u64 {
+    u64::try_from(counter).unwrap_or(0)
+}
+
+fn to_json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("domain values have text keys and cannot fail to serialise")
+}
+
+fn from_json<T: DeserializeOwned>(text: &str, what: impl Fn() -> String) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| damaged(what(), error))
+}
+
+fn parse<T>(text: &str, what: impl Fn() -> String) -> Result<T, StoreError>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error| damaged(what(), error))
+}
+
+fn damaged(what: String, reason: impl std::fmt::Display) -> StoreError {
+    StoreError::Damaged { what, reason: reason.to_string() }
+}

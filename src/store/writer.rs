@@ -1,0 +1,426 @@
+//! The group-commit writer: every transaction that waits goes into one database transaction, with one fsync for all.
+//!
+//! SQLite has one writer thread with one connection; PostgreSQL has several, each with groups of its own. Nothing is
+//! answered before the COMMIT that holds it has returned.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::{QueryResult, RunQueryDsl};
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::apply::{Judgement, apply_group};
+use super::connection::{AnyConnection, Role, Target, is_connection_lost};
+use super::queue::Queue;
+use super::sql::{Dialect, Number, Sql};
+use super::{CommitOutcome, StoreError, Transaction};
+
+/// Transactions that may wait for a writer. Beyond it callers wait for room, and admission in front of the actors refuses.
+pub(super) const QUEUE_BOUND: usize = 16_384;
+/// How long a writer tries to reach its database, or to learn how an interrupted COMMIT ended, before it gives up.
+const RECOVERY_DEADLINE: Duration = Duration::from_secs(30);
+/// First wait between two such tries; doubles up to [`RETRY_MOST`].
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+/// Longest wait between two such tries.
+const RETRY_MOST: Duration = Duration::from_secs(1);
+/// How often a victim of a deadlock or of a serialisation failure is tried alone.
+const VICTIM_TRIES: u32 = 8;
+
+/// Told once when nobody can know what is on disk: the process should end non-zero and read the truth at its next start.
+pub type OnUnknown = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A write that is no [`Transaction`]: removing messages and history.
+type Errand = Box<dyn FnOnce(Result<&mut AnyConnection, StoreError>) + Send>;
+
+enum Submission {
+    Transaction(Box<Transaction>, oneshot::Sender<CommitOutcome>),
+    Errand(Errand),
+}
+
+/// The handle.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Shared {
+    target: Target,
+    group_size: usize,
+    queue: Arc<Queue<Submission>>,
+    on_unknown: Option<OnUnknown>,
+    /// Set when the truth is unknown: from then on nothing is written or answered as committed.
+    broken: AtomicBool,
+    /// Held while a writer waits for its next group, so that groups are numbered in the order of the queue.
+    turn: Mutex<u64>,
+    barriers: Mutex<Barriers>,
+}
+
+#[derive(Default)]
+struct Barriers {
+    running: BTreeSet<u64>,
+    waiting: Vec<(u64, oneshot::Sender<CommitOutcome>)>,
+}
+
+impl Writer {
+    /// Starts one thread for each of `connections`.
+    pub(super) fn start(
+        target: Target,
+        connections: Vec<AnyConnection>,
+        group_size: usize,
+        on_unknown: Option<OnUnknown>,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            target,
+            group_size: group_size.max(1),
+            queue: Queue::new(QUEUE_BOUND),
+            on_unknown,
+            broken: AtomicBool::new(false),
+            turn: Mutex::new(0),
+            barriers: Mutex::new(Barriers::default()),
+        });
+        let mut threads = Vec::new();
+        for (index, connection) in connections.into_iter().enumerate() {
+            let own = Arc::clone(&shared);
+            threads.push(
+                std::thread::Builder::new().name(format!("store-writer-{index}")).spawn(move || own.run(connection))?,
+            );
+        }
+        Ok(Self { shared, threads: Mutex::new(threads) })
+    }
+
+    /// Queues a transaction; the order of calls is the order of the queue.
+    pub(super) fn commit(&self, transaction: Transaction) -> BoxFuture<'static, CommitOutcome> {
+        let (answer, answered) = oneshot::channel();
+        let queued = self.shared.queue.push(Submission::Transaction(Box::new(transaction), answer));
+        Box::pin(async move {
+            if queued.await.is_err() {
+                return CommitOutcome::Unknown("the store is closed".to_owned());
+            }
+            answered.await.unwrap_or_else(|_| CommitOutcome::Unknown("the writer has ended".to_owned()))
+        })
+    }
+
+    /// Queues a write that is no transaction.
+    pub(super) fn run_errand<T: Send + 'static>(
+        &self,
+        errand: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        let (answer, answered) = oneshot::channel();
+        let queued = self.shared.queue.push(Submission::Errand(Box::new(move |connection| {
+            // nobody may be waiting any more
+            let _ = answer.send(connection.and_then(errand));
+        })));
+        Box::pin(async move {
+            let ended = || StoreError::Unavailable("the writer has ended".to_owned());
+            queued.await.map_err(|_| ended())?;
+            answered.await.map_err(|_| ended())?
+        })
+    }
+
+    /// How many submissions wait.
+    pub(super) fn depth(&self) -> usize {
+        self.shared.queue.depth()
+    }
+
+    /// Holds or releases the writers.
+    pub(super) fn hold(&self, on: bool) {
+        self.shared.queue.hold(on);
+    }
+
+    /// Refuses newcomers, finishes what is queued and ends the threads.
+    pub(super) fn stop(&self) {
+        self.shared.queue.close();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            // a panic has been reported by the thread itself
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn run(&self, connection: AnyConnection) {
+        let mut connection = Some(connection);
+        loop {
+            let taken = {
+                let mut turn = lock(&self.turn);
+                self.queue.take(self.group_size).map(|group| {
+                    *turn += 1;
+                    lock(&self.barriers).running.insert(*turn);
+                    (*turn, group)
+                })
+            };
+            let Some((number, group)) = taken else { return };
+            // the answers of a group that panics are lost with it: nobody is told that they are committed
+            if catch_unwind(AssertUnwindSafe(|| self.process(&mut connection, number, group))).is_err() {
+                self.declare_unknown("the store's writer panicked");
+            }
+            self.end_group(number);
+        }
+    }
+
+    fn process(&self, connection: &mut Option<AnyConnection>, number: u64, group: Vec<Submission>) {
+        let mut members = Vec::with_capacity(group.len());
+        let mut errands = Vec::new();
+        for submission in group {
+            match submission {
+                Submission::Transaction(transaction, answer) if transaction.is_empty() => {
+                    lock(&self.barriers).waiting.push((number, answer));
+                }
+                Submission::Transaction(transaction, answer) => members.push((transaction, answer)),
+                Submission::Errand(errand) => errands.push(errand),
+            }
+        }
+        if !members.is_empty() {
+            let transactions: Vec<&Transaction> = members.iter().map(|(transaction, _)| &**transaction).collect();
+            let outcomes = self.commit_group(connection, &transactions);
+            for ((_, answer), outcome) in members.into_iter().zip(outcomes) {
+                // nobody may be waiting any more
+                let _ = answer.send(outcome);
+            }
+        }
+        for errand in errands {
+            match self.connection(connection) {
+                Ok(open) => errand(Ok(open)),
+                Err(reason) => errand(Err(StoreError::Unavailable(reason))),
+            }
+        }
+    }
+
+    fn commit_group(&self, connection: &mut Option<AnyConnection>, members: &[&Transaction]) -> Vec<CommitOutcome> {
+        match self.attempt(connection, members) {
+            Attempt::Ended(judgements) => judgements.into_iter().map(outcome_of).collect(),
+            Attempt::Unknown(reason) => vec![CommitOutcome::Unknown(reason); members.len()],
+            // certainly nothing is written: each for itself, so that only the cause of the failure suffers
+            Attempt::NotWritten(_) => members.iter().map(|member| self.commit_alone(connection, member)).collect(),
+        }
+    }
+
+    fn commit_alone(&self, connection: &mut Option<AnyConnection>, member: &Transaction) -> CommitOutcome {
+        let mut last = String::new();
+        for _ in 0..VICTIM_TRIES {
+            match self.attempt(connection, &[member]) {
+                Attempt::Ended(judgements) => {
+                    return judgements.into_iter().map(outcome_of).next().unwrap_or(CommitOutcome::Committed);
+                }
+                Attempt::Unknown(reason) => return CommitOutcome::Unknown(reason),
+                Attempt::NotWritten(failure) if failure.is_passing() => last = failure.reason,
+                Attempt::NotWritten(failure) => return CommitOutcome::Unknown(failure.reason),
+            }
+        }
+        CommitOutcome::Unknown(last)
+    }
+
+    /// One database transaction.
+    fn attempt(&self, slot: &mut Option<AnyConnection>, members: &[&Transaction]) -> Attempt {
+        let connection = match self.connection(slot) {
+            Ok(connection) => connection,
+            Err(reason) => return Attempt::Unknown(reason),
+        };
+        let (judgements, number) = match write_group(connection, members) {
+            Ok(written) => written,
+            Err(error) => {
+                let failure = Failure::of(&error);
+                // a transaction that cannot be rolled back ends with its connection
+                if is_connection_lost(&error) || !roll_back(connection) {
+                    *slot = None;
+                }
+                return Attempt::NotWritten(failure);
+            }
+        };
+        let Err(error) = connection.batch_execute("COMMIT") else { return Attempt::Ended(judgements) };
+        match (number, Failure::of(&error)) {
+            (Some(_), failure) if failure.is_passing() && !is_connection_lost(&error) => Attempt::NotWritten(failure),
+            (Some(number), failure) => {
+                *slot = None;
+                self.settle(slot, number, judgements, failure)
+            }
+            (None, failure) => {
+                self.declare_unknown(&failure.reason);
+                Attempt::Unknown(failure.reason)
+            }
+        }
+    }
+
+    /// PostgreSQL: learns from the server how the transaction `number` ended whose COMMIT was not answered.
+    fn settle(
+        &self,
+        slot: &mut Option<AnyConnection>,
+        number: i64,
+        judgements: Vec<Judgement>,
+        failure: Failure,
+    ) -> Attempt {
+        let deadline = Instant::now() + RECOVERY_DEADLINE;
+        let mut wait = RETRY_FIRST;
+        loop {
+            let status = self.connection(slot).map(|connection| transaction_status(connection, number));
+            match status {
+                Ok(Ok(Some(TransactionStatus::Committed))) => return Attempt::Ended(judgements),
+                Ok(Ok(Some(TransactionStatus::Aborted))) => return Attempt::NotWritten(failure),
+                // the server has not noticed yet that its client has gone
+                Ok(Ok(Some(TransactionStatus::Running))) => {}
+                Ok(Err(error)) if is_connection_lost(&error) => *slot = None,
+                Ok(Ok(None) | Err(_)) | Err(_) => {
+                    self.declare_unknown(&failure.reason);
+                    return Attempt::Unknown(failure.reason);
+                }
+            }
+            if Instant::now() >= deadline {
+                self.declare_unknown(&failure.reason);
+                return Attempt::Unknown(failure.reason);
+            }
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(RETRY_MOST);
+        }
+    }
+
+    /// The connection, made anew if it was lost.
+    fn connection<'a>(&self, slot: &'a mut Option<AnyConnection>) -> Result<&'a mut AnyConnection, String> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err("the store has stopped writing after an unknown commit".to_owned());
+        }
+        let deadline = Instant::now() + RECOVERY_DEADLINE;
+        let mut wait = RETRY_FIRST;
+        while slot.is_none() {
+            match self.target.connect(Role::Writer) {
+                Ok(connection) => *slot = Some(connection),
+                Err(error) if Instant::now() >= deadline => return Err(error.to_string()),
+                Err(_) => {
+                    std::thread::sleep(wait);
+                    wait = (wait * 2).min(RETRY_MOST);
+                }
+            }
+        }
+        slot.as_mut().ok_or_else(|| "no connection".to_owned())
+    }
+
+    fn declare_unknown(&self, reason: &str) {
+        if !self.broken.swap(true, Ordering::AcqRel)
+            && let Some(tell) = &self.on_unknown
+        {
+            tell(reason);
+        }
+    }
+
+    fn end_group(&self, number: u64) {
+        let mut barriers = lock(&self.barriers);
+        barriers.running.remove(&number);
+        let oldest = barriers.running.first().copied().unwrap_or(u64::MAX);
+        let (ended, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut barriers.waiting).into_iter().partition(|(barrier, _)| *barrier < oldest);
+        barriers.waiting = waiting;
+        drop(barriers);
+        for (_, answer) in ended {
+            // nobody may be waiting any more
+            let _ = answer.send(CommitOutcome::Committed);
+        }
+    }
+}
+
+/// How one try at a group ended.
+enum Attempt {
+    /// Committed; these are the members' own outcomes.
+    Ended(Vec<Judgement>),
+    /// Certainly nothing is written.
+    NotWritten(Failure),
+    /// Nobody knows.
+    Unknown(String),
+}
+
+struct Failure {
+    reason: String,
+    kind: FailureKind,
+}
+
+#[derive(PartialEq)]
+enum FailureKind {
+    /// Another try may succeed: a deadlock's victim, a lock that was held too long, a lost connection.
+    Passing,
+    /// The same statement would fail again.
+    Lasting,
+}
+
+impl Failure {
+    fn of(error: &DieselError) -> Self {
+        let reason = error.to_string();
+        let passing = is_connection_lost(error)
+            || matches!(error, DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _))
+            || ["deadlock detected", "database is locked", "lock timeout"].iter().any(|words| reason.contains(words));
+        Self { reason, kind: if passing { FailureKind::Passing } else { FailureKind::Lasting } }
+    }
+
+    fn is_passing(&self) -> bool {
+        self.kind == FailureKind::Passing
+    }
+}
+
+fn outcome_of(judgement: Judgement) -> CommitOutcome {
+    match judgement {
+        Ok(()) => CommitOutcome::Committed,
+        Err(aborted) => CommitOutcome::Aborted(aborted),
+    }
+}
+
+/// Begins and writes, without COMMIT. On PostgreSQL also the transaction's number, by which its end can be asked for.
+pub(super) fn write_group(
+    connection: &mut AnyConnection,
+    members: &[&Transaction],
+) -> QueryResult<(Vec<Judgement>, Option<i64>)> {
+    let number = match connection {
+        AnyConnection::Sqlite(inner) => {
+            inner.batch_execute("BEGIN IMMEDIATE")?;
+            None
+        }
+        AnyConnection::Postgres(inner) => {
+            inner.batch_execute("BEGIN")?;
+            let row: Number = diesel::sql_query("SELECT txid_current() AS number").get_result(inner)?;
+            Some(row.number)
+        }
+    };
+    Ok((apply_group(connection, members)?, number))
+}
+
+/// Rolls back; whether the connection can be used further.
+pub(super) fn roll_back(connection: &mut AnyConnection) -> bool {
+    match connection.batch_execute("ROLLBACK") {
+        Ok(()) => true,
+        // SQLite has rolled back by itself after some errors
+        Err(error) => error.to_string().contains("no transaction is active"),
+    }
+}
+
+enum TransactionStatus {
+    Committed,
+    Aborted,
+    Running,
+}
+
+fn transaction_status(connection: &mut AnyConnection, number: i64) -> QueryResult<Option<TransactionStatus>> {
+    let mut sql = Sql::new(Dialect::Postgres, "SELECT CASE txid_status(");
+    sql.bind(number.into());
+    sql.push(") WHEN 'committed' THEN 1 WHEN 'aborted' THEN 2 WHEN 'in progress' THEN 3 ELSE 0 END::BIGINT AS number");
+    let rows: Vec<Number> = sql.load(connection)?;
+    Ok(match rows.first().map(|row| row.number) {
+        Some(1) => Some(TransactionStatus::Committed),
+        Some(2) => Some(TransactionStatus::Aborted),
+        Some(3) => Some(TransactionStatus::Running),
+        _ => None,
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
