@@ -92,7 +92,7 @@ pub fn operation_body(call: &Call, operation: &Operation) -> Value {
         "attempt": operation.attempt,
         "epoch": operation.epoch,
         "attachment_id": operation.kind.attachment_id(),
-        "probing": operation.probing.as_ref().map(|cause| cause.text.as_str()),
+        "probing": operation.probing.as_ref().map(|probing| probing.cause.text.as_str()),
         "undoing": operation.undoing.as_ref().map(|cause| cause.text.as_str()),
         "request_id": operation.requester.request_id,
         "started_at": time::micros(operation.started_at),
