@@ -121,8 +121,7 @@ impl World {
             .run_until(async {
                 let backend: Arc<dyn Backend> = self.backend.clone();
                 let hypervisor: Arc<dyn Hypervisor> = self.backend.hypervisor();
-                let backend: Arc<dyn Backend> =
-                    Arc::new(Crashing { inner: backend, plan: self.crash_plan.clone() });
+                let backend: Arc<dyn Backend> = Arc::new(Crashing { inner: backend, plan: self.crash_plan.clone() });
                 let hypervisor: Arc<dyn Hypervisor> =
                     Arc::new(Crashing { inner: hypervisor, plan: self.crash_plan.clone() });
                 let pool = DriverPool::start(

@@ -136,6 +136,10 @@ impl<E: Engine> Store for Database<E> {
         self.engine.read(Lane::List, volume::unsettled_volumes)
     }
 
+    fn deleted_servers_with_attachments(&self) -> Reading<Vec<ServerId>> {
+        self.engine.read(Lane::List, server::deleted_servers_with_attachments)
+    }
+
     fn usage_audit(&self) -> Reading<Vec<UsageAudit>> {
         self.engine.read(Lane::List, usage::usage_audit)
     }

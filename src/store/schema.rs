@@ -150,3 +150,4 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(volumes, attachments, operations);
+diesel::allow_tables_to_appear_in_same_query!(attachments, servers);

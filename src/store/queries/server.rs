@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use super::super::connection::AnyConnection;
 use super::super::rows::ServerRow;
-use super::super::schema::servers;
+use super::super::schema::{attachments, servers};
 use super::super::{Direction, Filter, ListError, Page, Paging, ServerQuery, StoreError};
 use super::list::{Listing, list};
 use super::{ReadFailure, snapshot};
@@ -48,5 +48,22 @@ pub(in super::super) fn server_list(
         let page = list::<ServerRow>(connection, &listing)?;
         let rows = page.rows.into_iter().map(ServerRow::into_server).collect::<Result<_, _>>()?;
         Ok::<_, ReadFailure<ListError>>(Page { rows, count: page.count })
+    })
+}
+
+/// Deleted servers which still have live attachments that Compute made: their detach was cut short by a crash.
+pub(in super::super) fn deleted_servers_with_attachments(
+    connection: &mut AnyConnection,
+) -> Result<Vec<ServerId>, StoreError> {
+    snapshot(connection, |connection| {
+        let tombstones = servers::table.filter(servers::deleted.eq(true)).select(servers::id.nullable());
+        let ids: Vec<Option<String>> = attachments::table
+            .filter(attachments::deleted.eq(false))
+            .filter(attachments::bdm_uuid.is_not_null())
+            .filter(attachments::instance_uuid.eq_any(tombstones))
+            .select(attachments::instance_uuid)
+            .distinct()
+            .load(connection)?;
+        Ok::<_, ReadFailure<StoreError>>(ids.into_iter().flatten().map(ServerId::from).collect())
     })
 }

@@ -1,1 +1,4 @@
-//! races
+//! The scenarios of the catalogue of races, on the whole service under virtual time.
+
+mod lifecycle;
+mod scenario;
