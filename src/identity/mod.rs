@@ -1,1 +1,11 @@
-//! identity
+//! Who asks, and whether they may: tokens become a [`RequestContext`], rules become yes or no.
+//!
+//! Never looks at a volume and never answers HTTP itself. Called by the API only.
+
+pub mod context;
+pub mod noauth;
+pub mod policy;
+
+pub use context::RequestContext;
+pub use noauth::{MappedToken, Noauth};
+pub use policy::{Denied, policy_allows, policy_enforce};

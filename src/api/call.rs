@@ -1,0 +1,74 @@
+//! One request on its way to its handler: authenticated, negotiated, routed, body parsed.
+
+use actix_web::web::Data;
+use serde_json::Value;
+
+use super::fault::{Kind, Problem};
+use super::links::Links;
+use super::microversion::Microversion;
+use super::query::Query;
+use super::server::ApiState;
+use crate::actors::Service;
+use crate::domain::ids::{ProjectId, VolumeId};
+use crate::domain::volume::VolumeState;
+use crate::identity::{RequestContext, policy_enforce};
+use std::sync::Arc;
+
+/// What a handler gets.
+pub struct Call {
+    /// Shared state.
+    pub api: Data<ApiState>,
+    /// Who asks.
+    pub context: RequestContext,
+    /// The version in force (0.0 at `/admin`).
+    pub version: Microversion,
+    /// The query.
+    pub query: Query,
+    /// The body; null when there is none.
+    pub body: Value,
+    /// For links.
+    pub links: Links,
+}
+
+impl Call {
+    /// The service.
+    pub fn service(&self) -> &Service {
+        &self.api.service
+    }
+
+    /// Whether the version is at least Block Storage `3.minor`.
+    pub fn since(&self, minor: u32) -> bool {
+        self.version >= Microversion::v3(minor)
+    }
+
+    /// Whether the version is at least Compute `2.minor`.
+    pub fn compute_since(&self, minor: u32) -> bool {
+        self.version >= Microversion::v2(minor)
+    }
+
+    /// Policy on an object of `target`.
+    pub fn enforce(&self, rule: &'static str, target: &ProjectId) -> Result<(), Problem> {
+        Ok(policy_enforce(&self.context, rule, target)?)
+    }
+
+    /// Policy where the caller's own project is the target.
+    pub fn enforce_own(&self, rule: &'static str) -> Result<(), Problem> {
+        self.enforce(rule, &self.context.project_id)
+    }
+
+    /// A live volume that the caller sees; else 404.
+    pub async fn volume_visible(&self, id: &str) -> Result<Arc<VolumeState>, Problem> {
+        let missing = || Problem::NotFound(Kind::Volume, id.to_owned());
+        let volume_id = url_id(id).map(VolumeId).ok_or_else(missing)?;
+        let state = self.service().volume_view(volume_id).await?.ok_or_else(missing)?;
+        if state.volume.deleted || !self.context.sees(&state.volume.project_id) {
+            return Err(missing());
+        }
+        Ok(state)
+    }
+}
+
+/// An id in a URL: the dashed form only; another spelling is simply not found.
+pub fn url_id(text: &str) -> Option<uuid::Uuid> {
+    if text.len() == 36 { uuid::Uuid::try_parse(text).ok() } else { None }
+}

@@ -1,0 +1,23 @@
+//! Compute, as far as it concerns volumes: versions, servers as attachment end points, `os-volume_attachments`.
+
+pub mod servers;
+pub mod versions;
+pub mod volume_attachments;
+
+use super::answer::Answer;
+use super::call::Call;
+use super::fault::Problem;
+use super::route::Route;
+
+/// Hands the call to its noun.
+pub async fn handle(call: &Call, route: &Route) -> Result<Answer, Problem> {
+    match route {
+        Route::ServerList { detail } => servers::server_list(call, *detail).await,
+        Route::ServerShow(id) => servers::server_show(call, id).await,
+        Route::MappingList(server) => volume_attachments::mapping_list(call, server).await,
+        Route::MappingCreate(server) => volume_attachments::mapping_create(call, server).await,
+        Route::MappingShow(server, volume) => volume_attachments::mapping_show(call, server, volume).await,
+        Route::MappingDelete(server, volume) => volume_attachments::mapping_delete(call, server, volume).await,
+        _ => Err(Problem::Unrouted),
+    }
+}

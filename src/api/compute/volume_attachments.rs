@@ -1,0 +1,111 @@
+//! `/servers/{id}/os-volume_attachments` (nova-volume-attachments §2–§6). Swap and the flag (PUT) are not served yet.
+
+use serde_json::{Value, json};
+
+use super::servers::server_visible;
+use crate::actors::ServerAttachRequest;
+use crate::api::answer::Answer;
+use crate::api::call::{Call, url_id};
+use crate::api::fault::{ComputeCall, Kind, Problem};
+use crate::api::paging::LIMIT_MAX;
+use crate::api::query::{Query, word};
+use crate::api::schema::{self, formats};
+use crate::api::views::mapping as view;
+use crate::domain::attachment::Attachment;
+use crate::domain::ids::VolumeId;
+
+/// A non-negative integer written with digits only.
+pub fn digits(query: &Query, name: &str) -> Result<Option<u64>, Problem> {
+    let Some(text) = query.get(name) else { return Ok(None) };
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Problem::BadRequest(format!(
+            "Invalid input for query parameters {name}. Value: {text}. '{text}' does not match '^[0-9]*$'"
+        )));
+    }
+    Ok(Some(text.parse().unwrap_or(u64::MAX)))
+}
+
+/// `GET …/os-volume_attachments`
+pub async fn mapping_list(call: &Call, server: &str) -> Result<Answer, Problem> {
+    if call.compute_since(75)
+        && let Some((unknown, _)) = call.query.pairs().find(|(name, _)| !matches!(*name, "limit" | "offset"))
+    {
+        return Err(Problem::BadRequest(format!("Additional properties are not allowed ('{unknown}' was unexpected)")));
+    }
+    let limit = digits(&call.query, "limit")?.filter(|limit| *limit > 0).unwrap_or(LIMIT_MAX).min(LIMIT_MAX);
+    let offset = digits(&call.query, "offset")?.unwrap_or(0);
+    let server = server_visible(call, server).await?;
+    call.enforce("os_compute_api:os-volumes-attachments:index", &server.project_id)?;
+    let rows = call.service().store().server_attachments(server.id.clone()).await?;
+    let shown = rows.iter().filter_map(|row| view::shown(row, call.version));
+    let page: Vec<Value> = shown
+        .skip(usize::try_from(offset).unwrap_or(usize::MAX))
+        .take(usize::try_from(limit).unwrap_or(usize::MAX))
+        .collect();
+    Ok(Answer::ok(json!({"volumeAttachments": page})))
+}
+
+/// `GET …/{volume_id}`
+pub async fn mapping_show(call: &Call, server: &str, volume: &str) -> Result<Answer, Problem> {
+    let server = server_visible(call, server).await?;
+    call.enforce("os_compute_api:os-volumes-attachments:show", &server.project_id)?;
+    let rows = call.service().store().server_attachments(server.id.clone()).await?;
+    // Of two rows that a migration left, the newest is the server's.
+    let row = url_id(volume).and_then(|id| rows.iter().rev().find(|row| row.volume_id == VolumeId(id)));
+    let body = row
+        .and_then(|row: &Attachment| view::shown(row, call.version))
+        .ok_or_else(|| Problem::NotFoundText(format!("Instance {} is not attached to volume {volume}", server.id)))?;
+    Ok(Answer::ok(json!({"volumeAttachment": body})))
+}
+
+/// `POST …/os-volume_attachments`
+pub async fn mapping_create(call: &Call, server: &str) -> Result<Answer, Problem> {
+    schema::SERVER_ATTACH.check(call.version, &call.body)?;
+    let members = &call.body["volumeAttachment"];
+    let server = server_visible(call, server).await?;
+    call.enforce("os_compute_api:os-volumes-attachments:create", &server.project_id)?;
+    let text = |name: &str| members.get(name).and_then(Value::as_str);
+    let volume_id = text("volumeId").and_then(formats::uuid_any).map(VolumeId);
+    let volume_id = volume_id.ok_or_else(|| Problem::NotFound(Kind::Volume, String::new()))?;
+    let request = ServerAttachRequest {
+        device: text("device").map(str::to_owned),
+        tag: text("tag").map(str::to_owned),
+        delete_on_termination: flag(members.get("delete_on_termination")),
+        shelved_allowed: call.compute_since(20),
+        multiattach_allowed: call.compute_since(60),
+    };
+    let attached = call.service().server_attach(server.id.clone(), volume_id, request, call.context.caller()).await;
+    let reply = attached.map_err(|error| Problem::Compute(ComputeCall::Attach, error))?;
+    if call.compute_since(101) {
+        return Ok(Answer::empty(202));
+    }
+    let row = match reply.attachment_id {
+        Some(id) => reply.state.attachment(id),
+        None => reply.state.attachment_of_server(&server.id),
+    };
+    let body = row.and_then(|row| view::created(row, call.version));
+    // The row may be gone again already: its guest refused it in the same instant.
+    let missing = || Problem::NotFoundText(format!("Instance {} is not attached to volume {volume_id}", server.id));
+    Ok(Answer::ok(json!({"volumeAttachment": body.ok_or_else(missing)?})))
+}
+
+fn flag(value: Option<&Value>) -> bool {
+    match value {
+        Some(Value::Bool(truth)) => *truth,
+        Some(Value::String(text)) => word(text).unwrap_or(false),
+        _ => false,
+    }
+}
+
+/// `DELETE …/{volume_id}`
+pub async fn mapping_delete(call: &Call, server: &str, volume: &str) -> Result<Answer, Problem> {
+    let server = server_visible(call, server).await?;
+    call.enforce("os_compute_api:os-volumes-attachments:delete", &server.project_id)?;
+    let missing = || Problem::NotFound(Kind::Volume, volume.to_owned());
+    let volume_id = url_id(volume).map(VolumeId).ok_or_else(missing)?;
+    let shelved_allowed = call.compute_since(20);
+    let detached =
+        call.service().server_detach(server.id.clone(), volume_id, shelved_allowed, call.context.caller()).await;
+    detached.map_err(|error| Problem::Compute(ComputeCall::Detach, error))?;
+    Ok(Answer::empty(202))
+}

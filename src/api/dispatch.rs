@@ -1,0 +1,361 @@
+//! The way of every request, in the order of `errors-and-http` §1 and `volume-actions` §0.1: size, token, version, route,
+//! content type, gate, JSON, action name, project; then the noun's handler.
+
+use std::time::Instant;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Bytes, BytesMut, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::StreamExt;
+use serde_json::Value;
+
+use super::answer::Answer;
+use super::call::Call;
+use super::fault::{BODY_MAX, Fault, Problem};
+use super::links::Links;
+use super::microversion::{self, Microversion, NegotiationError};
+use super::query::Query;
+use super::route::{Path, Route, Side, path_parse, route_find};
+use super::server::ApiState;
+use super::{admin, compute, v3};
+use crate::domain::ids::ProjectId;
+use crate::identity::noauth::{Tokens, host_is_loopback};
+use crate::identity::{RequestContext, policy_enforce};
+use crate::telemetry::{RequestIds, RequestLine, request_log};
+
+/// A body that is too large is still read (and thrown away) up to this size, so that the client gets its answer instead of
+/// a reset connection; beyond it the connection is closed.
+pub const DRAIN_MAX: usize = 16 * 1024 * 1024;
+
+const JSON: &str = "application/json";
+const VENDOR_JSON: &str = "application/vnd.openstack.volume+json";
+const VERSION_HEADER: HeaderName = HeaderName::from_static("openstack-api-version");
+const NOVA_VERSION_HEADER: HeaderName = HeaderName::from_static("x-openstack-nova-api-version");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
+const COMPUTE_REQUEST_ID: HeaderName = HeaderName::from_static("x-compute-request-id");
+
+/// What is known about the answer's headers; filled in on the way.
+struct Exchange {
+    ids: RequestIds,
+    side: Side,
+    /// The version to echo: in force, or asked for in a 406.
+    version: Option<String>,
+    /// A controller answers: it carries `x-compute-request-id`.
+    routed: bool,
+    /// The document without version and request id headers (Compute's root).
+    bare: bool,
+    status_text_html: bool,
+    vendor_json: bool,
+}
+
+/// Answers one request.
+pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState>) -> HttpResponse {
+    let started = Instant::now();
+    let headers = request.headers();
+    let mut exchange = Exchange {
+        ids: RequestIds::new(&api.randomness, text(headers, &REQUEST_ID)),
+        side: Side::None,
+        version: None,
+        routed: false,
+        bare: false,
+        status_text_html: false,
+        vendor_json: text(headers, &header::ACCEPT).is_some_and(|accept| accept.trim() == VENDOR_JSON),
+    };
+    let (response, cause) = match handle(&request, payload, &api, &mut exchange).await {
+        Ok(answer) => (success(answer, &exchange), None),
+        Err(problem) => {
+            let unauthenticated = problem == Problem::Unauthenticated;
+            let unrouted = problem == Problem::Unrouted;
+            let fault = Fault::from(problem);
+            let cause = fault.cause.clone();
+            (failure(&fault, &exchange, unauthenticated, unrouted), cause)
+        }
+    };
+    request_log(&RequestLine {
+        method: request.method().as_str(),
+        path: request.path(),
+        status: response.status().as_u16(),
+        elapsed: started.elapsed(),
+        ids: &exchange.ids,
+        cause: cause.as_deref(),
+    });
+    response
+}
+
+async fn handle(
+    request: &HttpRequest,
+    payload: Payload,
+    api: &Data<ApiState>,
+    exchange: &mut Exchange,
+) -> Result<Answer, Problem> {
+    let headers = request.headers();
+    let body = body_read(headers, payload).await?;
+    let path = path_parse(request.uri().path()).ok_or(Problem::Malformed)?;
+    exchange.side = path.side;
+    if path.side == Side::Health {
+        return health(request.method(), text(headers, &header::ACCEPT));
+    }
+    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
+    if !host_is_loopback(host) {
+        return Err(Problem::ForeignHost);
+    }
+    let route = route_find(request.method().as_str(), &path);
+    let context = match &route {
+        Some(route) if route.is_version_document() => None,
+        _ => Some(authenticate(api, headers, &path, exchange)?),
+    };
+    let version = negotiate(headers, &path, route.as_ref(), exchange)?;
+    let route = route.ok_or_else(|| {
+        exchange.version = None;
+        Problem::Unrouted
+    })?;
+    exchange.routed = true;
+    exchange.bare = route == Route::ComputeVersions;
+
+    let base = Links::base_of(
+        api.options.public_endpoint.as_deref(),
+        request.connection_info().scheme(),
+        host.unwrap_or("localhost"),
+        headers.get("x-forwarded-host").and_then(|value| value.to_str().ok()),
+    );
+    let service = if path.side == Side::Compute { "/compute/v2.1" } else { "/v3" };
+    let links = Links { base, service, project: path.project.clone() };
+    let Some(context) = context else {
+        return Ok(match route {
+            Route::BlockVersions { status } => Answer::json(status, v3::versions::document(&links)),
+            Route::ComputeVersion => Answer::ok(compute::versions::document(&links)),
+            _ => Answer::ok(compute::versions::list(&links)),
+        });
+    };
+
+    let json_typed = content_type_check(headers, path.side, &body)?;
+    if route.since().is_some_and(|since| version < since) {
+        return Err(Problem::Hidden);
+    }
+    let query = Query::parse(request.uri().query().unwrap_or_default())?;
+    let body = if route.needs_body() { body_parse(&route, path.side, &body, json_typed)? } else { Value::Null };
+    let action = if route.is_action() { Some(v3::action_name(&route, &body)?) } else { None };
+    if path.project.as_deref().is_some_and(|project| project != context.project_id.as_str()) {
+        return Err(Problem::MalformedUrl);
+    }
+    if path.side == Side::Admin {
+        policy_enforce(&context, "hearth:admin", &context.project_id)?;
+    }
+    exchange.status_text_html = matches!(route, Route::MappingCreate(_)) && version >= Microversion::v2(101);
+    let call = Call { api: api.clone(), context, version, query, body, links };
+    match path.side {
+        Side::Compute => compute::handle(&call, &route).await,
+        Side::Admin => admin::handle(&call, &route).await,
+        _ => v3::handle(&call, &route, action.as_deref()).await,
+    }
+}
+
+/// The header as text; what is not visible ASCII counts as absent.
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+async fn body_read(headers: &HeaderMap, mut payload: Payload) -> Result<Bytes, Problem> {
+    let declared = text(headers, &header::CONTENT_LENGTH).and_then(|length| length.trim().parse::<u64>().ok());
+    if declared.is_some_and(|length| length > DRAIN_MAX as u64) {
+        return Err(Problem::BodyTooLarge);
+    }
+    let mut body = BytesMut::new();
+    let mut seen = 0_usize;
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Problem::Malformed)?;
+        seen += chunk.len();
+        if seen > DRAIN_MAX {
+            return Err(Problem::BodyTooLarge);
+        }
+        if seen <= BODY_MAX {
+            body.extend_from_slice(&chunk);
+        }
+    }
+    if seen > BODY_MAX { Err(Problem::BodyTooLarge) } else { Ok(body.freeze()) }
+}
+
+fn health(method: &Method, accept: Option<&str>) -> Result<Answer, Problem> {
+    match *method {
+        Method::HEAD => Ok(Answer::empty(204)),
+        Method::GET if accept.is_some_and(|accept| accept.trim() == JSON) => {
+            Ok(Answer::ok(serde_json::json!({"detailed": false, "reasons": ["OK"]})))
+        }
+        Method::GET => Ok(Answer::ok(Value::from("OK"))),
+        _ => Err(Problem::Unrouted),
+    }
+}
+
+fn authenticate(
+    api: &ApiState,
+    headers: &HeaderMap,
+    path: &Path,
+    exchange: &Exchange,
+) -> Result<RequestContext, Problem> {
+    let tokens = Tokens {
+        user: headers.get("x-auth-token").or_else(|| headers.get("x-storage-token")).and_then(utf8),
+        service: headers.get("x-service-token").and_then(utf8),
+    };
+    let context = api
+        .options
+        .noauth
+        .authenticate(tokens, path.project.as_deref(), &exchange.ids.local)
+        .ok_or(Problem::Unauthenticated)?;
+    // Longer ids fit no column of any client's database, and PostgreSQL's text has no NUL.
+    let storable = |project: &ProjectId| project.as_str().len() <= 255 && !project.as_str().contains('\0');
+    if storable(&context.project_id) { Ok(context) } else { Err(Problem::Unauthenticated) }
+}
+
+fn utf8(value: &HeaderValue) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes()).ok()
+}
+
+fn negotiate(
+    headers: &HeaderMap,
+    path: &Path,
+    route: Option<&Route>,
+    exchange: &mut Exchange,
+) -> Result<Microversion, Problem> {
+    let joined = |name: &HeaderName| {
+        let values: Vec<String> =
+            headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+        (!values.is_empty()).then(|| values.join(","))
+    };
+    let standard = joined(&VERSION_HEADER);
+    let result = match path.side {
+        Side::BlockStorage => microversion::block_storage(standard.as_deref()).map_err(Problem::BlockVersion),
+        Side::Compute if path.versioned && route.is_some() => {
+            microversion::compute(standard.as_deref(), joined(&NOVA_VERSION_HEADER).as_deref())
+                .map_err(Problem::ComputeVersion)
+        }
+        _ => return Ok(Microversion::new(0, 0)),
+    };
+    exchange.routed = true;
+    exchange.version = match &result {
+        Ok(version) => Some(version.to_string()),
+        // Block Storage's versions 1 and 2 had no version headers.
+        Err(Problem::BlockVersion(NegotiationError::Unsupported(text)))
+            if text.starts_with("1.") || text.starts_with("2.") =>
+        {
+            None
+        }
+        Err(
+            Problem::BlockVersion(NegotiationError::Unsupported(text))
+            | Problem::ComputeVersion(NegotiationError::Unsupported(text)),
+        ) => Some(text.clone()),
+        Err(_) => None,
+    };
+    if result.is_ok() {
+        exchange.routed = false;
+    }
+    result
+}
+
+/// Whether the body is marked as JSON. A body of another type is 415.
+fn content_type_check(headers: &HeaderMap, side: Side, body: &Bytes) -> Result<bool, Problem> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(side != Side::BlockStorage) };
+    let essence = value.to_str().unwrap_or("?").split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        JSON => Ok(true),
+        VENDOR_JSON if side == Side::BlockStorage => Ok(true),
+        "text/plain" if side != Side::BlockStorage => Ok(true),
+        "" => Ok(side != Side::BlockStorage),
+        _ if body.is_empty() => Ok(true),
+        _ => Err(Problem::MediaType),
+    }
+}
+
+fn body_parse(route: &Route, side: Side, body: &Bytes, json_typed: bool) -> Result<Value, Problem> {
+    if body.is_empty() || !json_typed {
+        return match side {
+            Side::BlockStorage if route.is_action() => Err(Problem::NoSuchAction("None".to_owned())),
+            Side::BlockStorage => Err(Problem::MalformedBody),
+            // Compute leaves it to the schema.
+            _ => Ok(Value::Null),
+        };
+    }
+    serde_json::from_slice(body).map_err(|_| Problem::MalformedBody)
+}
+
+fn success(answer: Answer, exchange: &Exchange) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let mut response = HttpResponse::build(status);
+    let mut response = match answer.body {
+        None if exchange.status_text_html => {
+            response.insert_header((header::CONTENT_TYPE, "text/html; charset=UTF-8")).finish()
+        }
+        None => response.finish(),
+        Some(Value::String(plain)) if exchange.side == Side::Health => {
+            response.insert_header((header::CONTENT_TYPE, "text/plain")).body(plain)
+        }
+        Some(body) => {
+            let kind = if exchange.vendor_json { VENDOR_JSON } else { JSON };
+            response.insert_header((header::CONTENT_TYPE, kind)).body(body.to_string())
+        }
+    };
+    common_headers(response.headers_mut(), exchange);
+    response
+}
+
+fn failure(fault: &Fault, exchange: &Exchange, unauthenticated: bool, unrouted: bool) -> HttpResponse {
+    let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    if let Some(seconds) = fault.retry_after {
+        response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+    }
+    let mut response = if unauthenticated {
+        // The authentication layer has a body of its own (auth-and-policy §2).
+        response.insert_header((header::WWW_AUTHENTICATE, "X-Auth-Token realm=\"hearth\""));
+        let body = serde_json::json!({
+            "error": {"code": 401, "title": "Unauthorized", "message": fault.message}
+        });
+        response.insert_header((header::CONTENT_TYPE, JSON)).body(body.to_string())
+    } else if unrouted && matches!(exchange.side, Side::BlockStorage | Side::None | Side::Health) {
+        response
+            .insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8"))
+            .body(format!("404 Not Found\n\n{}\n", fault.message))
+    } else {
+        let kind = match exchange.side {
+            Side::Compute => "application/json; charset=UTF-8",
+            _ if exchange.vendor_json => VENDOR_JSON,
+            _ => JSON,
+        };
+        response.insert_header((header::CONTENT_TYPE, kind)).body(fault.body().to_string())
+    };
+    common_headers(response.headers_mut(), exchange);
+    response
+}
+
+fn common_headers(headers: &mut HeaderMap, exchange: &Exchange) {
+    if exchange.bare {
+        return;
+    }
+    let id = HeaderValue::from_str(exchange.ids.local.as_str()).expect("a request id is ASCII");
+    if exchange.routed {
+        headers.insert(COMPUTE_REQUEST_ID, id.clone());
+    }
+    headers.insert(REQUEST_ID, id);
+    // A version asked for in a 406 is digits and a dot, but its length is the client's choice.
+    let Some(version) = exchange.version.as_deref() else { return };
+    match exchange.side {
+        Side::Compute => {
+            if let (Ok(standard), Ok(legacy)) =
+                (HeaderValue::from_str(&format!("compute {version}")), HeaderValue::from_str(version))
+            {
+                headers.insert(VERSION_HEADER, standard);
+                headers.insert(NOVA_VERSION_HEADER, legacy);
+                headers.insert(
+                    header::VARY,
+                    HeaderValue::from_static("OpenStack-API-Version, X-OpenStack-Nova-API-Version"),
+                );
+            }
+        }
+        _ => {
+            if let Ok(value) = HeaderValue::from_str(&format!("volume {version}")) {
+                headers.insert(VERSION_HEADER, value);
+                headers.insert(header::VARY, HeaderValue::from_static("OpenStack-API-Version"));
+            }
+        }
+    }
+}

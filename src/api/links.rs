@@ -1,0 +1,76 @@
+//! The links in answers (errors-and-http §7): where this service is, as the client sees it.
+
+use serde_json::{Value, json};
+
+use super::percent;
+
+/// The base of all links of one answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Links {
+    /// Scheme, host and path prefix, without a slash at the end.
+    pub base: String,
+    /// `/v3`, or `/compute/v2.1`.
+    pub service: &'static str,
+    /// The project, exactly when the request's URL has it.
+    pub project: Option<String>,
+}
+
+impl Links {
+    /// The base: `public_endpoint` if it is set, else scheme and host of the request; the last element of
+    /// `X-Forwarded-Host` replaces the host.
+    pub fn base_of(public_endpoint: Option<&str>, scheme: &str, host: &str, forwarded_host: Option<&str>) -> String {
+        if let Some(endpoint) = public_endpoint {
+            return endpoint.trim_end_matches('/').to_owned();
+        }
+        let forwarded = forwarded_host.and_then(|list| list.rsplit(',').next()).map(str::trim);
+        format!("{scheme}://{}", forwarded.filter(|host| !host.is_empty()).unwrap_or(host))
+    }
+
+    fn project_part(&self) -> String {
+        self.project.as_deref().map(|project| format!("/{}", percent::encode(project))).unwrap_or_default()
+    }
+
+    /// The URL of a collection or object under this service.
+    pub fn href(&self, path: &str) -> String {
+        format!("{}{}{}/{path}", self.base, self.service, self.project_part())
+    }
+
+    /// `self` and `bookmark` of one object.
+    pub fn of(&self, collection: &str, id: &str) -> Value {
+        let prefix = self.service.rsplit_once('/').map_or("", |(prefix, _)| prefix);
+        json!([
+            {"rel": "self", "href": self.href(&format!("{collection}/{id}"))},
+            {"rel": "bookmark", "href": format!("{}{prefix}{}/{collection}/{id}", self.base, self.project_part())},
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_follows_settings_then_proxies_then_the_host() {
+        assert_eq!(Links::base_of(Some("https://c.example/vol/"), "http", "h:1", Some("x")), "https://c.example/vol");
+        assert_eq!(Links::base_of(None, "http", "h:1", None), "http://h:1");
+        assert_eq!(Links::base_of(None, "http", "h:1", Some("a, b")), "http://b");
+        assert_eq!(Links::base_of(None, "http", "h:1", Some("")), "http://h:1");
+    }
+
+    #[test]
+    fn the_project_is_in_links_exactly_when_it_is_in_the_url() {
+        let mut links = Links { base: "http://h".to_owned(), service: "/v3", project: Some("p 1".to_owned()) };
+        assert_eq!(
+            links.of("volumes", "x"),
+            json!([{"rel": "self", "href": "http://h/v3/p%201/volumes/x"},
+                   {"rel": "bookmark", "href": "http://h/p%201/volumes/x"}])
+        );
+        links.project = None;
+        assert_eq!(
+            links.of("volumes", "x"),
+            json!([{"rel": "self", "href": "http://h/v3/volumes/x"}, {"rel": "bookmark", "href": "http://h/volumes/x"}])
+        );
+        links.service = "/compute/v2.1";
+        assert_eq!(links.of("servers", "s")[1]["href"], "http://h/compute/servers/s");
+    }
+}

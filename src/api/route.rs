@@ -1,0 +1,310 @@
+//! From method and path to a route: a total, pure function, so that slashes are never merged and every order of checks of
+//! the specification can be kept.
+
+use super::microversion::Microversion;
+use super::percent;
+
+/// Which half of the service a path belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// `/`, `/v3…`.
+    BlockStorage,
+    /// `/compute…`.
+    Compute,
+    /// `/admin…`.
+    Admin,
+    /// `/healthcheck`.
+    Health,
+    /// Nothing of ours.
+    None,
+}
+
+/// A decoded path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Which half.
+    pub side: Side,
+    /// The project, when the URL has one.
+    pub project: Option<String>,
+    /// What is below the version (and the project); a trailing slash is an empty last segment.
+    pub rest: Vec<String>,
+    /// `/v3` or `/compute/v2.1` is in the path; without it only version documents are there.
+    pub versioned: bool,
+}
+
+/// First segments below `/v3` that are never a project, whether they are served yet or not.
+const BLOCK_COLLECTIONS: &[&str] = &[
+    "volumes",
+    "attachments",
+    "types",
+    "messages",
+    "snapshots",
+    "backups",
+    "groups",
+    "group_snapshots",
+    "group_types",
+    "os-volume-transfer",
+    "volume-transfers",
+    "os-quota-sets",
+    "os-quota-class-sets",
+    "limits",
+    "os-services",
+    "os-hosts",
+    "scheduler-stats",
+    "capabilities",
+    "qos-specs",
+    "default-types",
+    "extensions",
+    "resource_filters",
+    "clusters",
+    "workers",
+    "manageable_volumes",
+    "manageable_snapshots",
+    "os-volume-manage",
+    "os-snapshot-manage",
+    "os-availability-zone",
+    "consistencygroups",
+    "cgsnapshots",
+];
+
+/// The same below `/compute/v2.1`.
+const COMPUTE_COLLECTIONS: &[&str] = &["servers", "os-server-external-events"];
+
+/// Decodes a path; none when it is not UTF-8.
+pub fn path_parse(raw: &str) -> Option<Path> {
+    let mut segments = Vec::new();
+    for segment in raw.strip_prefix('/').unwrap_or(raw).split('/') {
+        segments.push(percent::decode_segment(segment)?);
+    }
+    if let Some(last) = segments.last_mut()
+        && let Some(stem) = last.strip_suffix(".json")
+    {
+        *last = stem.to_owned();
+    }
+    let mut rest = segments.into_iter().peekable();
+    let first = rest.next().unwrap_or_default();
+    let (side, versioned, collections): (Side, bool, &[&str]) = match first.as_str() {
+        "" if rest.peek().is_none() => (Side::BlockStorage, false, &[]),
+        "v3" => (Side::BlockStorage, true, BLOCK_COLLECTIONS),
+        "compute" => match rest.peek().map(String::as_str) {
+            Some("v2.1") => {
+                rest.next();
+                (Side::Compute, true, COMPUTE_COLLECTIONS)
+            }
+            _ => (Side::Compute, false, &[]),
+        },
+        "admin" => (Side::Admin, false, &[]),
+        "healthcheck" if rest.peek().is_none() => (Side::Health, false, &[]),
+        _ => (Side::None, false, &[]),
+    };
+    let mut rest: Vec<String> = rest.collect();
+    let has_project = versioned && rest.len() > 1 && !rest[0].is_empty() && !collections.contains(&rest[0].as_str());
+    let project = has_project.then(|| rest.remove(0));
+    Some(Path { side, project, rest, versioned })
+}
+
+/// Everything that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `GET /` (300) or `GET /v3[/]` (200).
+    BlockVersions {
+        /// The status of the answer.
+        status: u16,
+    },
+    /// `GET /compute[/]`.
+    ComputeVersions,
+    /// `GET /compute/v2.1[/]`.
+    ComputeVersion,
+    /// `GET /volumes[/detail]`.
+    VolumeList {
+        /// Detail views.
+        detail: bool,
+    },
+    /// `POST /volumes`.
+    VolumeCreate,
+    /// `GET /volumes/{id}`.
+    VolumeShow(String),
+    /// `PUT /volumes/{id}`.
+    VolumeUpdate(String),
+    /// `DELETE /volumes/{id}`.
+    VolumeDelete(String),
+    /// `POST /volumes/{id}/action`.
+    VolumeAction(String),
+    /// `GET /attachments[/detail]`.
+    AttachmentList {
+        /// Detail views.
+        detail: bool,
+    },
+    /// `POST /attachments`.
+    AttachmentCreate,
+    /// `GET /attachments/{id}`.
+    AttachmentShow(String),
+    /// `PUT /attachments/{id}`.
+    AttachmentUpdate(String),
+    /// `DELETE /attachments/{id}`.
+    AttachmentDelete(String),
+    /// `POST /attachments/{id}/action`.
+    AttachmentAction(String),
+    /// `GET /types`.
+    TypeList,
+    /// `GET /types/{id}`.
+    TypeShow(String),
+    /// `GET /messages`.
+    MessageList,
+    /// `GET /messages/{id}`.
+    MessageShow(String),
+    /// `DELETE /messages/{id}`.
+    MessageDelete(String),
+    /// `GET /servers[/detail]`.
+    ServerList {
+        /// Detail views.
+        detail: bool,
+    },
+    /// `GET /servers/{id}`.
+    ServerShow(String),
+    /// `GET /servers/{id}/os-volume_attachments`.
+    MappingList(String),
+    /// `POST` there.
+    MappingCreate(String),
+    /// `GET /servers/{id}/os-volume_attachments/{volume}`.
+    MappingShow(String, String),
+    /// `DELETE` there.
+    MappingDelete(String, String),
+    /// `GET /admin/servers`.
+    AdminServerList,
+    /// `POST /admin/servers`.
+    AdminServerCreate,
+    /// `GET /admin/servers/{id}`.
+    AdminServerShow(String),
+    /// `PUT /admin/servers/{id}`.
+    AdminServerUpdate(String),
+    /// `DELETE /admin/servers/{id}`.
+    AdminServerDelete(String),
+    /// `GET /admin/actors`.
+    AdminActorList,
+    /// `GET /admin/actors/{volume}`.
+    AdminActorShow(String),
+    /// `GET /admin/drivers`.
+    AdminDrivers,
+    /// `GET /admin/operations`.
+    AdminOperations,
+    /// `POST /admin/faults`.
+    AdminFault,
+}
+
+impl Route {
+    /// A version document: no token, no project.
+    pub fn is_version_document(&self) -> bool {
+        matches!(self, Self::BlockVersions { .. } | Self::ComputeVersions | Self::ComputeVersion)
+    }
+
+    /// The lowest microversion that has the route. Actions have gates of their own, judged later (volume-actions §0.1).
+    pub fn since(&self) -> Option<Microversion> {
+        match self {
+            Self::AttachmentList { .. }
+            | Self::AttachmentCreate
+            | Self::AttachmentShow(_)
+            | Self::AttachmentUpdate(_)
+            | Self::AttachmentDelete(_) => Some(Microversion::v3(27)),
+            Self::MessageList | Self::MessageShow(_) | Self::MessageDelete(_) => Some(Microversion::v3(3)),
+            _ => None,
+        }
+    }
+
+    /// Whether the body is an action: exactly one member, whose name is the action.
+    pub fn is_action(&self) -> bool {
+        matches!(self, Self::VolumeAction(_) | Self::AttachmentAction(_))
+    }
+
+    /// Whether a JSON body is needed.
+    pub fn needs_body(&self) -> bool {
+        self.is_action()
+            || matches!(
+                self,
+                Self::VolumeCreate
+                    | Self::VolumeUpdate(_)
+                    | Self::AttachmentCreate
+                    | Self::AttachmentUpdate(_)
+                    | Self::MappingCreate(_)
+                    | Self::AdminServerCreate
+                    | Self::AdminServerUpdate(_)
+                    | Self::AdminFault
+            )
+    }
+}
+
+/// The route of `method` on `path`. None: 404.
+pub fn route_find(method: &str, path: &Path) -> Option<Route> {
+    let rest: Vec<&str> = path.rest.iter().map(String::as_str).collect();
+    match path.side {
+        Side::BlockStorage if !path.versioned => (method == "GET").then_some(Route::BlockVersions { status: 300 }),
+        Side::BlockStorage => block_storage(method, &rest),
+        Side::Compute if !path.versioned => {
+            (method == "GET" && matches!(rest.as_slice(), [] | [""])).then_some(Route::ComputeVersions)
+        }
+        Side::Compute => compute(method, &rest),
+        Side::Admin => admin(method, &rest),
+        Side::Health | Side::None => None,
+    }
+}
+
+fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
+    let id = |text: &&str| (!text.is_empty()).then(|| (*text).to_owned());
+    Some(match (method, rest) {
+        ("GET", [] | [""]) => Route::BlockVersions { status: 200 },
+        ("GET", ["volumes"]) => Route::VolumeList { detail: false },
+        ("GET", ["volumes", "detail"]) => Route::VolumeList { detail: true },
+        ("POST", ["volumes"]) => Route::VolumeCreate,
+        ("GET", ["volumes", volume]) => Route::VolumeShow(id(volume)?),
+        ("PUT", ["volumes", volume]) => Route::VolumeUpdate(id(volume)?),
+        ("DELETE", ["volumes", volume]) => Route::VolumeDelete(id(volume)?),
+        ("POST", ["volumes", volume, "action"]) => Route::VolumeAction(id(volume)?),
+        ("GET", ["attachments"]) => Route::AttachmentList { detail: false },
+        ("GET", ["attachments", "detail"]) => Route::AttachmentList { detail: true },
+        ("POST", ["attachments"]) => Route::AttachmentCreate,
+        ("GET", ["attachments", attachment]) => Route::AttachmentShow(id(attachment)?),
+        ("PUT", ["attachments", attachment]) => Route::AttachmentUpdate(id(attachment)?),
+        ("DELETE", ["attachments", attachment]) => Route::AttachmentDelete(id(attachment)?),
+        ("POST", ["attachments", attachment, "action"]) => Route::AttachmentAction(id(attachment)?),
+        ("GET", ["types"]) => Route::TypeList,
+        ("GET", ["types", volume_type]) => Route::TypeShow(id(volume_type)?),
+        ("GET", ["messages"]) => Route::MessageList,
+        ("GET", ["messages", message]) => Route::MessageShow(id(message)?),
+        ("DELETE", ["messages", message]) => Route::MessageDelete(id(message)?),
+        _ => return None,
+    })
+}
+
+fn compute(method: &str, rest: &[&str]) -> Option<Route> {
+    let id = |text: &&str| (!text.is_empty()).then(|| (*text).to_owned());
+    Some(match (method, rest) {
+        ("GET", [] | [""]) => Route::ComputeVersion,
+        ("GET", ["servers"]) => Route::ServerList { detail: false },
+        ("GET", ["servers", "detail"]) => Route::ServerList { detail: true },
+        ("GET", ["servers", server]) => Route::ServerShow(id(server)?),
+        ("GET", ["servers", server, "os-volume_attachments"]) => Route::MappingList(id(server)?),
+        ("POST", ["servers", server, "os-volume_attachments"]) => Route::MappingCreate(id(server)?),
+        ("GET", ["servers", server, "os-volume_attachments", volume]) => Route::MappingShow(id(server)?, id(volume)?),
+        ("DELETE", ["servers", server, "os-volume_attachments", volume]) => {
+            Route::MappingDelete(id(server)?, id(volume)?)
+        }
+        _ => return None,
+    })
+}
+
+fn admin(method: &str, rest: &[&str]) -> Option<Route> {
+    let id = |text: &&str| (!text.is_empty()).then(|| (*text).to_owned());
+    Some(match (method, rest) {
+        ("GET", ["servers"]) => Route::AdminServerList,
+        ("POST", ["servers"]) => Route::AdminServerCreate,
+        ("GET", ["servers", server]) => Route::AdminServerShow(id(server)?),
+        ("PUT", ["servers", server]) => Route::AdminServerUpdate(id(server)?),
+        ("DELETE", ["servers", server]) => Route::AdminServerDelete(id(server)?),
+        ("GET", ["actors"]) => Route::AdminActorList,
+        ("GET", ["actors", volume]) => Route::AdminActorShow(id(volume)?),
+        ("GET", ["drivers"]) => Route::AdminDrivers,
+        ("GET", ["operations"]) => Route::AdminOperations,
+        ("POST", ["faults"]) => Route::AdminFault,
+        _ => return None,
+    })
+}

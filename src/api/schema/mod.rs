@@ -1,0 +1,99 @@
+//! Request schemas: one JSON file for each range of microversions, compiled once, with Cinder's words for what is wrong.
+//!
+//! The files in `requests/` are the schemas; nothing is checked twice in code. Called by the handlers before they look at
+//! any object (errors-and-http §1).
+
+pub mod formats;
+pub mod wording;
+
+use std::sync::LazyLock;
+
+use jsonschema::{Draft, Validator};
+use serde_json::Value;
+
+use super::fault::Problem;
+use super::microversion::Microversion;
+
+/// A compiled schema with its text, which the wording needs.
+pub struct Schema {
+    raw: Value,
+    validator: Validator,
+}
+
+impl Schema {
+    fn compile(text: &str) -> Self {
+        let raw: Value = serde_json::from_str(text).expect("a schema file is JSON");
+        let mut options = jsonschema::options().with_draft(Draft::Draft4).should_validate_formats(true);
+        for (name, check) in formats::FORMATS {
+            options = options.with_format(*name, *check);
+        }
+        let validator = options.build(&raw).expect("a schema file is a schema");
+        Self { raw, validator }
+    }
+
+    /// Checks; 400 with the words of Cinder for the first thing that is wrong.
+    pub fn check(&self, body: &Value) -> Result<(), Problem> {
+        match self.validator.iter_errors(body).next() {
+            None => Ok(()),
+            Some(error) => Err(Problem::BadRequest(wording::sentence(&error, &self.raw))),
+        }
+    }
+}
+
+/// The schemas of one request, each from a microversion on, ascending.
+pub struct Versioned(LazyLock<Vec<(Microversion, Schema)>>);
+
+impl Versioned {
+    /// Checks `body` by the schema in force at `version`.
+    pub fn check(&self, version: Microversion, body: &Value) -> Result<(), Problem> {
+        match self.0.iter().rev().find(|(since, _)| *since <= version) {
+            Some((_, schema)) => schema.check(body),
+            // The route's own gate is the lowest schema's.
+            None => Err(Problem::Hidden),
+        }
+    }
+}
+
+macro_rules! requests {
+    ($($(#[$doc:meta])* $name:ident = [$(($major:literal, $minor:literal, $file:literal)),+ $(,)?];)+) => {
+        $(
+            $(#[$doc])*
+            pub static $name: Versioned = Versioned(LazyLock::new(|| vec![$(
+                (Microversion::new($major, $minor), Schema::compile(include_str!(concat!("requests/", $file, ".json")))),
+            )+]));
+        )+
+
+        /// Compiles every schema now: a damaged file is found at start, not by a client.
+        pub fn compile_all() {
+            $( LazyLock::force(&$name.0); )+
+        }
+    };
+}
+
+requests! {
+    /// `POST /volumes`.
+    VOLUME_CREATE = [
+        (3, 0, "volume_create_3.0"), (3, 13, "volume_create_3.13"),
+        (3, 47, "volume_create_3.47"), (3, 53, "volume_create_3.53"),
+    ];
+    /// `PUT /volumes/{id}`.
+    VOLUME_UPDATE = [(3, 0, "volume_update_3.0"), (3, 53, "volume_update_3.53")];
+    /// `os-extend`.
+    VOLUME_EXTEND = [(3, 0, "volume_extend_3.0")];
+    /// `os-reset_status`.
+    VOLUME_RESET_STATUS = [(3, 0, "volume_reset_status_3.0")];
+    /// `POST /attachments`.
+    ATTACHMENT_CREATE = [(3, 27, "attachment_create_3.27"), (3, 54, "attachment_create_3.54")];
+    /// `PUT /attachments/{id}`.
+    ATTACHMENT_UPDATE = [(3, 27, "attachment_update_3.27")];
+    /// `POST …/os-volume_attachments`.
+    SERVER_ATTACH = [
+        (2, 1, "server_attach_2.1"), (2, 49, "server_attach_2.49"), (2, 79, "server_attach_2.79"),
+    ];
+    /// `POST /admin/servers`.
+    ADMIN_SERVER_CREATE = [(0, 0, "admin_server_create")];
+    /// `PUT /admin/servers/{id}`.
+    ADMIN_SERVER_UPDATE = [(0, 0, "admin_server_update")];
+    /// `POST /admin/faults`.
+    ADMIN_FAULT = [(0, 0, "admin_fault")];
+}

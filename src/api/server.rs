@@ -1,0 +1,91 @@
+//! The HTTP server: one handler for every path, see [`super::dispatch`].
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::time::Duration;
+
+use actix_web::web::Data;
+use actix_web::{App, HttpServer, dev::Server, web};
+
+use super::dispatch::dispatch;
+use super::schema;
+use super::type_cache::TypeCache;
+use crate::actors::Service;
+use crate::identity::Noauth;
+use crate::runtime::{Clock, Randomness};
+
+/// How long an idle connection is kept.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a client may take to send its headers.
+pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the server waits for requests in flight when it stops (the process has 5 s in all).
+pub const SHUTDOWN_TIMEOUT_SECONDS: u64 = 3;
+
+/// What the HTTP layer needs of the settings.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// Worker threads.
+    pub workers: usize,
+    /// Base of all links; none: what the client's Host header says.
+    pub public_endpoint: Option<String>,
+    /// The one availability zone.
+    pub availability_zone: String,
+    /// The type of a volume without one.
+    pub default_volume_type: String,
+    /// `/admin/faults` exists.
+    pub faults_enabled: bool,
+    /// Who asks.
+    pub noauth: Noauth,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            public_endpoint: None,
+            availability_zone: "nova".to_owned(),
+            default_volume_type: "__DEFAULT__".to_owned(),
+            faults_enabled: false,
+            noauth: Noauth::default(),
+        }
+    }
+}
+
+/// Shared by all requests.
+pub struct ApiState {
+    /// The service.
+    pub service: Service,
+    /// Time, for new servers.
+    pub clock: Clock,
+    /// Ids.
+    pub randomness: Randomness,
+    /// Settings.
+    pub options: ApiOptions,
+    /// Volume types.
+    pub types: TypeCache,
+}
+
+impl ApiState {
+    /// Shared state for a server, or for a test that calls the handler itself.
+    pub fn new(service: Service, clock: Clock, randomness: Randomness, options: ApiOptions) -> Data<Self> {
+        schema::compile_all();
+        Data::new(Self { service, clock, randomness, options, types: TypeCache::default() })
+    }
+}
+
+/// Binds `listen` and starts to serve on the running actix system. The address is the real one (port 0 is allowed).
+/// The caller awaits the server, and stops it through its handle.
+pub fn serve(listen: impl ToSocketAddrs, state: Data<ApiState>) -> io::Result<(Server, SocketAddr)> {
+    let listener = TcpListener::bind(listen)?;
+    let address = listener.local_addr()?;
+    let workers = state.options.workers.max(1);
+    let server = HttpServer::new(move || App::new().app_data(state.clone()).default_service(web::to(dispatch)))
+        .workers(workers)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+        .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+    Ok((server, address))
+}

@@ -1,0 +1,158 @@
+//! `/attachments` (attachments §2).
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::api::answer::Answer;
+use crate::api::call::{Call, url_id};
+use crate::api::fault::{Kind, Problem};
+use crate::api::filters;
+use crate::api::paging::{self, Columns};
+use crate::api::query::word;
+use crate::api::schema::{self, formats};
+use crate::api::views::attachment as view;
+use crate::domain::attachment::AttachMode;
+use crate::domain::ids::{AttachmentId, ServerId};
+use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::volume::{Command, Reply, VolumeState};
+use crate::store::AttachmentQuery;
+
+const COLUMNS: Columns = Columns {
+    aliases: &[],
+    sortable: &[
+        "id",
+        "volume_id",
+        "instance_uuid",
+        "attached_host",
+        "mountpoint",
+        "attach_time",
+        "attach_status",
+        "attach_mode",
+        "created_at",
+    ],
+};
+
+/// The row and its volume, if the caller sees them: the rows of other projects do not exist (404), for reads too.
+async fn attachment_visible(call: &Call, id: &str) -> Result<(AttachmentId, Arc<VolumeState>), Problem> {
+    let missing = || Problem::NotFound(Kind::Attachment, id.to_owned());
+    let attachment_id = url_id(id).map(AttachmentId).ok_or_else(missing)?;
+    let state = call.service().attachment_view(attachment_id).await?.ok_or_else(missing)?;
+    if call.context.sees(&state.volume.project_id) { Ok((attachment_id, state)) } else { Err(missing()) }
+}
+
+/// `GET /attachments[/detail]`
+pub async fn attachment_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
+    let paging = paging::paging(&call.query, &COLUMNS)?;
+    let everybody = match call.query.get("all_tenants") {
+        Some(text) if call.context.is_admin => word(text)
+            .ok_or_else(|| Problem::InvalidInput(format!("Value '{text}' for 'all_tenants' is not a boolean."))),
+        _ => Ok(false),
+    }?;
+    let filters = filters::filters(&call.query, &filters::ATTACHMENTS, call.version, call.context.is_admin)?;
+    let query = AttachmentQuery { project_id: (!everybody).then(|| call.context.project_id.clone()), filters, paging };
+    let listed = call.service().store().attachment_list(query).await;
+    let page = listed.map_err(|error| Problem::List(Kind::Attachment, error))?;
+    let shown = if detail { view::detail } else { view::summary };
+    Ok(Answer::ok(json!({"attachments": page.rows.iter().map(shown).collect::<Vec<_>>()})))
+}
+
+/// `GET /attachments/{id}`
+pub async fn attachment_show(call: &Call, id: &str) -> Result<Answer, Problem> {
+    let (attachment_id, state) = attachment_visible(call, id).await?;
+    let row = state.attachment(attachment_id).ok_or_else(|| Problem::NotFound(Kind::Attachment, id.to_owned()))?;
+    let mut body = view::detail(row);
+    if let (Some(format), Some(info)) =
+        (state.volume.admin_metadata.get("format"), body["connection_info"].as_object_mut())
+    {
+        info.insert("format".to_owned(), json!(format));
+    }
+    Ok(Answer::ok(json!({"attachment": body})))
+}
+
+/// The row that a reply speaks of.
+fn attachment_body(reply: &Reply) -> Result<Value, Problem> {
+    let row = reply.attachment_id.and_then(|id| reply.state.attachment(id));
+    // The row may have vanished between its commit and the answer: it is not there any more, which is what the text says.
+    let missing =
+        || Problem::NotFound(Kind::Attachment, reply.attachment_id.map(|id| id.to_string()).unwrap_or_default());
+    Ok(json!({"attachment": view::detail(row.ok_or_else(missing)?)}))
+}
+
+/// A connector must name its host, and its mode must be one.
+fn connector_check(connector: &Value) -> Result<(), Problem> {
+    if connector.get("host").and_then(Value::as_str).is_none_or(str::is_empty) {
+        return Err(Problem::InvalidInput("The connector must contain 'host'.".to_owned()));
+    }
+    match connector.get("mode") {
+        None | Some(Value::Null) => Ok(()),
+        Some(mode) if mode.as_str().and_then(AttachMode::parse).is_some() => Ok(()),
+        Some(mode) => Err(Problem::InvalidInput(format!(
+            "The connector's mode must be 'rw' or 'ro', not {}.",
+            crate::api::python::repr(mode)
+        ))),
+    }
+}
+
+/// `POST /attachments`
+pub async fn attachment_create(call: &Call) -> Result<Answer, Problem> {
+    schema::ATTACHMENT_CREATE.check(call.version, &call.body)?;
+    let members = &call.body["attachment"];
+    let normal = |name: &str| {
+        let uuid = members.get(name).and_then(Value::as_str).and_then(formats::uuid_any);
+        uuid.map(|uuid| uuid.to_string())
+    };
+    let volume_id = normal("volume_uuid").unwrap_or_default();
+    let connector = members.get("connector").filter(|value| value.as_object().is_some_and(|map| !map.is_empty()));
+    let state = call.volume_visible(&volume_id).await?;
+    call.enforce("volume:attachment_create", &state.volume.project_id)?;
+    let volume = &state.volume;
+    if volume.multiattach && volume.bootable && volume.status == VolumeStatus::InUse {
+        call.enforce("volume:multiattach_bootable_volume", &volume.project_id)?;
+    }
+    if let Some(connector) = connector {
+        connector_check(connector)?;
+    }
+    let command = Command::AttachmentCreate {
+        instance_uuid: normal("instance_uuid").map(ServerId),
+        connector: connector.cloned(),
+        mode: members.get("mode").and_then(Value::as_str).and_then(AttachMode::parse),
+    };
+    let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    Ok(Answer::ok(attachment_body(&reply)?))
+}
+
+/// `PUT /attachments/{id}`
+pub async fn attachment_update(call: &Call, id: &str) -> Result<Answer, Problem> {
+    schema::ATTACHMENT_UPDATE.check(call.version, &call.body)?;
+    let connector = &call.body["attachment"]["connector"];
+    let (attachment_id, state) = attachment_visible(call, id).await?;
+    call.enforce("volume:attachment_update", &state.volume.project_id)?;
+    connector_check(connector)?;
+    let command = Command::AttachmentUpdate { attachment_id, connector: connector.clone() };
+    let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    Ok(Answer::ok(attachment_body(&reply)?))
+}
+
+/// `POST /attachments/{id}/action` with `os-complete` (3.44)
+pub async fn attachment_complete(call: &Call, id: &str) -> Result<Answer, Problem> {
+    if !call.since(44) {
+        return Err(Problem::Hidden);
+    }
+    let (attachment_id, state) = attachment_visible(call, id).await?;
+    call.enforce("volume:attachment_complete", &state.volume.project_id)?;
+    let command = Command::AttachmentComplete { attachment_id };
+    call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    Ok(Answer::empty(204))
+}
+
+/// `DELETE /attachments/{id}`: answers the rows that are left.
+pub async fn attachment_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
+    let (attachment_id, state) = attachment_visible(call, id).await?;
+    call.enforce("volume:attachment_delete", &state.volume.project_id)?;
+    let command = Command::AttachmentDelete { attachment_id };
+    let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    let left = reply.state.attachments.iter().filter(|row| row.id != attachment_id);
+    let left = left.filter(|row| !matches!(row.attach_status, AttachStatus::Detached | AttachStatus::Deleted));
+    Ok(Answer::ok(json!({"attachments": left.map(view::summary).collect::<Vec<_>>()})))
+}

@@ -1,0 +1,64 @@
+//! `POST /volumes/{id}/action` (volume-actions §2).
+
+use serde_json::Value;
+
+use super::volume_create::type_limits;
+use crate::api::answer::Answer;
+use crate::api::call::Call;
+use crate::api::fault::Problem;
+use crate::api::schema::{self, formats};
+use crate::domain::status::VolumeStatus;
+use crate::domain::volume::Command;
+
+/// Carries out one action; its name has been checked.
+pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer, Problem> {
+    match action {
+        "os-extend" => volume_extend(call, id).await,
+        "os-reset_status" => volume_reset_status(call, id).await,
+        other => Err(Problem::NoSuchAction(other.to_owned())),
+    }
+}
+
+async fn volume_extend(call: &Call, id: &str) -> Result<Answer, Problem> {
+    schema::VOLUME_EXTEND.check(call.version, &call.body)?;
+    let new_size = &call.body["os-extend"]["new_size"];
+    let new_size_gib = match new_size {
+        Value::String(text) => formats::size_of(text),
+        other => other.as_u64().and_then(|size| u32::try_from(size).ok()),
+    }
+    .ok_or_else(|| Problem::InvalidInput("new_size must be a number of GiB".to_owned()))?;
+    let state = call.volume_visible(id).await?;
+    let in_use_allowed = call.since(42);
+    // The path, and with it the rule, follows the status of this instant; the decision itself looks again.
+    let attached_path = in_use_allowed && state.volume.status == VolumeStatus::InUse;
+    let rule = if attached_path { "volume:extend_attached_volume" } else { "volume:extend" };
+    call.enforce(rule, &state.volume.project_id)?;
+    if new_size_gib > state.volume.size_gib
+        && let Some(type_id) = state.volume.volume_type_id
+        && let Some(volume_type) = call.api.types.get(call.service().store().as_ref()).await?.by_id(type_id)
+    {
+        type_limits(volume_type, new_size_gib)?;
+    }
+    let command = Command::Extend { new_size_gib, in_use_allowed };
+    call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    Ok(Answer::empty(202))
+}
+
+async fn volume_reset_status(call: &Call, id: &str) -> Result<Answer, Problem> {
+    schema::VOLUME_RESET_STATUS.check(call.version, &call.body)?;
+    let members = &call.body["os-reset_status"];
+    let text = |name: &str| members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let status = text("status").and_then(formats::reset_status);
+    let attach_status = text("attach_status").and_then(formats::reset_attach_status);
+    let migration_status = text("migration_status").and_then(formats::reset_migration_status);
+    if status.is_none() && attach_status.is_none() && migration_status.is_none() {
+        return Err(Problem::InvalidInput(
+            "Must specify 'status', 'attach_status' or 'migration_status' for update.".to_owned(),
+        ));
+    }
+    let state = call.volume_visible(id).await?;
+    call.enforce("volume_extension:volume_admin_actions:reset_status", &state.volume.project_id)?;
+    let command = Command::ResetStatus { status, attach_status, migration_status };
+    call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    Ok(Answer::empty(202))
+}

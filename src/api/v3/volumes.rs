@@ -1,0 +1,156 @@
+//! `/volumes`: list, show, update, delete (volumes §2–§6). Create has its own file.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::actors::RequestError;
+use crate::api::answer::Answer;
+use crate::api::call::Call;
+use crate::api::fault::{Kind, Problem};
+use crate::api::filters;
+use crate::api::paging::{self, Columns};
+use crate::api::query::word;
+use crate::api::schema;
+use crate::api::views::volume::{self as view, Shown, Viewer};
+use crate::domain::volume::command::UpdateVolume;
+use crate::domain::volume::{Command, Refusal, VolumeState};
+use crate::store::VolumeQuery;
+
+/// Names of volumes' columns.
+pub const COLUMNS: Columns = Columns {
+    aliases: &[("name", "display_name")],
+    sortable: &[
+        "id",
+        "display_name",
+        "display_description",
+        "status",
+        "size",
+        "created_at",
+        "updated_at",
+        "host",
+        "availability_zone",
+        "bootable",
+        "multiattach",
+        "volume_type_id",
+        "project_id",
+        "user_id",
+        "attach_status",
+        "migration_status",
+        "consumes_quota",
+        "provider_id",
+        "terminated_at",
+        "previous_status",
+    ],
+};
+
+/// What the caller sees of volumes.
+pub fn viewer(call: &Call) -> Viewer<'_> {
+    let is_admin = call.context.is_admin;
+    Viewer {
+        version: call.version,
+        is_admin,
+        sees_hosts: is_admin || call.context.has_role("service"),
+        links: &call.links,
+    }
+}
+
+/// The detail view of one volume.
+pub async fn volume_body(call: &Call, state: &VolumeState, shown: Shown) -> Result<Value, Problem> {
+    let types = call.api.types.get(call.service().store().as_ref()).await?;
+    let name = state.volume.volume_type_id.and_then(|id| types.by_id(id)).map(|row| row.name.as_str());
+    Ok(view::detail(state, name, shown, &viewer(call)))
+}
+
+/// `all_tenants` of volume lists: a boolean word, in force for admins only.
+pub fn all_tenants(call: &Call) -> Result<bool, Problem> {
+    match call.query.get("all_tenants") {
+        Some(text) if call.context.is_admin => word(text)
+            .ok_or_else(|| Problem::InvalidInput(format!("Value '{text}' for 'all_tenants' is not a boolean."))),
+        _ => Ok(false),
+    }
+}
+
+/// `GET /volumes[/detail]`
+pub async fn volume_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
+    call.enforce_own("volume:get_all")?;
+    let page = paging::paging(&call.query, &COLUMNS)?;
+    let everybody = all_tenants(call)?;
+    let with_count = call.since(45) && call.query.boolean("with_count")?.unwrap_or(false);
+    let filters = filters::filters(&call.query, &filters::VOLUMES, call.version, call.context.is_admin)?;
+    let limit = page.limit;
+    let query = VolumeQuery {
+        project_id: (!everybody).then(|| call.context.project_id.clone()),
+        filters,
+        paging: page,
+        with_count,
+    };
+    let store = call.service().store();
+    let page = store.volume_list(query).await.map_err(|error| Problem::List(Kind::Volume, error))?;
+    let rows = if detail {
+        let types = call.api.types.get(store.as_ref()).await?;
+        let viewer = viewer(call);
+        let name_of = |state: &VolumeState| {
+            state.volume.volume_type_id.and_then(|id| types.by_id(id)).map(|row| row.name.as_str())
+        };
+        page.rows.iter().map(|state| view::detail(state, name_of(state), Shown::Detail, &viewer)).collect()
+    } else {
+        page.rows.iter().map(|state| view::summary(&state.volume, &call.links)).collect::<Vec<_>>()
+    };
+    let last = page.rows.last().map(|state| state.id().to_string());
+    let path = if detail { "volumes/detail" } else { "volumes" };
+    let next = paging::next_href(&call.query, &call.links, path, limit, rows.len(), last);
+    Ok(Answer::ok(paging::list_body(("volumes", "volumes_links"), rows, next, page.count.filter(|_| with_count))))
+}
+
+/// `GET /volumes/{id}`. A denial looks like 404.
+pub async fn volume_show(call: &Call, id: &str) -> Result<Answer, Problem> {
+    let state = call.volume_visible(id).await?;
+    call.enforce("volume:get", &state.volume.project_id).map_err(|_| Problem::NotFound(Kind::Volume, id.to_owned()))?;
+    Ok(Answer::ok(json!({"volume": volume_body(call, &state, Shown::Detail).await?})))
+}
+
+/// A text member: outer none when absent; trimmed.
+pub fn text_member(members: &Value, names: [&str; 2]) -> Option<Option<String>> {
+    names.iter().find_map(|name| members.get(name)).map(|value| value.as_str().map(|text| text.trim().to_owned()))
+}
+
+/// A metadata member.
+pub fn metadata_member(members: &Value) -> Option<BTreeMap<String, String>> {
+    let object = members.get("metadata")?.as_object()?;
+    Some(object.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
+}
+
+/// `PUT /volumes/{id}`
+pub async fn volume_update(call: &Call, id: &str) -> Result<Answer, Problem> {
+    schema::VOLUME_UPDATE.check(call.version, &call.body)?;
+    let state = call.volume_visible(id).await?;
+    call.enforce("volume:update", &state.volume.project_id)?;
+    let members = &call.body["volume"];
+    let update = UpdateVolume {
+        name: text_member(members, ["name", "display_name"]),
+        description: text_member(members, ["description", "display_description"]),
+        metadata: metadata_member(members),
+    };
+    let reply = call.service().volume_command(state.id(), Command::Update(update), call.context.caller()).await?;
+    Ok(Answer::ok(json!({"volume": volume_body(call, &reply.state, Shown::Updated).await?})))
+}
+
+/// `DELETE /volumes/{id}?cascade=&force=`
+pub async fn volume_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
+    // No snapshots exist yet, so that a cascade is a plain delete; its word is still checked.
+    call.query.boolean("cascade")?;
+    let force = call.since(23) && call.query.boolean("force")?.unwrap_or(false);
+    let state = call.volume_visible(id).await?;
+    call.enforce("volume:delete", &state.volume.project_id)?;
+    if force {
+        call.enforce("volume:force_delete", &state.volume.project_id)?;
+    }
+    let reply = call.service().volume_command(state.id(), Command::Delete { force }, call.context.caller()).await;
+    match reply {
+        Ok(_) => Ok(Answer::empty(202)),
+        // Gone between the look and the command: the same answer as a moment later.
+        Err(RequestError::Refused(Refusal::VolumeNotFound(_))) => Err(Problem::NotFound(Kind::Volume, id.to_owned())),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,10 @@
+//! From committed state to the JSON of each microversion. Pure: no request is looked at but for its version, its links and
+//! whether the caller is an admin.
+
+pub mod attachment;
+pub mod mapping;
+pub mod message;
+pub mod server;
+pub mod time;
+pub mod volume;
+pub mod volume_type;
