@@ -1,1 +1,12 @@
-//! drivers
+//! Drivers: what every backend must do (`conformance`), what the simulated one does on top (`sim_*`), and the pool in
+//! front of them.
+//!
+//! A new driver is put to the test by one line in `conformance.rs`.
+
+mod conformance;
+mod pool;
+mod rules;
+mod sim_faults;
+mod sim_guest;
+mod sim_process;
+mod subject;
