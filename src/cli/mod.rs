@@ -5,8 +5,11 @@
 
 pub mod check_config;
 pub mod clouds;
+pub mod daemons;
 pub mod fsck;
+pub mod parts;
 pub mod serve;
+pub mod sim_backend;
 pub mod state_dir;
 
 use std::ffi::OsString;
@@ -42,6 +45,14 @@ enum Command {
     Serve(ConfigFile),
     /// Say which settings are wrong, why, and where they were written.
     CheckConfig(ConfigFile),
+    /// Bring the database's tables up to date. `serve` does so by itself.
+    Migrate(ConfigFile),
+    /// Compare records, backends and guests, and print each difference. Read-only.
+    Fsck(fsck::Arguments),
+    /// Run the simulated backend as a process of its own.
+    SimBackend(sim_backend::Arguments),
+    /// List or stop the storage daemons.
+    Daemons(daemons::Arguments),
 }
 
 /// Runs one command. `arguments` begin with the program's name.
@@ -55,11 +66,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Serve(file) => with_settings(file.config.as_deref(), |loaded| match serve::run(&loaded) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failure(&error),
-        }),
+        Command::Serve(file) => with_settings(file.config.as_deref(), |loaded| outcome(serve::run(&loaded))),
         Command::CheckConfig(file) => check_config::run(file.config.as_deref()),
+        Command::Migrate(file) => with_settings(file.config.as_deref(), |loaded| {
+            outcome(crate::store::migrate(&loaded.settings.database.url()))
+        }),
+        Command::Fsck(arguments) => {
+            with_settings(arguments.file.config.as_deref(), |loaded| fsck::run(&loaded.settings, arguments.json))
+        }
+        Command::SimBackend(arguments) => outcome(sim_backend::run(&arguments)),
+        Command::Daemons(arguments) => {
+            with_settings(arguments.file.config.as_deref(), |loaded| daemons::run(&loaded.settings, &arguments.action))
+        }
     }
 }
 
@@ -77,6 +95,13 @@ fn with_settings(file: Option<&Path>, go_on: impl FnOnce(Loaded) -> ExitCode) ->
     };
     eprintln!("{problems}");
     ExitCode::from(EXIT_SETTINGS)
+}
+
+fn outcome<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure(&error),
+    }
 }
 
 fn failure(error: &dyn std::error::Error) -> ExitCode {

@@ -98,6 +98,16 @@ pub enum Database {
     Postgres(String),
 }
 
+impl Database {
+    /// The URL that the store opens. May hold a password.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite://{}", path.display()),
+            Self::Postgres(url) => url.clone(),
+        }
+    }
+}
+
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

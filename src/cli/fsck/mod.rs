@@ -7,9 +7,52 @@ pub mod compare;
 pub mod survey;
 
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 pub use compare::{Difference, Finding, Survey, differences};
 pub use survey::{Sources, SurveyError};
+
+/// Arguments of `hearth fsck`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub(super) file: super::ConfigFile,
+    /// Print each difference as one line of JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Exit code when records, backends and guests do not agree.
+const EXIT_DIFFERENCES: u8 = 1;
+/// Exit code when they could not be compared.
+const EXIT_FAILED: u8 = 3;
+
+/// Compares and reports.
+pub(super) fn run(settings: &crate::settings::Settings, json: bool) -> ExitCode {
+    let checked = actix_web::rt::System::new().block_on(async {
+        let parts = super::parts::open(settings).map_err(|error| error.to_string())?;
+        let options = crate::store::StoreOptions::default();
+        let store = crate::store::open(&settings.database.url(), options).map_err(|error| error.to_string())?;
+        let sources = Sources {
+            store,
+            backends: parts.backends.into_iter().map(|(name, backend, _)| (name, backend)).collect(),
+            hypervisors: parts.hypervisors.into_iter().map(|(kind, hypervisor, _)| (kind, hypervisor)).collect(),
+        };
+        check(&sources).await.map_err(|error| error.to_string())
+    });
+    match checked.map(|differences| report(&differences, json)) {
+        Ok(Ok(false)) => ExitCode::SUCCESS,
+        Ok(Ok(true)) => ExitCode::from(EXIT_DIFFERENCES),
+        Ok(Err(error)) => {
+            eprintln!("hearth: cannot print the differences: {error}");
+            ExitCode::from(EXIT_FAILED)
+        }
+        Err(error) => {
+            eprintln!("hearth: {error}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
 
 /// Surveys twice and gives the differences that both surveys show, in the order of the second.
 pub async fn check(sources: &Sources) -> Result<Vec<Difference>, SurveyError> {
