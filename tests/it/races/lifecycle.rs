@@ -167,8 +167,7 @@ fn crash_on_each_side_of_every_driver_call_settles_by_itself() {
 }
 
 /// Requests of a life, as the backend names them.
-const REQUESTS: [&str; 8] =
-    ["create", "extend", "delete", "export", "unexport", "plug", "unplug", "resize_guest"];
+const REQUESTS: [&str; 8] = ["create", "extend", "delete", "export", "unexport", "plug", "unplug", "resize_guest"];
 
 /// A life in which one call of each kind goes wrong; returns when everything is quiet.
 fn life_with(seed: u64, rules: Vec<FaultRule>, check: impl AsyncFnOnce(&World, &Client<'_>, VolumeId, bool)) {
@@ -260,9 +259,7 @@ fn lost_answers_are_probed_and_change_nothing() {
 fn fail_at_every_step_leaves_nothing_that_the_owner_cannot_free() {
     for request in REQUESTS {
         for nth in 1..=2 {
-            for fault in
-                [Fault::Fail { kind: CauseKind::Other }, Fault::Refuse { kind: CauseKind::Other }]
-            {
+            for fault in [Fault::Fail { kind: CauseKind::Other }, Fault::Refuse { kind: CauseKind::Other }] {
                 let rule = FaultRule::on(request, fault).when(When::Nth { n: nth });
                 life_with(9, vec![rule], async |_, client, id, _| freed_by_owner(client, id).await);
             }
