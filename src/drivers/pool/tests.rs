@@ -18,10 +18,13 @@ use crate::domain::ids::{OperationId, ServerId, VolumeId};
 use crate::domain::operation::Step;
 use crate::drivers::Capabilities;
 
+/// The calls of one volume and request that wait for the test, oldest first.
+type Waiting = BTreeMap<(VolumeId, &'static str), Vec<oneshot::Sender<Outcome>>>;
+
 /// A backend whose every call waits until the test says how it ends.
 #[derive(Default)]
 struct Manual {
-    waiting: Mutex<BTreeMap<(VolumeId, &'static str), Vec<oneshot::Sender<Outcome>>>>,
+    waiting: Mutex<Waiting>,
     started: AtomicUsize,
     capacity_asked: AtomicUsize,
 }
