@@ -41,41 +41,50 @@ pub fn actor_list(call: &Call) -> Result<Answer, Problem> {
     Ok(Answer::ok(json!({"actors": actors, "count": count})))
 }
 
-/// `GET /admin/actors/{volume_id}`: the live actor (`fresh`), or what the record says (`stale` while nothing is known to be
-/// wrong and the volume is merely passive, `post-mortem` when it is gone or its actor cannot start).
+/// `GET /admin/actors/{volume_id}`: the live actor with its own label (`fresh`, `stale`, `post-mortem`); of a passive volume
+/// what the record says, which is `fresh`; of a deleted one its history, `post-mortem`.
 pub async fn actor_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let missing = || Problem::NotFound(Kind::Volume, id.to_owned());
     let volume_id = url_id(id).map(VolumeId).ok_or_else(missing)?;
     let inspected = call.service().actor_inspect(volume_id);
-    let summary = call.service().actors().into_iter().find(|actor| actor.volume_id == volume_id);
-    let state = call.service().volume_view(volume_id).await?;
     let events = call.service().store().events(volume_id, HISTORY).await?;
-    if inspected.is_none() && state.is_none() && events.is_empty() {
-        return Err(missing());
-    }
-    let down = summary.as_ref().is_some_and(|actor| matches!(actor.state, "quarantined" | "backing_off"));
-    let label = match (&inspected, &state) {
-        (_, None) => "post-mortem",
-        _ if down => "post-mortem",
-        (Some(_), _) => "fresh",
-        (None, _) => "stale",
-    };
     let mut members = match inspected {
         Some(Value::Object(members)) => members,
-        Some(other) => Map::from_iter([("actor".to_owned(), other)]),
-        None => Map::new(),
+        _ => match call.service().volume_view(volume_id).await? {
+            Some(state) => passive(call, &state),
+            None if events.is_empty() => return Err(missing()),
+            None => deleted(volume_id),
+        },
     };
-    members.insert("volume_id".to_owned(), json!(volume_id));
-    members.insert("label".to_owned(), json!(label));
-    members.insert("restarts".to_owned(), json!(summary.as_ref().map_or(0, |actor| actor.restarts)));
-    members.insert("admitted".to_owned(), json!(summary.as_ref().map_or(0, |actor| actor.admitted)));
-    if let Some(state) = &state {
-        members.insert("status".to_owned(), json!(state.volume.status.as_str()));
-        members.insert("generation".to_owned(), json!(state.volume.generation));
-        members.insert("operations".to_owned(), operations(call, state));
-    }
     members.insert("history".to_owned(), Value::Array(events.iter().map(event).collect()));
     Ok(Answer::ok(json!({"actor": members})))
+}
+
+fn passive(call: &Call, state: &VolumeState) -> Map<String, Value> {
+    let volume = &state.volume;
+    Map::from_iter([
+        ("volume_id".to_owned(), json!(volume.id)),
+        ("observation".to_owned(), json!("fresh")),
+        ("state".to_owned(), json!("passive")),
+        ("status".to_owned(), json!(volume.status.as_str())),
+        ("generation".to_owned(), json!(volume.generation)),
+        ("epoch".to_owned(), json!(volume.epoch)),
+        ("operations".to_owned(), operations(call, state)),
+        ("outstanding_calls".to_owned(), json!(volume.outstanding.len())),
+        ("orphan_exports".to_owned(), json!(volume.orphan_exports)),
+        ("restarts".to_owned(), json!(0)),
+    ])
+}
+
+fn deleted(volume_id: VolumeId) -> Map<String, Value> {
+    Map::from_iter([
+        ("volume_id".to_owned(), json!(volume_id)),
+        ("observation".to_owned(), json!("post-mortem")),
+        ("state".to_owned(), json!("deleted")),
+        ("status".to_owned(), Value::Null),
+        ("operations".to_owned(), json!([])),
+        ("restarts".to_owned(), json!(0)),
+    ])
 }
 
 fn operations(call: &Call, state: &VolumeState) -> Value {

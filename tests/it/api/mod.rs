@@ -1,1 +1,14 @@
-//! api
+//! The HTTP layer over real sockets, in front of a real service with simulated hardware; and its pure parts as tables.
+
+mod attachments;
+mod compute;
+mod filters;
+mod harness;
+mod identity;
+mod lists;
+mod routes;
+mod schemas;
+mod storm;
+mod versions;
+mod views;
+mod volumes;

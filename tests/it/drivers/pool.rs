@@ -182,3 +182,23 @@ fn every_call_is_told_once_and_certain_failures_have_no_effect() {
         });
     }
 }
+
+#[test]
+fn the_pool_runs_on_arbiters_too() {
+    actix::System::new().block_on(async {
+        let placement = Placement::arbiters(2);
+        let sim = SimBackend::new(SimOptions::in_memory(1));
+        let lanes =
+            ["a", "b", "c"].map(|name| (name.to_owned(), sim.clone() as Arc<dyn Backend>, PoolOptions::default()));
+        let pool = DriverPool::start(&placement, lanes.into(), vec![]);
+        assert_eq!(pool.backends(), ["a", "b", "c"]);
+        for (number, name) in [(1, "a"), (2, "b"), (3, "c")] {
+            let (done, told) = oneshot::channel();
+            let completion = Completion { done: Box::new(|outcome| drop(done.send(outcome))), late: Box::new(|_| ()) };
+            pool.submit(PoolTarget::Backend(name.into()), call(volume(number), number, CREATE), completion);
+            assert_eq!(told.await, Ok(size(1)));
+        }
+        let Placement::Arbiters(arbiters) = placement else { unreachable!() };
+        assert!(arbiters.iter().all(actix::ArbiterHandle::stop));
+    });
+}

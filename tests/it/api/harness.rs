@@ -1,0 +1,211 @@
+//! A server on a loopback port, its service, and a small client.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use hearth::actors::{ActorOptions, Dependencies, Service};
+use hearth::api::{ApiOptions, ApiState, serve};
+use hearth::domain::ids::{ProjectId, UserId};
+use hearth::domain::quota::Limits;
+use hearth::domain::server::HypervisorKind;
+use hearth::drivers::pool::{DriverPool, PoolOptions};
+use hearth::drivers::sim::{SimBackend, SimOptions};
+use hearth::drivers::{Backend, Hypervisor};
+use hearth::identity::MappedToken;
+use hearth::runtime::{Clock, Placement, Randomness};
+use hearth::store::InlineStore;
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+pub const BACKEND: &str = "sim@sim#pool";
+/// The token of an admin of project `p`.
+pub const ADMIN: &str = "root:p";
+/// A member, and a reader, of project `p`; a member of another project.
+pub const MEMBER: &str = "member-of-p";
+pub const READER: &str = "reader-of-p";
+pub const STRANGER: &str = "member-of-q";
+pub const NOBODY: &str = "nobody-of-p";
+/// How long a condition is waited for before the test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Harness {
+    pub address: SocketAddr,
+    pub service: Service,
+    client: reqwest::Client,
+    handle: ServerHandle,
+}
+
+/// An answer.
+pub struct Got {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Got {
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {} {:?}", self.status, self.text))
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The status and the message of a fault whose name fits the status.
+    #[track_caller]
+    pub fn fault(&self) -> (u16, String) {
+        let body = self.json();
+        let name = match self.status {
+            400 => "badRequest",
+            403 => "forbidden",
+            404 => "itemNotFound",
+            409 => "conflictingRequest",
+            413 => "overLimit",
+            415 => "badMediaType",
+            503 => "serviceUnavailable",
+            _ => "computeFault",
+        };
+        assert_eq!(body[name]["code"], self.status, "{}", self.text);
+        (self.status, body[name]["message"].as_str().unwrap().to_owned())
+    }
+}
+
+/// One request being built.
+pub struct Asking<'a> {
+    harness: &'a Harness,
+    request: reqwest::RequestBuilder,
+}
+
+impl Asking<'_> {
+    pub fn token(self, token: &str) -> Self {
+        self.header("X-Auth-Token", token)
+    }
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+    pub fn volume(self, version: &str) -> Self {
+        self.header("OpenStack-API-Version", &format!("volume {version}"))
+    }
+    pub fn compute(self, version: &str) -> Self {
+        self.header("OpenStack-API-Version", &format!("compute {version}"))
+    }
+    pub fn json(mut self, body: &Value) -> Self {
+        self.request = self.request.json(body);
+        self
+    }
+    pub fn raw(mut self, body: impl Into<reqwest::Body>) -> Self {
+        self.request = self.request.body(body);
+        self
+    }
+    pub async fn send(self) -> Got {
+        let _ = self.harness;
+        let response = self.request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Got { status, headers, text: response.text().await.unwrap() }
+    }
+}
+
+impl Harness {
+    pub async fn start() -> Self {
+        Self::start_with(ApiOptions::default(), Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 }).await
+    }
+
+    pub async fn start_with(mut options: ApiOptions, limits: Limits) -> Self {
+        for (token, user, project, roles) in [
+            (MEMBER, "mia", "p", vec!["member"]),
+            (READER, "rita", "p", vec!["reader"]),
+            (STRANGER, "sam", "q", vec!["member"]),
+            (NOBODY, "ned", "p", vec![]),
+        ] {
+            let mapped = MappedToken {
+                user_id: UserId::from(user),
+                project_id: ProjectId::from(project),
+                roles: roles.into_iter().map(str::to_owned).collect(),
+            };
+            options.noauth.tokens.insert(token.to_owned(), mapped);
+        }
+        let placement = Placement::arbiters(1);
+        let sim = SimBackend::new(SimOptions::in_memory(1));
+        let hypervisor: Arc<dyn Hypervisor> = sim.hypervisor();
+        let backend: Arc<dyn Backend> = sim;
+        let pool = DriverPool::start(
+            &placement,
+            vec![(BACKEND.to_owned(), backend, PoolOptions::default())],
+            vec![(HypervisorKind::Sim, hypervisor, PoolOptions::default())],
+        );
+        let store = Arc::new(InlineStore::in_memory().unwrap());
+        let randomness = Randomness::from_os();
+        let world = Dependencies {
+            store,
+            drivers: pool.clone(),
+            clock: Clock::System,
+            randomness: randomness.clone(),
+            placement,
+        };
+        let service = Service::start(world, ActorOptions { limits, ..ActorOptions::default() }, pool);
+        let state = ApiState::new(service.clone(), Clock::System, randomness, options);
+        let (server, address) = serve("127.0.0.1:0", state).unwrap();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { address, service, client, handle }
+    }
+
+    pub async fn stop(self) {
+        self.service.stop();
+        self.handle.stop(false).await;
+    }
+
+    pub fn ask(&self, method: &str, path: &str) -> Asking<'_> {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        Asking { harness: self, request: self.client.request(method, format!("http://{}{path}", self.address)) }
+    }
+
+    pub fn get(&self, path: &str) -> Asking<'_> {
+        self.ask("GET", path).token(ADMIN)
+    }
+    pub fn post(&self, path: &str, body: &Value) -> Asking<'_> {
+        self.ask("POST", path).json(body)
+    }
+    pub fn put(&self, path: &str, body: &Value) -> Asking<'_> {
+        self.ask("PUT", path).json(body)
+    }
+
+    /// Creates a volume as `token` and waits until it is available; its id.
+    pub async fn volume(&self, token: &str, members: Value) -> String {
+        let got = self.post("/v3/volumes", &json!({"volume": members})).token(token).send().await;
+        assert_eq!(got.status, 202, "{}", got.text);
+        let id = got.json()["volume"]["id"].as_str().unwrap().to_owned();
+        self.until(&id, "available").await;
+        id
+    }
+
+    /// Registers an active server of project `p` on the simulated hypervisor; its id.
+    pub async fn server(&self, name: &str) -> String {
+        let body = json!({"server": {"name": name, "project_id": "p", "host": "h1", "hypervisor": "sim"}});
+        let got = self.post("/admin/servers", &body).token(ADMIN).send().await;
+        assert_eq!(got.status, 201, "{}", got.text);
+        got.json()["server"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the volume's status is `status` (`gone`: 404).
+    pub async fn until(&self, id: &str, status: &str) -> Value {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let got = self.get(&format!("/v3/volumes/{id}")).volume("3.71").send().await;
+            let body = if got.status == 404 { json!({"status": "gone"}) } else { got.json()["volume"].clone() };
+            if body["status"] == status {
+                return body;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{id} is {} and not {status}", body["status"]);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
