@@ -52,6 +52,7 @@ pub fn url(directory: &Path, database: &str) -> String {
     format!("postgres://{USER}@{host}/{database}")
 }
 
+#[expect(clippy::zombie_processes, reason = "the watchdog outlives this process on purpose")]
 fn start() -> Cluster {
     let binaries = find_binaries();
     let directory = tempfile::Builder::new().prefix("hearth-pg-").tempdir().unwrap().keep();

@@ -28,12 +28,12 @@ async fn r52_usage_is_exact_after_every_group(bench: Bench) {
         for round in 0..ROUNDS {
             let mut group = Vec::new();
             let mut plans: Vec<(usize, VolumeState)> = Vec::new();
-            for index in 0..truth.len() {
+            for (index, present) in truth.iter().enumerate() {
                 if random.below(2) == 0 {
                     continue;
                 }
-                let new = mutate(&random, truth[index].as_ref(), base + index as u128, round);
-                let mut old = truth[index].clone();
+                let new = mutate(&random, present.as_ref(), base + index as u128, round);
+                let mut old = present.clone();
                 if let Some(old) = &mut old
                     && random.below(8) == 0
                 {

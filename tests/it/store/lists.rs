@@ -170,9 +170,8 @@ async fn filters_hold_together(bench: Bench) {
         state.volume.name.as_ref().is_some_and(|name| name.to_ascii_lowercase().contains(part))
     };
     check(vec![like("A")], &|s| name_has(s, "a")).await;
-    check(vec![like("b_t")], &|_| false).await;
-    check(vec![like("B_TA")], &|_| false).await;
-    check(vec![like("b_ta")], &|_| false).await;
+    check(vec![like("B_TA")], &|s| name_is(s, "Beta")).await;
+    check(vec![like("b_a")], &|_| false).await;
     check(vec![like("b%a")], &|s| name_is(s, "Beta")).await;
     check(vec![like("Ä")], &|_| false).await;
     check(vec![like("\\")], &|_| false).await;
@@ -214,9 +213,9 @@ async fn r110_lists_show_live_rows_only(bench: Bench) {
             AttachmentQuery { project_id: Some(ProjectId::from("p")), filters: vec![], paging: paging(&[], 10) };
         bench.store().attachment_list(query)
     };
-    assert_eq!(attachments().await.unwrap().rows, [row.clone()]);
+    assert_eq!(attachments().await.unwrap().rows, std::slice::from_ref(&row));
     assert_eq!(bench.store().attachment_volume(row.id).await.unwrap(), Some(state.id()));
-    assert_eq!(bench.store().server_attachments(ServerId::from("s")).await.unwrap(), [row.clone()]);
+    assert_eq!(bench.store().server_attachments(ServerId::from("s")).await.unwrap(), std::slice::from_ref(&row));
     let gone = next(&state, |new| new.attachments.clear());
     assert_committed(bench.commit(change(Some(&state), &gone)).await);
     assert_eq!(attachments().await.unwrap().rows, []);
