@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::daemon::{Daemon, DaemonError};
+use super::daemon::{ATTEMPTS, Daemon, DaemonError};
 use super::images::FileError;
 use super::link::{Link, LinkError, is_export_name};
 use super::registry::Wanted;
@@ -14,9 +14,6 @@ use super::{FileBackend, whole_gib};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::{ExportName, VolumeId};
-
-/// A command that met a broken connection is tried again over a new one, this often in all.
-const ATTEMPTS: usize = 3;
 
 /// Why exports of a volume are not as they should be.
 pub(super) enum ServeError {

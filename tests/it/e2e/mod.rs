@@ -1,1 +1,4 @@
-//! e2e
+//! The whole way: a volume in a running guest.
+
+pub mod guest;
+mod plug;
