@@ -66,7 +66,9 @@ impl Guest {
                 }
             }
         }
-        let qemu = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("qemu-system-x86_64 starts");
+        let log = std::fs::File::create(dir.join(format!("{uuid}.log"))).expect("a log");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let qemu = command.spawn().expect("qemu-system-x86_64 starts");
         // From here on the process is stopped whatever happens.
         let mut qemu = KillOnDrop(Some(qemu));
         let booted = tokio::time::timeout(BOOT_PATIENCE, async {
@@ -76,7 +78,8 @@ impl Guest {
                     Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
                 }
                 let running = qemu.0.as_mut().expect("held").try_wait().expect("waited").is_none();
-                assert!(running, "the guest's process ended");
+                let log = || std::fs::read_to_string(dir.join(format!("{uuid}.log"))).unwrap_or_default();
+                assert!(running, "the guest's process ended: {}", log());
             };
             read_until(&mut console, "GUEST-READY").await;
             console

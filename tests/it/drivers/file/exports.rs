@@ -22,7 +22,7 @@ async fn what_is_written_and_flushed_through_an_export_is_in_the_file() {
         (&info["driver_volume_type"], &info["transport"], &info["access_mode"], &info["export"]),
         (&json!("nbd"), &json!("unix"), &json!("rw"), &json!(name.as_str()))
     );
-    assert_eq!(pool.probe(volume).await.exports, [name.clone()]);
+    assert_eq!(pool.probe(volume).await.exports, std::slice::from_ref(&name));
     let mut client = NbdClient::connect(&info, 0).await.expect("connected");
     assert!(client.write(0xaa, 0).await);
     assert_eq!(pool.first_bytes(volume), [0xaa; 4096]);

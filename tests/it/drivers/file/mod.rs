@@ -133,6 +133,8 @@ impl Drop for Pool {
     fn drop(&mut self) {
         for pid in self.daemon_pids() {
             kill(pid);
+            // SAFETY: plain system call; for a process that is not this one's child it does nothing.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
         }
     }
 }
@@ -146,8 +148,12 @@ fn recorded_pid(dir: &Path) -> Option<i32> {
 }
 
 pub fn kill(pid: i32) {
+    signal(pid, libc::SIGKILL);
+}
+
+pub fn signal(pid: i32, signal: i32) {
     // SAFETY: plain system call.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    unsafe { libc::kill(pid, signal) };
 }
 
 pub fn key(volume: VolumeId) -> CallKey {
