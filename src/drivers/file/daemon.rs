@@ -22,6 +22,9 @@ use crate::drivers::qmp::Qmp;
 /// From the start of a daemon until it answers; measured 7–13 ms.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// An adopted daemon at whose socket nobody listens gets this long: it may have been starting when the service died.
+const ADOPT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How often a starting daemon's socket is tried.
 const START_POLL: Duration = Duration::from_millis(2);
 
@@ -241,7 +244,8 @@ impl Daemon {
 
     /// Connects; none when an adopted process cannot be talked to any more, because nobody listens at its socket.
     async fn connect(&self, process: &Arc<Process>, fresh: bool, home: &Handle) -> Result<Option<Link>, DaemonError> {
-        let deadline = tokio::time::Instant::now() + START_TIMEOUT;
+        let patience = if fresh { START_TIMEOUT } else { ADOPT_TIMEOUT };
+        let deadline = tokio::time::Instant::now() + patience;
         loop {
             let path = self.paths.qmp();
             let tried = home.spawn(async move { Qmp::connect(&path).await }).await;

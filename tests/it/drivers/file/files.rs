@@ -1,6 +1,7 @@
 //! Create, extend, delete: durable, never destructive, honest about room.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -179,10 +180,9 @@ async fn a_full_file_system_is_no_space_and_works_again_with_room() {
     let root = tempfile::tempdir().expect("a directory");
     let Some((backend, _small, options)) = small_pool(root.path(), "size=8m").await else { return };
     let filler = options.path.join("filler");
-    let mut bytes = vec![1_u8; 16 << 20];
-    while fs::write(&filler, &bytes).is_err() {
-        bytes.truncate(bytes.len() - 4096);
-    }
+    let mut file = fs::File::create(&filler).expect("made");
+    while file.write_all(&[1; 4096]).is_ok() {}
+    drop(file);
     assert_refused(&create(&backend).await.1, CauseKind::NoSpace);
     fs::remove_file(&filler).expect("removed");
     assert_eq!(create(&backend).await.1, sized(1));
