@@ -35,8 +35,6 @@ fi
 
 work=$(mktemp -d "$out/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-# apt downloads as the user _apt, who must be able to write here.
-chmod 755 "$work"
 
 # The machine's own Debian mirrors plus backports of the same mirror, in lists of our own.
 suite=bookworm
@@ -49,8 +47,8 @@ mirror=$(awk -v s="$suite" '$2 == s { print $1; exit }' "$work/mirrors")
     awk -v k="$keyring" '{ print "deb [signed-by=" k "] " $1 " " $2 " main" }' "$work/mirrors"
     echo "deb [signed-by=$keyring] $mirror $suite-backports main"
 } >"$work/sources.list"
-mkdir -p "$out/apt-lists/partial"
-apt="-o Dir::Etc::SourceList=$work/sources.list -o Dir::Etc::SourceParts=- -o Dir::State::Lists=$out/apt-lists -o DPkg::Lock::Timeout=300"
+mkdir -p "$work/lists/partial"
+apt="-o Dir::Etc::SourceList=$work/sources.list -o Dir::Etc::SourceParts=- -o Dir::State::Lists=$work/lists -o APT::Sandbox::User=root -o DPkg::Lock::Timeout=300"
 
 say "reading package lists"
 # shellcheck disable=SC2086

@@ -22,6 +22,9 @@ use crate::drivers::qmp::Qmp;
 /// From the start of a daemon until it answers; measured 7–13 ms.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// An adopted daemon at whose socket nobody listens gets this long: it may have been starting when the service died.
+const ADOPT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How often a starting daemon's socket is tried.
 const START_POLL: Duration = Duration::from_millis(2);
 
@@ -30,6 +33,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A log larger than this is begun afresh when the daemon is started.
 const LOG_BYTES_KEPT: u64 = 1 << 20;
+
+/// A command that met a broken connection is tried again over a new one, this often in all.
+pub(super) const ATTEMPTS: usize = 3;
 
 /// Longest path of a unix socket, without the final NUL (`sun_path`).
 pub(super) const SOCKET_PATH_MAX: usize = 107;
@@ -171,10 +177,18 @@ impl Daemon {
         self: &Arc<Self>,
         home: &Handle,
     ) -> Result<HashMap<VolumeId, BTreeSet<ExportName>>, LinkError> {
-        match self.existing_link(home).await.map_err(|error| LinkError::Broken(error.to_string()))? {
-            Some(link) => link.exports().await,
-            None => Ok(HashMap::new()),
+        let mut broken = LinkError::Broken("no connection".into());
+        for _ in 0..ATTEMPTS {
+            match self.existing_link(home).await.map_err(|error| LinkError::Broken(error.to_string()))? {
+                None => return Ok(HashMap::new()),
+                Some(link) => match link.exports().await {
+                    // It died while it was asked, or a new connection will answer.
+                    Err(error @ LinkError::Broken(_)) => broken = error,
+                    answer => return answer,
+                },
+            }
         }
+        Err(broken)
     }
 
     async fn blocking<T, F>(self: &Arc<Self>, home: &Handle, work: F) -> io::Result<T>
@@ -230,7 +244,8 @@ impl Daemon {
 
     /// Connects; none when an adopted process cannot be talked to any more, because nobody listens at its socket.
     async fn connect(&self, process: &Arc<Process>, fresh: bool, home: &Handle) -> Result<Option<Link>, DaemonError> {
-        let deadline = tokio::time::Instant::now() + START_TIMEOUT;
+        let patience = if fresh { START_TIMEOUT } else { ADOPT_TIMEOUT };
+        let deadline = tokio::time::Instant::now() + patience;
         loop {
             let path = self.paths.qmp();
             let tried = home.spawn(async move { Qmp::connect(&path).await }).await;

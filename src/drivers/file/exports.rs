@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::daemon::{Daemon, DaemonError};
+use super::daemon::{ATTEMPTS, Daemon, DaemonError};
 use super::images::FileError;
 use super::link::{Link, LinkError, is_export_name};
 use super::registry::Wanted;
@@ -14,9 +14,6 @@ use super::{FileBackend, whole_gib};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::{ExportName, VolumeId};
-
-/// A command that met a broken connection is tried again over a new one, this often in all.
-const ATTEMPTS: usize = 3;
 
 /// Why exports of a volume are not as they should be.
 pub(super) enum ServeError {
@@ -229,10 +226,14 @@ impl FileBackend {
         Err(last)
     }
 
-    /// The exports of a volume that are served now, by the daemons' own word.
+    /// The exports of a volume that are served now, by the daemons' own word. A daemon that has nothing of the volume in
+    /// its books is not asked: they hold at least what is served, and a hung daemon should not hide the other volumes.
     pub(super) async fn exports_served(&self, volume: VolumeId) -> Result<Vec<ExportName>, Cause> {
         let mut names = BTreeSet::new();
         for daemon in self.daemons_of(volume) {
+            if daemon.current().is_some_and(|link| link.served(volume).is_empty()) {
+                continue;
+            }
             let mut exports = daemon.exports(&self.home()).await.map_err(|error| cause_of_link(&error))?;
             names.extend(exports.remove(&volume).unwrap_or_default());
         }

@@ -109,12 +109,9 @@ impl Images {
         }
         fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(&self.dir)?;
         fs::set_permissions(&self.dir, fs::Permissions::from_mode(PRIVATE_DIR))?;
-        create_file(&self.dir.join(MARKER))?.sync_all()?;
+        mark(&self.dir.join(MARKER))?;
         sync_dir(&self.dir)?;
-        create_file(&self.marked).and_then(|file| file.sync_all()).or_else(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Ok(()),
-            _ => Err(error),
-        })?;
+        mark(&self.marked)?;
         Ok(())
     }
 
@@ -323,6 +320,14 @@ pub(super) fn create_file(path: &Path) -> io::Result<File> {
         .mode(PRIVATE_FILE)
         .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
         .open(path)
+}
+
+/// Makes an empty file that may be there already.
+fn mark(path: &Path) -> io::Result<()> {
+    match create_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other?.sync_all(),
+    }
 }
 
 /// Unlinks a file that may be gone already.

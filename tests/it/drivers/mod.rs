@@ -1,9 +1,10 @@
-//! Drivers: what every backend must do (`conformance`), what the simulated one does on top (`sim_*`), and the pool in
-//! front of them.
+//! Drivers: what every backend must do (`conformance`), what the simulated one does on top (`sim_*`), the `file` driver with
+//! its real parts, and the pool in front of them.
 //!
 //! A new driver is put to the test by one line in `conformance.rs`.
 
 mod conformance;
+pub mod file;
 mod pool;
 mod rules;
 mod sim_faults;
