@@ -39,7 +39,8 @@ async fn a_volume_comes_back_as_it_was_written(bench: Bench) {
     record.orphan_exports = vec![ExportName("x.1".to_owned())];
     record.terminated_at = Some(Timestamp(-5));
     let mut operation = extend(1, &state, 3);
-    operation.probing = Some(Cause::new(CauseKind::Deadline, "no answer"));
+    let cause = Cause::new(CauseKind::Deadline, "no answer");
+    operation.probing = Some(hearth::domain::operation::Probing { cause, attempt: 1 });
     state.volume.outstanding = vec![OutstandingCall { key: operation.call_key(state.id()), since: Timestamp(8) }];
     state.operations.push(operation);
     for (n, mode) in [(1, None), (2, Some(AttachMode::Undecided)), (3, Some(AttachMode::ReadOnly))] {
