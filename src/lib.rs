@@ -3,6 +3,7 @@
 //! One page of orientation: `docs/architecture.md`. Dependencies between the folders point downwards only; the
 //! integration test `architecture` holds that.
 #![warn(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod actors;
 pub mod api;

@@ -37,13 +37,6 @@ impl ReplyTo {
         self.give(Returned::Undelivered(command));
     }
 
-    /// Never answers: after a commit whose outcome is unknown no reply may go out; the process is about to end.
-    pub(super) fn keep_silent(mut self) {
-        if let Some(back) = self.0.take() {
-            std::mem::forget(back);
-        }
-    }
-
     fn give(mut self, returned: Returned) {
         if let Some(back) = self.0.take() {
             back(returned);

@@ -76,7 +76,11 @@ impl ApiState {
 /// Binds `listen` and starts to serve on the running actix system. The address is the real one (port 0 is allowed).
 /// The caller awaits the server, and stops it through its handle.
 pub fn serve(listen: impl ToSocketAddrs, state: Data<ApiState>) -> io::Result<(Server, SocketAddr)> {
-    let listener = TcpListener::bind(listen)?;
+    serve_on(TcpListener::bind(listen)?, state)
+}
+
+/// Serves on a socket that listens already.
+pub fn serve_on(listener: TcpListener, state: Data<ApiState>) -> io::Result<(Server, SocketAddr)> {
     let address = listener.local_addr()?;
     let workers = state.options.workers.max(1);
     let server = HttpServer::new(move || App::new().app_data(state.clone()).default_service(web::to(dispatch)))

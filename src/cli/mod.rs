@@ -1,1 +1,116 @@
-//! cli
+//! The command line: arguments in, exit code out.
+//!
+//! The only folder which may use every other one: it reads the settings, builds the parts and connects them. It decides
+//! nothing about volumes. Called by `main` alone.
+
+pub mod check_config;
+pub mod clouds;
+pub mod daemons;
+pub mod fsck;
+pub mod parts;
+pub mod serve;
+pub mod sim_backend;
+pub mod state_dir;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::settings::{Invalid, Loaded, Settings};
+
+/// Exit code for settings that cannot be used: a supervisor need not try again.
+const EXIT_SETTINGS: u8 = 2;
+
+/// An OpenStack-compatible block-storage control plane in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "hearth", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the settings are.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// Settings file (TOML). Without it the defaults hold. Environment variables HEARTH__SECTION__KEY win over both.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the APIs until SIGTERM or SIGINT.
+    Serve(ConfigFile),
+    /// Say which settings are wrong, why, and where they were written.
+    CheckConfig(ConfigFile),
+    /// Bring the database's tables up to date. `serve` does so by itself.
+    Migrate(ConfigFile),
+    /// Compare records, backends and guests, and print each difference. Read-only.
+    Fsck(fsck::Arguments),
+    /// Run the simulated backend as a process of its own.
+    SimBackend(sim_backend::Arguments),
+    /// List or stop the storage daemons.
+    Daemons(daemons::Arguments),
+}
+
+/// Runs one command. `arguments` begin with the program's name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(help_or_error) => {
+            // asking for help is no failure; the text goes to the stream that clap chooses
+            let _ = help_or_error.print();
+            return if help_or_error.use_stderr() { ExitCode::from(EXIT_SETTINGS) } else { ExitCode::SUCCESS };
+        }
+    };
+    match arguments.command {
+        Command::Serve(file) => with_settings(file.config.as_deref(), |loaded| outcome(serve::run(&loaded))),
+        Command::CheckConfig(file) => check_config::run(file.config.as_deref()),
+        Command::Migrate(file) => with_settings(file.config.as_deref(), |loaded| {
+            outcome(crate::store::migrate(&loaded.settings.database.url()))
+        }),
+        Command::Fsck(arguments) => {
+            with_settings(arguments.file.config.as_deref(), |loaded| fsck::run(&loaded.settings, arguments.json))
+        }
+        Command::SimBackend(arguments) => outcome(sim_backend::run(&arguments)),
+        Command::Daemons(arguments) => {
+            with_settings(arguments.file.config.as_deref(), |loaded| daemons::run(&loaded.settings, &arguments.action))
+        }
+    }
+}
+
+/// Reads and checks the settings, then goes on; otherwise tells every problem.
+fn with_settings(file: Option<&Path>, go_on: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
+    let problems = match Settings::load(file) {
+        Ok(loaded) => {
+            let problems = loaded.problems_on_this_machine();
+            if problems.is_empty() {
+                return go_on(loaded);
+            }
+            Invalid(problems)
+        }
+        Err(invalid) => invalid,
+    };
+    eprintln!("{problems}");
+    ExitCode::from(EXIT_SETTINGS)
+}
+
+fn outcome<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure(&error),
+    }
+}
+
+fn failure(error: &dyn std::error::Error) -> ExitCode {
+    eprint!("hearth: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprint!(": {cause}");
+        source = cause.source();
+    }
+    eprintln!();
+    ExitCode::FAILURE
+}

@@ -6,6 +6,7 @@
 pub mod file;
 pub mod hypervisor;
 pub mod pool;
+pub(crate) mod qmp;
 pub mod sim;
 
 use std::sync::Arc;

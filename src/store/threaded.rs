@@ -65,7 +65,7 @@ impl ThreadedStore {
     }
 }
 
-/// See [`ThreadedStore::hold_commits`].
+/// Commits are held while this lives.
 pub struct HeldCommits<'a> {
     store: &'a ThreadedStore,
 }

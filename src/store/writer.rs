@@ -30,8 +30,8 @@ const RECOVERY_DEADLINE: Duration = Duration::from_secs(30);
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 /// Longest wait between two such tries.
 const RETRY_MOST: Duration = Duration::from_secs(1);
-/// How often a victim of a deadlock or of a serialisation failure is tried alone.
-const VICTIM_TRIES: u32 = 8;
+/// How often a transaction is tried that met a deadlock, a lost connection or a lock of another process.
+const MOST_TRIES: u32 = 8;
 
 /// Told once when nobody can know what is on disk: the process should end non-zero and read the truth at its next start.
 pub type OnUnknown = Arc<dyn Fn(&str) + Send + Sync>;
@@ -201,17 +201,25 @@ impl Shared {
     }
 
     fn commit_group(&self, connection: &mut Option<AnyConnection>, members: &[&Transaction]) -> Vec<CommitOutcome> {
-        match self.attempt(connection, members) {
-            Attempt::Ended(judgements) => judgements.into_iter().map(outcome_of).collect(),
-            Attempt::Unknown(reason) => vec![CommitOutcome::Unknown(reason); members.len()],
-            // certainly nothing is written: each for itself, so that only the cause of the failure suffers
-            Attempt::NotWritten(_) => members.iter().map(|member| self.commit_alone(connection, member)).collect(),
+        let mut last = String::new();
+        for _ in 0..MOST_TRIES {
+            match self.attempt(connection, members) {
+                Attempt::Ended(judgements) => return judgements.into_iter().map(outcome_of).collect(),
+                Attempt::Unknown(reason) => return vec![CommitOutcome::Unknown(reason); members.len()],
+                // no member is to blame
+                Attempt::NotWritten(failure) if failure.kind == FailureKind::Unreachable => last = failure.reason,
+                // certainly nothing is written: each for itself, so that only the cause of the failure suffers
+                Attempt::NotWritten(_) => {
+                    return members.iter().map(|member| self.commit_alone(connection, member)).collect();
+                }
+            }
         }
+        vec![CommitOutcome::Unknown(last); members.len()]
     }
 
     fn commit_alone(&self, connection: &mut Option<AnyConnection>, member: &Transaction) -> CommitOutcome {
         let mut last = String::new();
-        for _ in 0..VICTIM_TRIES {
+        for _ in 0..MOST_TRIES {
             match self.attempt(connection, &[member]) {
                 Attempt::Ended(judgements) => {
                     return judgements.into_iter().map(outcome_of).next().unwrap_or(CommitOutcome::Committed);
@@ -345,10 +353,12 @@ struct Failure {
     kind: FailureKind,
 }
 
-#[derive(PartialEq)]
+#[derive(PartialEq, Eq)]
 enum FailureKind {
-    /// Another try may succeed: a deadlock's victim, a lock that was held too long, a lost connection.
-    Passing,
+    /// The database did not take the transaction: a lost connection, or another process holds SQLite's lock.
+    Unreachable,
+    /// Another try may succeed: the victim of a deadlock.
+    Victim,
     /// The same statement would fail again.
     Lasting,
 }
@@ -356,14 +366,21 @@ enum FailureKind {
 impl Failure {
     fn of(error: &DieselError) -> Self {
         let reason = error.to_string();
-        let passing = is_connection_lost(error)
-            || matches!(error, DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _))
-            || ["deadlock detected", "database is locked", "lock timeout"].iter().any(|words| reason.contains(words));
-        Self { reason, kind: if passing { FailureKind::Passing } else { FailureKind::Lasting } }
+        let says = |words: &[&str]| words.iter().any(|words| reason.contains(words));
+        let kind = if is_connection_lost(error) || says(&["database is locked"]) {
+            FailureKind::Unreachable
+        } else if matches!(error, DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _))
+            || says(&["deadlock detected", "lock timeout"])
+        {
+            FailureKind::Victim
+        } else {
+            FailureKind::Lasting
+        };
+        Self { reason, kind }
     }
 
     fn is_passing(&self) -> bool {
-        self.kind == FailureKind::Passing
+        self.kind != FailureKind::Lasting
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Never writes a token, a password or a body. Called by the API; decides nothing.
 
+pub mod logging;
 pub mod request_id;
 pub mod request_log;
 

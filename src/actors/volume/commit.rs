@@ -81,9 +81,11 @@ impl VolumeActor {
                 content.reply.answer(Err(RequestError::Refused(refusal_of(reason))));
             }
             CommitOutcome::Unknown(reason) => {
-                // No reply may go out and nothing may be decided on: the process ends, the restart reads the truth.
+                // Nothing may be decided on or answered as done. After an I/O error the process is ending; a lost PostgreSQL
+                // connection costs this volume a fresh look at the truth, behind the writer's barrier.
                 tracing::error!(volume_id = %self.slot.volume_id, %reason, "the outcome of a commit is unknown");
-                return content.reply.keep_silent();
+                drop(content);
+                return self.load(ctx, true);
             }
         }
         self.go_on(ctx);

@@ -1,1 +1,327 @@
-//! The `file` backend: raw files in a directory, exported by storage daemons.
+//! The `file` backend: raw files in a directory, exported over NBD on unix sockets by `qemu-storage-daemon`s.
+//!
+//! For: the data plane of one machine. Never: decides what a volume may do, opens a file on behalf of a client, serves an
+//! export under a name that was fenced, or starts a daemon beside one that may live. Called by the driver pool; `hearth
+//! daemons` and `hearth fsck` use [`FileBackend::daemons`] and the inventory.
+//!
+//! * `images`: the files, made, grown and removed durably.
+//! * `exports`: exports and online growth of one volume, under its lock.
+//! * `registry`: the exports that volumes shall have, on disk.
+//! * `daemon`, `link`, `process`: one storage daemon: its slot, its connection, its process.
+//! * `supervisor`: adoption at start, restart and rebuild after a death.
+
+mod daemon;
+mod exports;
+mod images;
+mod link;
+mod locks;
+mod process;
+mod recent;
+mod registry;
+mod supervisor;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use thiserror::Error;
+use tokio::runtime::Handle;
+
+use self::daemon::{Daemon, Paths, SOCKET_PATH_MAX};
+use self::images::{FileError, GIB, Images};
+use self::locks::VolumeLocks;
+use self::recent::Recent;
+use self::registry::{Registry, Wanted};
+pub use self::supervisor::{DaemonInfo, StopError};
+use super::{Backend, Capabilities, Capacity};
+use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, Request, Truth};
+use crate::domain::ids::{ExportName, VolumeId};
+
+/// Creates that are remembered: a repeated one answers as before, even if the volume has been deleted since.
+const CREATES_REMEMBERED: usize = 4096;
+
+/// Fenced names that are remembered, so that a late export call cannot serve one again. Older ones are guarded by the
+/// operations' epochs alone.
+const FENCED_REMEMBERED: usize = 65_536;
+
+/// Most storage daemons a pool may have; more would spread nothing and cost 9 MiB each.
+pub const DAEMONS_PER_POOL_MAX: usize = 64;
+
+/// Options of a `file` backend.
+#[derive(Clone, Debug)]
+pub struct FileOptions {
+    /// Its name, for logs.
+    pub name: String,
+    /// The pool's directory. Made with mode 0700 on first use.
+    pub path: PathBuf,
+    /// Directory for sockets, the record of daemons and of exports; its own for each backend.
+    pub state_dir: PathBuf,
+    /// Storage daemons that volumes are spread over. Setting `daemons_per_pool`.
+    pub daemons_per_pool: usize,
+    /// How many times the real room may be promised to volumes. Setting `max_over_subscription_ratio`.
+    pub max_over_subscription_ratio: f64,
+    /// The storage daemon's binary; none: `qemu-storage-daemon` from the search path, if it is there.
+    pub storage_daemon: Option<PathBuf>,
+}
+
+impl FileOptions {
+    /// The defaults: two daemons, twenty-fold over-subscription (as Cinder's drivers have it).
+    pub fn new(name: impl Into<String>, path: impl Into<PathBuf>, state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            path: path.into(),
+            state_dir: state_dir.into(),
+            daemons_per_pool: 2,
+            max_over_subscription_ratio: 20.0,
+            storage_daemon: None,
+        }
+    }
+}
+
+/// Why a backend cannot be used at all. Trouble with the pool's directory is not among it: that is told by the calls.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// An option makes no sense.
+    #[error("backend {name}: {problem}")]
+    Options {
+        /// The backend.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The state directory cannot be used.
+    #[error("backend {name}: the state directory cannot be used: {source}")]
+    State {
+        /// The backend.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process drives the same pool.
+    #[error("backend {name}: another process uses this state directory")]
+    InUse {
+        /// The backend.
+        name: String,
+    },
+}
+
+/// The backend.
+pub struct FileBackend {
+    options: FileOptions,
+    images: Arc<Images>,
+    registry: Arc<Registry>,
+    locks: VolumeLocks,
+    daemons: Vec<Arc<Daemon>>,
+    can_export: bool,
+    wanted: Mutex<HashMap<VolumeId, Wanted>>,
+    fenced: Recent<(VolumeId, ExportName), ()>,
+    created: Recent<CallKey, u32>,
+    /// The runtime that carries connections and watchers: a worker's own may end before the backend does.
+    home: OnceLock<Handle>,
+    /// Held from [`Self::start`] on: one driver per pool.
+    exclusive: Mutex<Option<fs::File>>,
+}
+
+impl FileBackend {
+    /// Opens the backend: reads what is on disk and starts nothing. Call [`Self::start`] before serving.
+    pub fn open(mut options: FileOptions) -> Result<Arc<Self>, OpenError> {
+        let name = options.name.clone();
+        let problem = |problem: &str| OpenError::Options { name: name.clone(), problem: problem.into() };
+        let state = |source| OpenError::State { name: name.clone(), source };
+        if !(1..=DAEMONS_PER_POOL_MAX).contains(&options.daemons_per_pool) {
+            return Err(problem("daemons_per_pool must be from 1 to 64"));
+        }
+        if !options.max_over_subscription_ratio.is_finite() || options.max_over_subscription_ratio <= 0.0 {
+            return Err(problem("max_over_subscription_ratio must be greater than 0"));
+        }
+        // Clients get the socket's path, so it must not depend on the working directory.
+        options.state_dir = std::path::absolute(&options.state_dir).map_err(state)?;
+        options.path = std::path::absolute(&options.path).map_err(state)?;
+        let longest = Paths::new(&options.state_dir, DAEMONS_PER_POOL_MAX).nbd();
+        if longest.as_os_str().len() > SOCKET_PATH_MAX {
+            return Err(problem("the state directory's path is too long for a unix socket"));
+        }
+        let exports = options.state_dir.join("exports");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&exports).map_err(state)?;
+
+        let registry = Registry::new(exports);
+        let wanted = registry.load().map_err(state)?;
+        let binary =
+            options.storage_daemon.clone().filter(|path| path.is_file()).or_else(|| {
+                if options.storage_daemon.is_some() { None } else { in_search_path("qemu-storage-daemon") }
+            });
+        let slots = daemon_slots(&options, &wanted).map_err(state)?;
+        let daemons =
+            (0..slots).map(|index| Arc::new(Daemon::new(&options.state_dir, index, binary.clone()))).collect();
+        let images = Images::new(options.path.clone(), &options.state_dir, options.max_over_subscription_ratio);
+        Ok(Arc::new(Self {
+            images: Arc::new(images),
+            registry: Arc::new(registry),
+            locks: VolumeLocks::default(),
+            daemons,
+            can_export: binary.is_some(),
+            wanted: Mutex::new(wanted),
+            fenced: Recent::new(FENCED_REMEMBERED),
+            created: Recent::new(CREATES_REMEMBERED),
+            home: OnceLock::new(),
+            exclusive: Mutex::new(None),
+            options,
+        }))
+    }
+
+    async fn answer(self: Arc<Self>, call: Call) -> Outcome {
+        let Call { key, request } = call;
+        let volume = key.volume_id;
+        match request {
+            Request::Create { size_gib } => self.create(key, size_gib).await,
+            Request::Delete => self.delete(volume).await,
+            Request::Extend { new_size_gib } => self.extend(volume, new_size_gib).await,
+            Request::Export { export, mode, .. } => self.export(volume, export, mode).await,
+            Request::Unexport { export } => self.unexport(volume, export).await,
+            Request::Probe => match self.truth(volume).await {
+                Ok(truth) => Outcome::Done { answer: Answer::Truth { truth } },
+                Err(cause) => Outcome::Failed { cause },
+            },
+            Request::Plug { .. }
+            | Request::Unplug { .. }
+            | Request::ResizeGuest { .. }
+            | Request::ProbeGuest { .. } => {
+                Outcome::Refused { cause: Cause::new(CauseKind::Other, "a storage backend has no guests") }
+            }
+        }
+    }
+
+    async fn create(&self, key: CallKey, size_gib: u32) -> Outcome {
+        let _guard = self.locks.acquire(key.volume_id).await;
+        if let Some(size_gib) = self.created.get(&key) {
+            return sized(u64::from(size_gib) * GIB);
+        }
+        let (volume, epoch) = (key.volume_id, key.epoch);
+        match self.on_files(move |images| images.create(volume, epoch, u64::from(size_gib) * GIB)).await {
+            Ok(bytes) => {
+                self.created.insert(key, size_gib);
+                sized(bytes)
+            }
+            Err(error) => error.into_outcome(),
+        }
+    }
+
+    async fn delete(&self, volume: VolumeId) -> Outcome {
+        let _guard = self.locks.acquire(volume).await;
+        match self.let_go(volume).await {
+            Ok(()) => match self.on_files(move |images| images.delete(volume)).await {
+                Ok(()) => Outcome::done(),
+                Err(error) => error.into_outcome(),
+            },
+            Err(outcome) => outcome,
+        }
+    }
+
+    async fn extend(&self, volume: VolumeId, new_size_gib: u32) -> Outcome {
+        let _guard = self.locks.acquire(volume).await;
+        // The file first: an export that shows more than the file has would fail its clients.
+        let bytes = match self.on_files(move |images| images.extend(volume, u64::from(new_size_gib) * GIB)).await {
+            Ok(bytes) => bytes,
+            Err(error) => return error.into_outcome(),
+        };
+        match self.show_size(volume, bytes).await {
+            Ok(()) => sized(bytes),
+            // The volume has grown, its exports may lack: only a probe can tell what is true.
+            Err(cause) => Outcome::Unknown { cause },
+        }
+    }
+
+    async fn truth(&self, volume: VolumeId) -> Result<Truth, Cause> {
+        let busy = self.locks.is_busy(volume);
+        let bytes = self.on_files(move |images| images.size(volume)).await.map_err(FileError::into_cause)?;
+        Ok(Truth {
+            exists: bytes.is_some(),
+            size_gib: bytes.map_or(0, whole_gib),
+            exports: self.exports_served(volume).await?,
+            busy,
+        })
+    }
+
+    /// File work on a thread that may block.
+    async fn on_files<T, F>(&self, work: F) -> Result<T, FileError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Images) -> Result<T, FileError> + Send + 'static,
+    {
+        let images = self.images.clone();
+        match self.home().spawn_blocking(move || work(&images)).await {
+            Ok(result) => result,
+            Err(_) => Err(FileError::Uncertain("the work on the backend's storage was cut off".into())),
+        }
+    }
+
+    fn home(&self) -> Handle {
+        self.home.get_or_init(Handle::current).clone()
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, HashMap<VolumeId, Wanted>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for FileBackend {
+    /// The daemons live on; only those who watch them are told to go.
+    fn drop(&mut self) {
+        for daemon in &self.daemons {
+            daemon.changed.notify_one();
+        }
+    }
+}
+
+impl Backend for FileBackend {
+    fn call(self: Arc<Self>, call: Call) -> BoxFuture<'static, Outcome> {
+        self.answer(call).boxed()
+    }
+
+    fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {
+        async move { self.on_files(Images::capacity).await.map_err(FileError::into_cause) }.boxed()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            storage_protocol: "nbd".into(),
+            reflink: false,
+            exports: self.can_export,
+            online_extend: self.can_export,
+        }
+    }
+
+    fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>> {
+        async move { self.take_inventory().await }.boxed()
+    }
+}
+
+/// The slots for daemons: those of the setting, and beyond them those which are in use from a time when it was larger.
+fn daemon_slots(options: &FileOptions, wanted: &HashMap<VolumeId, Wanted>) -> io::Result<usize> {
+    let mut slots = wanted.values().map(|wanted| wanted.daemon + 1).max().unwrap_or(0).max(options.daemons_per_pool);
+    for entry in fs::read_dir(&options.state_dir)? {
+        if let Some(Ok(index)) = entry?.file_name().to_str().map(str::parse::<usize>) {
+            slots = slots.max(index + 1);
+        }
+    }
+    Ok(slots.min(DAEMONS_PER_POOL_MAX))
+}
+
+fn in_search_path(binary: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH")?;
+    std::env::split_paths(&paths).map(|dir| dir.join(binary)).find(|path: &PathBuf| Path::is_file(path))
+}
+
+/// A size that is not a whole number of GiB reports the whole ones.
+fn whole_gib(bytes: u64) -> u32 {
+    u32::try_from(bytes / GIB).unwrap_or(u32::MAX)
+}
+
+fn sized(bytes: u64) -> Outcome {
+    Outcome::Done { answer: Answer::Size { size_gib: whole_gib(bytes) } }
+}

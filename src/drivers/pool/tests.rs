@@ -18,10 +18,13 @@ use crate::domain::ids::{OperationId, ServerId, VolumeId};
 use crate::domain::operation::Step;
 use crate::drivers::Capabilities;
 
+/// The calls of one volume and request that wait for the test, oldest first.
+type Waiting = BTreeMap<(VolumeId, &'static str), Vec<oneshot::Sender<Outcome>>>;
+
 /// A backend whose every call waits until the test says how it ends.
 #[derive(Default)]
 struct Manual {
-    waiting: Mutex<BTreeMap<(VolumeId, &'static str), Vec<oneshot::Sender<Outcome>>>>,
+    waiting: Mutex<Waiting>,
     started: AtomicUsize,
     capacity_asked: AtomicUsize,
 }
@@ -81,6 +84,8 @@ impl Backend for Panicking {
 }
 
 const CREATE: Request = Request::Create { size_gib: 1 };
+/// Virtual time that is longer than every deadline.
+const PATIENCE: Duration = Duration::from_secs(86_400);
 const BACKEND: &str = "host@manual#pool";
 
 fn volume_id(number: u128) -> VolumeId {
@@ -145,7 +150,9 @@ impl Bench {
     /// The next thing told; virtual time passes while nothing happens.
     #[expect(clippy::await_holding_refcell_ref, reason = "one reader")]
     async fn told(&self) -> (&'static str, Told) {
-        self.told.borrow_mut().recv().await.expect("the bench holds a sender")
+        let mut told = self.told.borrow_mut();
+        let next = tokio::time::timeout(PATIENCE, told.recv()).await;
+        next.expect("something is told at the latest after every deadline").expect("the bench holds a sender")
     }
 
     async fn told_kind(&self) -> (&'static str, &'static str, Option<CauseKind>) {

@@ -1,7 +1,7 @@
 //! The truth's file: one JSON line for each change, appended, so that what the backend did survives the service and the
 //! backend process. A last line that a crash cut off is not part of it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -22,6 +22,9 @@ pub enum JournalError {
     /// The file cannot be opened, read or written.
     #[error("the truth file failed: {0}")]
     Io(#[from] io::Error),
+    /// Another process or another backend of this process has it open.
+    #[error("the truth file is in use")]
+    InUse,
     /// A line that is not the last one is damaged: this is not a torn write.
     #[error("line {line} of the truth file is damaged: {source}")]
     Damaged {
@@ -40,9 +43,14 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or makes the file and replays it.
+    /// Opens or makes the file, locks it for as long as the journal lives, and replays it.
     pub fn open(path: &Path, durability: Durability) -> Result<(Self, State), JournalError> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
         let (state, end) = replay(&file)?;
         // A torn line would be glued to the next one.
         file.set_len(end)?;
@@ -120,6 +128,8 @@ mod tests {
         assert_eq!(state.volumes.len(), 1);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), whole);
         journal.append(&created(2)).unwrap();
+        assert!(matches!(Journal::open(&path, Durability::Process), Err(JournalError::InUse)));
+        drop(journal);
         let (_, state) = Journal::open(&path, Durability::Process).unwrap();
         assert_eq!(state.volumes.len(), 2);
     }

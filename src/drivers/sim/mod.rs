@@ -15,8 +15,12 @@ mod engine;
 mod faults;
 mod journal;
 mod latency;
+mod lines;
+pub mod process;
+pub mod remote;
 mod state;
 mod truth;
+pub mod wire;
 
 use std::sync::Arc;
 

@@ -215,13 +215,19 @@ fn push_one_of<R: Listed>(sql: &mut Sql, name: &str, values: &[Option<String>]) 
     };
     // a value that the column cannot hold equals none of its values
     let values: Vec<Value> = values.iter().flatten().filter_map(|text| typed(column.kind, text)).collect();
-    sql.push("(");
-    sql.push(if wants_null { column.sql } else { "" });
-    sql.push(if wants_null { " IS NULL" } else { NOTHING });
-    if !values.is_empty() {
-        sql.push(" OR ").push(column.sql).push(" IN ").bind_list(values);
-    }
-    sql.push(")");
+    match (wants_null, values.is_empty()) {
+        (false, true) => sql.push(NOTHING),
+        (false, false) => sql.push(column.sql).push(" IN ").bind_list(values),
+        (true, true) => sql.push(column.sql).push(" IS NULL"),
+        (true, false) => sql
+            .push("(")
+            .push(column.sql)
+            .push(" IS NULL OR ")
+            .push(column.sql)
+            .push(" IN ")
+            .bind_list(values)
+            .push(")"),
+    };
 }
 
 fn typed(kind: Kind, text: &str) -> Option<Value> {

@@ -107,9 +107,10 @@ fn assemble(
 /// Live volumes with outstanding calls or orphan exports and without an open operation.
 pub(in super::super) fn unsettled_volumes(connection: &mut AnyConnection) -> Result<Vec<VolumeId>, StoreError> {
     snapshot(connection, |connection| {
+        // only live rows are ever marked: without another condition the partial index is what the planner takes
         let sql = Sql::new(
             Dialect::of(connection),
-            "SELECT id FROM volumes WHERE unsettled AND deleted = false AND NOT EXISTS \
+            "SELECT id FROM volumes WHERE unsettled AND NOT EXISTS \
              (SELECT 1 FROM operations WHERE operations.volume_id = volumes.id) ORDER BY id",
         );
         let ids: Vec<Id> = sql.load(connection)?;

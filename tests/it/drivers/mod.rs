@@ -1,1 +1,13 @@
-//! drivers
+//! Drivers: what every backend must do (`conformance`), what the simulated one does on top (`sim_*`), the `file` driver with
+//! its real parts, and the pool in front of them.
+//!
+//! A new driver is put to the test by one line in `conformance.rs`.
+
+mod conformance;
+pub mod file;
+mod pool;
+mod rules;
+mod sim_faults;
+mod sim_guest;
+mod sim_process;
+mod subject;

@@ -1,1 +1,7 @@
-//! e2e
+//! The shipped binary from outside: its command line, stock OpenStack clients, real guests.
+
+mod binary;
+pub mod guest;
+mod hearth;
+mod openstack;
+mod plug;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::steps;
 use crate::domain::backend::{Call, Request};
 use crate::domain::ids::{AttachmentId, OperationId, ServerId};
-use crate::domain::operation::{Lane, Operation, OperationKind, OutstandingCall, Step, backoff};
+use crate::domain::operation::{Lane, Operation, OperationKind, OutstandingCall, Requester, Step, backoff};
 use crate::domain::volume::command::{
     Caller, Decision, Facts, Job, JobTarget, Refusal, ReplyWhen, Ticket, UserMessage, Verdict,
 };
@@ -30,6 +30,7 @@ struct Plan {
     judge_growth: bool,
     server_guard: Option<(ServerId, u64)>,
     cause: Option<String>,
+    requester: Requester,
 }
 
 impl<'a> Draft<'a> {
@@ -53,6 +54,7 @@ impl<'a> Draft<'a> {
             judge_growth: false,
             server_guard: None,
             cause: None,
+            requester: caller.requester.clone(),
         };
         Self { next, facts, caller, before, decision }
     }
@@ -196,6 +198,11 @@ impl<'a> Draft<'a> {
         self.decision.judge_growth = true;
     }
 
+    /// The history names the request behind an operation, not the job that moved it on.
+    pub(super) fn on_behalf_of(&mut self, requester: &Requester) {
+        self.decision.requester = requester.clone();
+    }
+
     /// The commit holds only while the server has this epoch.
     pub(super) fn guard_server(&mut self, server: ServerId, epoch: u64) {
         self.decision.server_guard = Some((server, epoch));
@@ -243,7 +250,7 @@ impl<'a> Draft<'a> {
             messages: self.decision.messages,
             limits: self.decision.judge_growth.then_some(self.facts.limits),
             server_guard: self.decision.server_guard,
-            requester: self.caller.requester.clone(),
+            requester: self.decision.requester,
             cause: self.decision.cause,
             next: self.next,
         }))

@@ -33,6 +33,7 @@ pub(super) fn job_result(
         return resume::call_returned(state, ticket.operation_id, ticket.epoch, &ticket.step, outcome, caller, facts);
     };
     let mut draft = Draft::of(state, caller, facts);
+    draft.on_behalf_of(&operation.requester);
     if ticket.probe {
         probed(&mut draft, operation, outcome);
     } else {

@@ -136,6 +136,8 @@ fn may_detach(state: &VolumeState, row_id: AttachmentId, detaching: bool) -> Res
     let in_doubt = state.attachment(row_id).is_some_and(|row| row.attach_status != AttachStatus::Attached);
     let status_allows = match volume.status {
         VolumeStatus::InUse => true,
+        // An extend that failed must not keep its owner from freeing the server (docs/differences.md).
+        VolumeStatus::ErrorExtending => true,
         VolumeStatus::Detaching => volume.multiattach,
         // A row whose export is in doubt is freed by detaching it, whatever the word is.
         VolumeStatus::Reserved | VolumeStatus::Available | VolumeStatus::Attaching => in_doubt,

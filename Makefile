@@ -1,0 +1,31 @@
+# make run     build, and serve on 127.0.0.1:8776 with its state in ./data
+# make test    every test: the library, the binary over HTTP, PostgreSQL, a QEMU guest, the stock clients
+# make bench   micro-benches
+# make crash   the kill -9 tests alone
+#
+# Each prepares what it needs first (scripts/setup.sh); that does nothing when it is there already.
+
+CARGO ?= cargo
+CONFIG ?= config/hearth.toml
+
+.PHONY: run test bench crash setup-run setup-test
+
+run: setup-run
+	$(CARGO) run --locked -- serve --config $(CONFIG)
+
+# nextest comes last, so that its summary closes the output
+test: setup-test
+	$(CARGO) test --locked --doc --quiet
+	$(CARGO) nextest run --locked --all-targets
+
+bench: setup-run
+	$(CARGO) bench --locked
+
+crash: setup-test
+	$(CARGO) nextest run --locked -E 'test(/^crash::/)'
+
+setup-run:
+	@scripts/setup.sh run
+
+setup-test:
+	@scripts/setup.sh test

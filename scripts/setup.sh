@@ -1,0 +1,85 @@
+#!/bin/sh
+# Prepares a fresh Debian 12 that has Rust. Idempotent: installs only what is missing, and needs root only for that.
+#
+#   scripts/setup.sh run    what `make run` needs: a C compiler and libpq to build, qemu-storage-daemon for exports
+#   scripts/setup.sh test   also PostgreSQL, the stock OpenStack clients, cargo-nextest and a QEMU guest
+set -eu
+
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-$PWD/target}
+purpose=${1:-run}
+case $purpose in
+run | test) ;;
+*)
+    echo "usage: $0 run|test" >&2
+    exit 2
+    ;;
+esac
+
+say() { echo "setup: $*" >&2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Two set-ups at once would wait for each other's apt lock and unpack into each other's directories.
+mkdir -p "$target"
+exec 9>"$target/.setup.lock"
+flock 9
+
+# apt_install PACKAGE…: as root, or through sudo if that asks for no password.
+apt_install() {
+    as_root=
+    if [ "$(id -u)" -ne 0 ]; then
+        if have sudo && sudo -n true 2>/dev/null; then
+            as_root="sudo -n"
+        else
+            say "please install as root: apt-get install --no-install-recommends $*"
+            return 1
+        fi
+    fi
+    have apt-get || {
+        say "this is no Debian; please install the equivalents of: $*"
+        return 1
+    }
+    say "installing: $*"
+    # </dev/null: a question would hang a run that nobody watches
+    $as_root apt-get -qq -o DPkg::Lock::Timeout=300 update </dev/null >&2
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y \
+        --no-install-recommends "$@" </dev/null >&2
+}
+
+have cargo || {
+    say "Rust is missing: see https://rustup.rs"
+    exit 1
+}
+
+missing=
+have cc || missing="$missing build-essential"
+# the link needs libpq.so, which only the development package has
+if ! have pg_config || [ ! -e "$(pg_config --libdir)/libpq.so" ]; then missing="$missing libpq-dev"; fi
+if [ "$purpose" = test ]; then
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+    python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+fi
+# shellcheck disable=SC2086 # a list of words
+[ -z "$missing" ] || apt_install $missing
+
+if [ "$purpose" = run ]; then
+    # without it Hearth runs and says that exports are unavailable
+    have qemu-storage-daemon || apt_install qemu-utils || say "no qemu-storage-daemon: volumes cannot be exported"
+    exit 0
+fi
+
+have cargo-nextest || cargo install cargo-nextest --locked </dev/null >&2
+
+# The stock clients, once for each list of versions.
+clients=$target/openstack-venv
+wanted=$(sha256sum tests/it/e2e/requirements.txt | cut -d' ' -f1)
+if [ "$(cat "$clients/made-by" 2>/dev/null || true)" != "$wanted" ] || ! "$clients/bin/openstack" --version >/dev/null 2>&1; then
+    say "installing the OpenStack clients into $clients"
+    rm -rf "$clients"
+    python3 -m venv "$clients"
+    "$clients/bin/pip" install --quiet --no-input --disable-pip-version-check -r tests/it/e2e/requirements.txt </dev/null >&2
+    echo "$wanted" >"$clients/made-by"
+fi
+
+# QEMU of the same version as its storage daemon, and a guest to boot.
+[ ! -x tests/guest/prepare.sh ] || tests/guest/prepare.sh </dev/null

@@ -1,0 +1,59 @@
+//! `hearth check-config`: every problem, or what the settings mean.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::with_settings;
+use crate::settings::{Database, DriverSettings, Settings};
+
+/// Tells every problem with key, reason and origin on stderr; or what is in force on stdout.
+pub(super) fn run(file: Option<&Path>) -> ExitCode {
+    with_settings(file, |loaded| {
+        for line in summary(&loaded.settings) {
+            println!("{line}");
+        }
+        ExitCode::SUCCESS
+    })
+}
+
+/// What an operator wants to see confirmed; never a secret.
+fn summary(settings: &Settings) -> Vec<String> {
+    let database = match &settings.database {
+        Database::Sqlite(path) => format!("sqlite, {}", path.display()),
+        Database::Postgres(_) => "PostgreSQL".to_owned(),
+    };
+    let mut lines = vec![
+        "the settings are valid".to_owned(),
+        format!("  listens on   http://{} (noauth)", settings.server.listen),
+        format!("  state        {}", settings.state.path.display()),
+        format!("  database     {database}"),
+    ];
+    for backend in &settings.backends {
+        let driver = match backend.driver {
+            DriverSettings::File(_) => "file",
+            DriverSettings::Sim(_) => "sim",
+        };
+        lines.push(format!("  backend      {} ({driver}), {}", backend.name, backend.path().display()));
+    }
+    if settings.backends.is_empty() {
+        lines.push("  backends     none: every create ends in status error".to_owned());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_tells_where_things_are_and_no_password() {
+        let environment = vec![("HEARTH__DATABASE__URL".to_owned(), "postgres://u:hunter2@h/d".to_owned())];
+        let settings = Settings::load_from(None, environment).expect("valid").settings;
+        let text = summary(&settings).join("\n");
+        assert!(
+            text.contains("127.0.0.1:8776") && text.contains("PostgreSQL") && text.contains("local (file)"),
+            "{text}"
+        );
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}

@@ -1,0 +1,246 @@
+//! `hearth serve`: builds the parts from bottom to top, serves, and ends in order.
+//!
+//! settings → telemetry → state directory → store → drivers → pool → service → recovery → HTTP → signals
+
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::clouds;
+use super::parts::{self, PartError};
+use super::state_dir::{StateDir, StateDirError};
+use crate::actors::{ActorOptions, Dependencies, Service};
+use crate::api::{ApiOptions, ApiState};
+use crate::domain::time::Timestamp;
+use crate::drivers::pool::DriverPool;
+use crate::identity::{MappedToken, Noauth};
+use crate::runtime::{Clock, Placement, Randomness};
+use crate::settings::{Loaded, Settings};
+use crate::store::{Store, StoreOptions};
+
+/// From SIGTERM to the end of the process. What has not settled then is left to the next start.
+pub const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Requests under way get so long to be answered; the rest of [`SHUTDOWN`] is for the last commits.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Exit code when nobody knows what a commit left on disk.
+const EXIT_UNKNOWN: i32 = 70;
+/// The pause before recovery is tried again.
+const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
+/// Rows purged at once, the pause between two such batches, and between two purges.
+const PURGE_BATCH: u64 = 500;
+const PURGE_BREATH: Duration = Duration::from_millis(50);
+const PURGE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// The service cannot start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The state directory.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// `server.listen`.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] crate::store::OpenError),
+    /// A backend.
+    #[error(transparent)]
+    Part(#[from] PartError),
+    /// The HTTP server or the signal handlers.
+    #[error("the server ended")]
+    Server(#[source] io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT; `Ok` is an ordered end.
+pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
+    let settings = &loaded.settings;
+    crate::telemetry::logging::init();
+    let state = StateDir::open(&settings.state.path, &settings.state.socket_dir())?;
+    // before anything is recovered: a second service on the same port must fail without having touched a volume
+    let listener = listen(settings.server.listen)?;
+    actix_web::rt::System::new().block_on(serve(settings, &state, listener))
+}
+
+async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> Result<(), ServeError> {
+    // first of all: a signal which comes while the parts are built must not cut the process off in the middle
+    let signals = EndSignals::catch().map_err(ServeError::Server)?;
+    let store = open_store(settings)?;
+    let parts = parts::open(settings)?;
+    for (_, backend) in &parts.files {
+        backend.start().await.map_err(PartError::from)?;
+    }
+    let placement = Placement::arbiters(threads(settings.actors.arbiters));
+    let pool = DriverPool::start(&placement, parts.backends, parts.hypervisors);
+    let service = start_service(settings, Arc::clone(&store), Arc::clone(&pool), placement);
+    // in the background: the API serves at once, and a volume that is asked for resumes by itself
+    actix_web::rt::spawn(recover(service.clone()));
+    actix_web::rt::spawn(purge(store, settings.history.retention));
+
+    let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), api_options(settings));
+    let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
+    let handle = server.handle();
+    let running = actix_web::rt::spawn(server);
+
+    let clouds = state.write(clouds::FILE_NAME, &clouds::clouds_yaml(address, settings.compute))?;
+    print_welcome(address, &clouds);
+
+    signals.wait().await;
+    // what is open is left to the next start's recovery
+    service.stop();
+    end(handle).await;
+    match tokio::time::timeout(SHUTDOWN - DRAIN, running).await {
+        Ok(Ok(result)) => result.map_err(ServeError::Server),
+        // a connection that does not end is no reason to stay
+        Ok(Err(_)) | Err(_) => Ok(()),
+    }
+}
+
+/// The store; when nobody can know what a commit left on disk the process ends at once, and the restart reads the truth.
+fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, ServeError> {
+    let options = StoreOptions {
+        on_unknown: Some(Arc::new(|reason| {
+            tracing::error!(%reason, "the outcome of a commit is unknown: the process ends");
+            std::process::exit(EXIT_UNKNOWN);
+        })),
+        ..StoreOptions::default()
+    };
+    Ok(crate::store::open(&settings.database.url(), options)?)
+}
+
+fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPool>, placement: Placement) -> Service {
+    let world = Dependencies {
+        store,
+        drivers: pool.clone(),
+        clock: Clock::System,
+        randomness: Randomness::from_os(),
+        placement,
+    };
+    let options = ActorOptions {
+        idle_ttl: settings.actors.idle_ttl,
+        max_active: settings.actors.max_active,
+        admission: settings.actors.admission,
+        queue_deadline: settings.connections.queue_deadline,
+        limits: settings.quota.limits(),
+        ..ActorOptions::default()
+    };
+    Service::start(world, options, pool)
+}
+
+fn api_options(settings: &Settings) -> ApiOptions {
+    let tokens = settings.auth.tokens.iter().map(|(token, who)| {
+        let mapped = MappedToken {
+            user_id: who.user.clone().into(),
+            project_id: who.project.clone().into(),
+            roles: who.roles.clone(),
+        };
+        (token.clone(), mapped)
+    });
+    ApiOptions {
+        workers: threads(settings.server.workers),
+        availability_zone: settings.availability_zone.clone(),
+        faults_enabled: settings.faults_enabled,
+        noauth: Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() },
+        ..ApiOptions::default()
+    }
+}
+
+/// Recovers until the records could be read once to the end.
+async fn recover(service: Service) {
+    loop {
+        match service.recover().await {
+            Ok(0) => return,
+            Ok(operations) => return tracing::info!(operations, "open operations resumed"),
+            Err(error) => tracing::error!(%error, "recovery failed, and will be tried again"),
+        }
+        tokio::time::sleep(RECOVERY_PAUSE).await;
+    }
+}
+
+/// Forgets history and soft-deleted rows past the retention, in small batches.
+async fn purge(store: Arc<dyn Store>, retention: Duration) {
+    loop {
+        let age = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp(Clock::System.now().0.saturating_sub(age));
+        loop {
+            match store.history_purge(before, PURGE_BATCH).await {
+                Ok(0) => break,
+                Ok(_) => tokio::time::sleep(PURGE_BREATH).await,
+                Err(error) => {
+                    tracing::warn!(%error, "old history is not purged");
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(PURGE_INTERVAL).await;
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })
+}
+
+/// `configured`, or half of the cores: the other half is for actors and storage calls.
+fn threads(configured: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if configured == 0 { (cores / 2).max(1) } else { configured }
+}
+
+/// SIGTERM and SIGINT as a request to end in order.
+struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl EndSignals {
+    /// From here on neither ends the process by itself.
+    fn catch() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The first one that came since [`Self::catch`].
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Stops accepting, and lets requests under way be answered for [`DRAIN`] at most.
+async fn end(handle: ServerHandle) {
+    let graceful = true;
+    // a connection that does not end in time is cut by the end of the process
+    let _ = tokio::time::timeout(DRAIN, handle.stop(graceful)).await;
+}
+
+fn print_welcome(address: SocketAddr, clouds: &std::path::Path) {
+    let clouds = clouds.display();
+    let text = format!(
+        "hearth: listening on http://{address}
+
+  Try it from another terminal:
+    export OS_CLIENT_CONFIG_FILE={clouds} OS_CLOUD=hearth
+    openstack volume create --size 1 first
+    openstack volume list
+    curl http://{address}/healthcheck
+
+  Ctrl-C stops it; volumes and attachments are kept.
+"
+    );
+    // nobody may be reading, which is no reason to stop
+    let mut stdout = io::stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}

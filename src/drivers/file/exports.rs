@@ -1,0 +1,315 @@
+//! Exports and online growth of one volume. Every function here is called with the volume's lock held, except the
+//! read-only ones.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::daemon::{ATTEMPTS, Daemon, DaemonError};
+use super::images::FileError;
+use super::link::{Link, LinkError, is_export_name};
+use super::registry::Wanted;
+use super::{FileBackend, whole_gib};
+use crate::domain::attachment::AttachMode;
+use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
+use crate::domain::ids::{ExportName, VolumeId};
+
+/// Why exports of a volume are not as they should be.
+pub(super) enum ServeError {
+    /// Certainly not served.
+    No(Cause),
+    /// May be served, or may come to be.
+    Unknown(Cause),
+}
+
+impl FileBackend {
+    pub(super) async fn export(&self, volume: VolumeId, name: ExportName, mode: AttachMode) -> Outcome {
+        let refused = |kind, text: &str| Outcome::Refused { cause: Cause::new(kind, text) };
+        if !self.can_export {
+            return refused(CauseKind::Unavailable, "exports are unavailable: no storage daemon on this machine");
+        }
+        if !is_export_name(&name) || mode == AttachMode::Undecided {
+            return refused(CauseKind::Other, "the export has no valid name or mode");
+        }
+        let _guard = self.locks.acquire(volume).await;
+        if self.fenced.get(&(volume, name.clone())).is_some() {
+            return refused(CauseKind::Other, "this connection was ended and cannot be made again");
+        }
+        let bytes = match self.on_files(move |images| images.size(volume)).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return refused(CauseKind::Other, "the volume does not exist at the backend"),
+            Err(error) => return error.into_outcome(),
+        };
+        let before = self.wanted_of(volume);
+        let known = before.exports.get(&name).copied();
+        if known.is_some_and(|known| known != mode) {
+            return refused(CauseKind::Busy, "this connection exists with another mode");
+        }
+        if known.is_none() {
+            let mut after = before.clone();
+            after.exports.insert(name.clone(), mode);
+            if let Err(error) = self.save(volume, after).await {
+                return error.into_outcome();
+            }
+        }
+        let daemon = self.daemons[before.daemon].clone();
+        match self.serve(&daemon, volume, bytes, BTreeMap::from([(name.clone(), mode)])).await {
+            Ok(()) => {
+                let info = json!({
+                    "driver_volume_type": "nbd",
+                    "transport": "unix",
+                    "path": daemon.paths.nbd(),
+                    "export": name,
+                    "access_mode": mode.as_str(),
+                    "encrypted": false,
+                    "qos_specs": null,
+                    "cacheable": false,
+                    "enforce_multipath": false,
+                });
+                Outcome::Done { answer: Answer::Connection { info } }
+            }
+            Err(ServeError::No(cause)) if known.is_none() => match self.save(volume, before).await {
+                Ok(()) => Outcome::Failed { cause },
+                Err(error) => Outcome::Unknown { cause: error.into_cause() },
+            },
+            Err(ServeError::No(cause) | ServeError::Unknown(cause)) => Outcome::Unknown { cause },
+        }
+    }
+
+    pub(super) async fn unexport(&self, volume: VolumeId, name: ExportName) -> Outcome {
+        let _guard = self.locks.acquire(volume).await;
+        // From here on no rebuild and no late call can serve it, whatever happens below.
+        self.fenced.insert((volume, name.clone()), ());
+        let mut wanted = self.wanted_of(volume);
+        let saved = if wanted.exports.remove(&name).is_some() { self.save(volume, wanted).await } else { Ok(()) };
+        for daemon in self.daemons_of(volume) {
+            if let Err(cause) = self.fence(&daemon, volume, &name).await {
+                return Outcome::Unknown { cause };
+            }
+        }
+        match saved {
+            Ok(()) => Outcome::done(),
+            // It is gone, but a restart might put it back: not done before that is impossible.
+            Err(error) => Outcome::Unknown { cause: error.into_cause() },
+        }
+    }
+
+    /// Before a delete: refuses while anything is exported, and closes the file.
+    pub(super) async fn let_go(&self, volume: VolumeId) -> Result<(), Outcome> {
+        let busy = || Outcome::Refused { cause: Cause::new(CauseKind::Busy, "the volume is exported") };
+        if !self.wanted_of(volume).exports.is_empty() {
+            return Err(busy());
+        }
+        for daemon in self.daemons_of(volume) {
+            let link = daemon
+                .existing_link(&self.home())
+                .await
+                .map_err(|error| Outcome::Failed { cause: cause_of(&error) })?;
+            let Some(link) = link else { continue };
+            if !link.served(volume).is_empty() {
+                return Err(busy());
+            }
+            if link.node_bytes(volume).is_some() {
+                link.close_node(volume).await.map_err(|error| Outcome::Failed { cause: cause_of_link(&error) })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After the file has grown to `bytes`: every wanted export shows that size, also those which an earlier attempt took
+    /// away and could not put back (races ).
+    pub(super) async fn show_size(&self, volume: VolumeId, bytes: u64) -> Result<(), Cause> {
+        let wanted = self.wanted_of(volume);
+        let daemon = self.daemons[wanted.daemon].clone();
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let link = daemon.existing_link(&self.home()).await.map_err(|error| cause_of(&error))?;
+            match link {
+                None => break,
+                Some(link) => match self.resize_at(&link, volume, bytes).await {
+                    Ok(()) => {
+                        last = None;
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%volume, %error, "exports are not resized yet");
+                        last = Some(cause_of_link(&error));
+                    }
+                },
+            }
+        }
+        // Put back whatever happened: an export of the old size is better than none.
+        if !wanted.exports.is_empty() {
+            match self.serve(&daemon, volume, bytes, wanted.exports).await {
+                Ok(()) => {}
+                Err(ServeError::No(cause) | ServeError::Unknown(cause)) => return Err(cause),
+            }
+        }
+        last.map_or(Ok(()), Err)
+    }
+
+    async fn resize_at(&self, link: &Arc<Link>, volume: VolumeId, bytes: u64) -> Result<(), LinkError> {
+        let served = link.served(volume);
+        if link.node_bytes(volume) == Some(bytes) || (served.is_empty() && link.node_bytes(volume).is_none()) {
+            return Ok(());
+        }
+        // What is wanted is on disk since it was exported, so a crash from here on loses no export.
+        for name in &served {
+            link.remove(volume, name).await?;
+        }
+        let path = self.images.path(volume);
+        link.resize_node(volume, &path, bytes).await
+    }
+
+    /// Serves these exports at the daemon, which is started if it must.
+    pub(super) async fn serve(
+        &self,
+        daemon: &Arc<Daemon>,
+        volume: VolumeId,
+        bytes: u64,
+        exports: BTreeMap<ExportName, AttachMode>,
+    ) -> Result<(), ServeError> {
+        let path = self.images.path(volume);
+        let mut broken = None;
+        for _ in 0..ATTEMPTS {
+            let link = match daemon.link(&self.home()).await {
+                Ok(link) => link,
+                Err(error @ DaemonError::Start(_)) => return Err(ServeError::No(cause_of(&error))),
+                Err(error) => return Err(ServeError::Unknown(cause_of(&error))),
+            };
+            broken = None;
+            for (name, mode) in &exports {
+                match link.add(volume, &path, bytes, name, *mode).await {
+                    Ok(()) => {}
+                    Err(LinkError::Refused(text)) => {
+                        tracing::warn!(%volume, export = %name, %text, "the storage daemon refuses an export");
+                        return Err(ServeError::No(cause_of_link(&LinkError::Refused(text))));
+                    }
+                    Err(error) => {
+                        broken = Some(cause_of_link(&error));
+                        break;
+                    }
+                }
+            }
+            if broken.is_none() {
+                return Ok(());
+            }
+        }
+        Err(ServeError::Unknown(broken.expect("only a broken connection leads here")))
+    }
+
+    /// Ends an export at one daemon. Success is proof: the daemon says that it is gone, or the daemon is dead.
+    async fn fence(&self, daemon: &Arc<Daemon>, volume: VolumeId, name: &ExportName) -> Result<(), Cause> {
+        let mut last = Cause::new(CauseKind::Unavailable, "the storage daemon does not answer");
+        for _ in 0..ATTEMPTS {
+            let link = match daemon.existing_link(&self.home()).await {
+                Ok(Some(link)) => link,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(cause_of(&error)),
+            };
+            if !link.served(volume).contains(name) {
+                return Ok(());
+            }
+            match link.remove(volume, name).await {
+                Ok(()) => {
+                    if let Err(error) = link.close_node(volume).await {
+                        // The fence holds; the file stays open until the next call or the daemon's end.
+                        tracing::warn!(%volume, %error, "the volume's node stays open");
+                    }
+                    return Ok(());
+                }
+                Err(_) if link.is_dead() => return Ok(()),
+                Err(error) => last = cause_of_link(&error),
+            }
+        }
+        Err(last)
+    }
+
+    /// The exports of a volume that are served now, by the daemons' own word. A daemon that has nothing of the volume in
+    /// its books is not asked: they hold at least what is served, and a hung daemon should not hide the other volumes.
+    pub(super) async fn exports_served(&self, volume: VolumeId) -> Result<Vec<ExportName>, Cause> {
+        let mut names = BTreeSet::new();
+        for daemon in self.daemons_of(volume) {
+            if daemon.current().is_some_and(|link| link.served(volume).is_empty()) {
+                continue;
+            }
+            let mut exports = daemon.exports(&self.home()).await.map_err(|error| cause_of_link(&error))?;
+            names.extend(exports.remove(&volume).unwrap_or_default());
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Every volume, and every export, also those of volumes that are not there.
+    pub(super) async fn take_inventory(&self) -> Result<Vec<(VolumeId, Truth)>, Cause> {
+        let listed = self.on_files(super::Images::list).await.map_err(FileError::into_cause)?;
+        let mut all: BTreeMap<VolumeId, Truth> = listed
+            .into_iter()
+            .map(|(volume, bytes)| (volume, Truth { exists: true, size_gib: whole_gib(bytes), ..Truth::default() }))
+            .collect();
+        for daemon in &self.daemons {
+            let exports: HashMap<_, _> = daemon.exports(&self.home()).await.map_err(|error| cause_of_link(&error))?;
+            for (volume, names) in exports {
+                all.entry(volume).or_default().exports.extend(names);
+            }
+        }
+        for (volume, truth) in &mut all {
+            truth.busy = self.locks.is_busy(*volume);
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// The exports that the volume shall have, and its daemon.
+    pub(super) fn wanted_of(&self, volume: VolumeId) -> Wanted {
+        let placed = || {
+            // Ids are random in every bit but a few high ones, so the low ones spread evenly.
+            let slots = self.options.daemons_per_pool as u128;
+            let daemon = usize::try_from(volume.0.as_u128() % slots).expect("below the number of daemons");
+            Wanted { daemon, exports: BTreeMap::new() }
+        };
+        self.wanted().get(&volume).cloned().unwrap_or_else(placed)
+    }
+
+    /// The daemons that serve, or may serve, the volume.
+    fn daemons_of(&self, volume: VolumeId) -> Vec<Arc<Daemon>> {
+        let home = self.wanted_of(volume).daemon;
+        let serves = |daemon: &Daemon| daemon.current().is_some_and(|link| !link.served(volume).is_empty());
+        self.daemons.iter().filter(|daemon| daemon.index == home || serves(daemon)).cloned().collect()
+    }
+
+    /// Records what the volume shall export, on disk and then in memory; on disk alone counts, so memory follows even a
+    /// failure of the directory's sync.
+    async fn save(&self, volume: VolumeId, wanted: Wanted) -> Result<(), FileError> {
+        if wanted.exports.is_empty() {
+            self.wanted().remove(&volume);
+        } else {
+            self.wanted().insert(volume, wanted.clone());
+        }
+        let registry = self.registry.clone();
+        match self.home().spawn_blocking(move || registry.save(volume, &wanted)).await {
+            Ok(saved) => Ok(saved?),
+            Err(_) => Err(FileError::Uncertain("the record of exports was cut off".into())),
+        }
+    }
+}
+
+/// The owner's words for a daemon in trouble; the details, which name host paths, go to the log.
+pub(super) fn cause_of(error: &DaemonError) -> Cause {
+    tracing::warn!(%error, "storage daemon");
+    Cause::new(
+        CauseKind::Unavailable,
+        match error {
+            DaemonError::Start(_) => "the storage daemon does not start",
+            DaemonError::Unreachable(_) => "the storage daemon does not answer",
+        },
+    )
+}
+
+/// The owner's words for a command that a daemon did not carry out.
+pub(super) fn cause_of_link(error: &LinkError) -> Cause {
+    tracing::warn!(%error, "storage daemon");
+    match error {
+        LinkError::Refused(_) => Cause::new(CauseKind::Other, "the storage daemon refused the export"),
+        LinkError::Broken(_) => Cause::new(CauseKind::Unavailable, "the connection to the storage daemon broke"),
+    }
+}

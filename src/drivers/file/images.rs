@@ -1,0 +1,365 @@
+//! The volumes' files: made, grown and removed durably. Everything here blocks; callers use `spawn_blocking` and hold the
+//! volume's lock.
+
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::domain::backend::{Cause, CauseKind, Outcome};
+use crate::domain::ids::VolumeId;
+use crate::drivers::Capacity;
+
+/// One GiB in bytes.
+pub(super) const GIB: u64 = 1 << 30;
+
+/// A new volume is refused when the file system has less room than this: it could hardly take its first write.
+const MIN_FREE_BYTES: u64 = 1 << 20;
+
+/// Lies in the directory once it has been used, and a copy in the state directory says so: an unmounted file system shows
+/// an empty directory, and "not there" would then be a lie that deletes records.
+const MARKER: &str = ".hearth-pool";
+
+/// The permissions of a directory or file that nobody else may look into.
+const PRIVATE_DIR: u32 = 0o700;
+const PRIVATE_FILE: u32 = 0o600;
+
+/// Why file work did not succeed.
+#[derive(Debug)]
+pub(super) enum FileError {
+    /// No room, now or by the over-subscription limit.
+    NoSpace(String),
+    /// The directory is missing, read-only or broken.
+    Unavailable(String),
+    /// Contradicts what exists: repeating cannot help.
+    Conflict(String),
+    /// The change is visible, but whether it is durable is not known.
+    Uncertain(String),
+}
+
+impl FileError {
+    /// What the caller of the driver is told.
+    pub(super) fn into_outcome(self) -> Outcome {
+        match self {
+            Self::NoSpace(text) => Outcome::Refused { cause: Cause::new(CauseKind::NoSpace, text) },
+            Self::Conflict(text) => Outcome::Refused { cause: Cause::new(CauseKind::Other, text) },
+            Self::Unavailable(text) => Outcome::Failed { cause: Cause::new(CauseKind::Unavailable, text) },
+            Self::Uncertain(text) => Outcome::Unknown { cause: Cause::new(CauseKind::Unavailable, text) },
+        }
+    }
+
+    /// The cause alone.
+    pub(super) fn into_cause(self) -> Cause {
+        match self.into_outcome() {
+            Outcome::Refused { cause } | Outcome::Failed { cause } | Outcome::Unknown { cause } => cause,
+            Outcome::Done { .. } => unreachable!("an error is never done"),
+        }
+    }
+}
+
+impl From<io::Error> for FileError {
+    /// The operating system's words name host paths, so only the kind of failure is told.
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => Self::NoSpace("the backend has no space left".into()),
+            Some(libc::EFBIG) => Self::NoSpace("the backend cannot hold a volume of this size".into()),
+            Some(libc::EROFS) => Self::Unavailable("the backend's storage is read-only".into()),
+            Some(libc::EACCES | libc::EPERM) => Self::Unavailable("the backend's storage is not writable".into()),
+            Some(libc::ENOENT | libc::ENOTDIR) => Self::Unavailable("the backend's storage is missing".into()),
+            _ => Self::Unavailable(format!("the backend's storage reports an error ({:?})", error.kind())),
+        }
+    }
+}
+
+/// A pool: the directory and what is provisioned in it.
+pub(super) struct Images {
+    dir: PathBuf,
+    marked: PathBuf,
+    max_over_subscription_ratio: f64,
+    /// Sum of the volumes' sizes, bytes; read from the directory when it is first needed.
+    provisioned: Mutex<Option<u64>>,
+}
+
+impl Images {
+    /// A pool in `dir`, which is made if it was never used; trouble with it is told by the calls.
+    pub(super) fn new(dir: PathBuf, state_dir: &Path, max_over_subscription_ratio: f64) -> Self {
+        let images = Self {
+            dir,
+            marked: state_dir.join("pool-marked"),
+            max_over_subscription_ratio,
+            provisioned: Mutex::new(None),
+        };
+        if let Err(error) = images.prepare() {
+            tracing::warn!(pool = %images.dir.display(), ?error, "the pool's directory cannot be used yet");
+        }
+        images
+    }
+
+    /// Makes the directory on first use and checks on every use that it is the one used before.
+    fn prepare(&self) -> Result<(), FileError> {
+        if self.dir.join(MARKER).exists() {
+            return Ok(());
+        }
+        if self.marked.exists() {
+            return Err(FileError::Unavailable("the backend's storage is missing".into()));
+        }
+        fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(&self.dir)?;
+        fs::set_permissions(&self.dir, fs::Permissions::from_mode(PRIVATE_DIR))?;
+        mark(&self.dir.join(MARKER))?;
+        sync_dir(&self.dir)?;
+        mark(&self.marked)?;
+        Ok(())
+    }
+
+    /// Where the volume's file is.
+    pub(super) fn path(&self, volume: VolumeId) -> PathBuf {
+        self.dir.join(format!("{volume}.raw"))
+    }
+
+    /// The volume's size in bytes, or none when it does not exist.
+    pub(super) fn size(&self, volume: VolumeId) -> Result<Option<u64>, FileError> {
+        self.prepare()?;
+        match fs::symlink_metadata(self.path(volume)) {
+            Ok(found) if found.is_file() => Ok(Some(found.len())),
+            Ok(_) => Err(FileError::Conflict("something that is not a volume has this volume's name".into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the volume; there with the same size is success. Returns the real size.
+    pub(super) fn create(&self, volume: VolumeId, epoch: u64, bytes: u64) -> Result<u64, FileError> {
+        if let Some(found) = self.size(volume)? {
+            return Self::same_size(found, bytes);
+        }
+        let room = self.reserve(bytes)?;
+        let temporary = self.dir.join(format!("{volume}.{epoch}.tmp"));
+        let made = self.create_at(&temporary, &self.path(volume), bytes);
+        if made.is_err() {
+            // A retry under the same epoch starts afresh.
+            let _ = fs::remove_file(&temporary);
+        }
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                drop(room);
+                Self::same_size(self.size(volume)?.unwrap_or(0), bytes)
+            }
+            Err(error) => Err(error.into()),
+            Ok(()) => {
+                room.keep();
+                // The volume is visible from here on: a failure does not take it away again.
+                sync_dir(&self.dir)
+                    .map_err(|_| FileError::Uncertain("the backend's storage did not confirm the volume".into()))?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    fn create_at(&self, temporary: &Path, target: &Path, bytes: u64) -> io::Result<()> {
+        // The volume's lock is held and epochs are unique: a file of this name is this call's own remains.
+        remove_if_there(temporary)?;
+        let file = create_file(temporary)?;
+        file.set_len(bytes)?;
+        file.sync_all()?;
+        rename_without_replacing(temporary, target)
+    }
+
+    fn same_size(found: u64, wanted: u64) -> Result<u64, FileError> {
+        if found == wanted {
+            return Ok(found);
+        }
+        Err(FileError::Conflict("a volume of another size exists at the backend under this id".into()))
+    }
+
+    /// Grows the volume to at least `bytes`; never shrinks. Returns the real size.
+    pub(super) fn extend(&self, volume: VolumeId, bytes: u64) -> Result<u64, FileError> {
+        let Some(found) = self.size(volume)? else {
+            return Err(FileError::Conflict("the volume does not exist at the backend".into()));
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(self.path(volume))?;
+        if found >= bytes {
+            // An earlier call may have ended between growing and syncing.
+            file.sync_all()?;
+            return Ok(found);
+        }
+        let room = self.reserve(bytes - found)?;
+        file.set_len(bytes)?;
+        room.keep();
+        file.sync_all()
+            .map_err(|_| FileError::Uncertain("the backend's storage did not confirm the new size".into()))?;
+        Ok(bytes)
+    }
+
+    /// Removes the volume and every temporary of it; not there is success.
+    pub(super) fn delete(&self, volume: VolumeId) -> Result<(), FileError> {
+        let found = self.size(volume)?;
+        if let Some(bytes) = found {
+            remove_if_there(&self.path(volume))?;
+            let mut provisioned = self.provisioned.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(sum) = provisioned.as_mut() {
+                *sum = sum.saturating_sub(bytes);
+            }
+        }
+        self.remove_temporaries(Some(volume))?;
+        sync_dir(&self.dir)
+            .map_err(|_| FileError::Uncertain("the backend's storage did not confirm the removal".into()))
+    }
+
+    /// Unlinks temporaries: those of one volume, or all of them at start, when nobody can be writing one.
+    pub(super) fn remove_temporaries(&self, of: Option<VolumeId>) -> Result<usize, FileError> {
+        let mut removed = 0;
+        for name in self.names()? {
+            let Some(stem) = name.strip_suffix(".tmp") else { continue };
+            let Some((id, epoch)) = stem.split_once('.') else { continue };
+            let (Ok(id), Ok(_)) = (id.parse::<VolumeId>(), epoch.parse::<u64>()) else { continue };
+            if of.is_none_or(|wanted| wanted == id) {
+                remove_if_there(&self.dir.join(&name))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Every volume with its size in bytes.
+    pub(super) fn list(&self) -> Result<Vec<(VolumeId, u64)>, FileError> {
+        self.prepare()?;
+        let mut volumes = Vec::new();
+        for name in self.names()? {
+            let Some(Ok(volume)) = name.strip_suffix(".raw").map(str::parse::<VolumeId>) else { continue };
+            if let Some(bytes) = self.size(volume)? {
+                volumes.push((volume, bytes));
+            }
+        }
+        Ok(volumes)
+    }
+
+    /// Room, as the file system tells it.
+    pub(super) fn capacity(&self) -> Result<Capacity, FileError> {
+        self.prepare()?;
+        let (total, free) = self.room()?;
+        Ok(Capacity { total_gib: gib(total), free_gib: gib(free) })
+    }
+
+    fn names(&self) -> Result<Vec<String>, FileError> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    /// Total and free bytes of the file system.
+    fn room(&self) -> io::Result<(u64, u64)> {
+        let path = CString::new(self.dir.as_os_str().as_bytes())?;
+        // SAFETY: `statvfs` is plain data, and the call writes into it or fails.
+        let mut room: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: both pointers are valid for the call.
+        if unsafe { libc::statvfs(path.as_ptr(), &raw mut room) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok((room.f_blocks.saturating_mul(room.f_frsize), room.f_bavail.saturating_mul(room.f_frsize)))
+    }
+
+    /// Counts `bytes` more as provisioned, within the limit; uncounted again unless the room is kept.
+    fn reserve(&self, bytes: u64) -> Result<Room<'_>, FileError> {
+        let (total, free) = self.room()?;
+        let mut provisioned = self.provisioned.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = match *provisioned {
+            Some(sum) => sum,
+            None => self.list()?.iter().map(|(_, bytes)| bytes).sum(),
+        };
+        let limit = gib(total) * self.max_over_subscription_ratio;
+        if free < MIN_FREE_BYTES || gib(sum.saturating_add(bytes)) > limit {
+            *provisioned = Some(sum);
+            return Err(FileError::NoSpace("the backend has no space for a volume of this size".into()));
+        }
+        *provisioned = Some(sum + bytes);
+        Ok(Room { images: self, bytes })
+    }
+}
+
+/// Reserved room, given back when dropped.
+struct Room<'a> {
+    images: &'a Images,
+    bytes: u64,
+}
+
+impl Room<'_> {
+    fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        if let Some(sum) = self.images.provisioned.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            *sum = sum.saturating_sub(self.bytes);
+        }
+    }
+}
+
+/// Bytes as GiB, for capacity reports; exact below 2^53 bytes.
+#[expect(clippy::cast_precision_loss, reason = "a report of room, not an address")]
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / GIB as f64
+}
+
+/// Makes a file that was not there before.
+pub(super) fn create_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE_FILE)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(path)
+}
+
+/// Makes an empty file that may be there already.
+fn mark(path: &Path) -> io::Result<()> {
+    match create_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other?.sync_all(),
+    }
+}
+
+/// Unlinks a file that may be gone already.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes the directory's entries durable.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    let handle = File::open(dir)?;
+    // SAFETY: the descriptor is open for the duration of the call.
+    if unsafe { libc::fsync(handle.as_raw_fd()) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+    let (old, new) = (CString::new(from.as_os_str().as_bytes())?, CString::new(to.as_os_str().as_bytes())?);
+    // SAFETY: both strings are NUL-terminated and live during the call.
+    let result =
+        unsafe { libc::renameat2(libc::AT_FDCWD, old.as_ptr(), libc::AT_FDCWD, new.as_ptr(), libc::RENAME_NOREPLACE) };
+    if result == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // File systems without the flag: a hard link does not replace either.
+        Some(libc::EINVAL | libc::ENOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        _ => Err(error),
+    }
+}

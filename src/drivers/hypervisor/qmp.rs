@@ -1,1 +1,0 @@
-//! Hot-plug into a running QEMU over QMP.

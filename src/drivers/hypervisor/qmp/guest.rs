@@ -1,0 +1,145 @@
+//! The connection to one guest's QEMU.
+
+use std::io;
+use std::path::Path;
+
+use qapi::qmp;
+use thiserror::Error;
+
+use super::socket::SocketError;
+use crate::domain::backend::{Cause, CauseKind, Outcome};
+use crate::domain::ids::{AttachmentId, ServerId};
+use crate::drivers::qmp::{Qmp, QmpError};
+
+/// Devices of Hearth are told from others in the guest by this prefix.
+const DEVICE_PREFIX: &str = "hearth-";
+
+/// Where QEMU keeps the devices that have an id.
+const PERIPHERAL: &str = "/machine/peripheral";
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub(super) enum ConnectError {
+    /// The guest's process does not exist: nobody listens.
+    #[error("the guest is not running")]
+    Gone,
+    /// The socket must not be used.
+    #[error("{0}")]
+    Socket(SocketError),
+    /// The socket leads to a guest that is not the server's.
+    #[error("the server's QMP socket belongs to another guest")]
+    AnotherGuest,
+    /// It does not answer; another client may hold its only connection.
+    #[error("the guest's hypervisor does not answer")]
+    NoAnswer(String),
+}
+
+impl From<SocketError> for ConnectError {
+    fn from(error: SocketError) -> Self {
+        match error {
+            SocketError::NotThere => Self::Gone,
+            error => Self::Socket(error),
+        }
+    }
+}
+
+impl ConnectError {
+    /// What the caller of the driver is told.
+    pub(super) fn into_outcome(self) -> Outcome {
+        match &self {
+            Self::NoAnswer(details) => {
+                tracing::warn!(details, "the guest's hypervisor does not answer");
+                Outcome::Failed { cause: self.into_cause() }
+            }
+            Self::Gone => Outcome::Failed { cause: self.into_cause() },
+            Self::Socket(_) | Self::AnotherGuest => Outcome::Refused { cause: self.into_cause() },
+        }
+    }
+
+    /// The cause alone.
+    pub(super) fn into_cause(self) -> Cause {
+        let kind = if matches!(self, Self::NoAnswer(_)) { CauseKind::Unavailable } else { CauseKind::Guest };
+        Cause::new(kind, self.to_string())
+    }
+}
+
+/// A connection, shared by the calls under way.
+pub(super) struct GuestLink {
+    pub(super) qmp: Qmp,
+    uuid: String,
+    /// Held while a device is added: two plugs must not choose the same port.
+    pub(super) plugging: tokio::sync::Mutex<()>,
+}
+
+impl GuestLink {
+    /// Connects to the socket and asks who the guest is.
+    pub(super) async fn connect(socket: &Path) -> Result<Self, ConnectError> {
+        let qmp = Qmp::connect(socket).await.map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => ConnectError::Gone,
+            _ => ConnectError::NoAnswer(error.to_string()),
+        })?;
+        match qmp.run(qmp::query_uuid {}).await {
+            Ok(info) => Ok(Self { qmp, uuid: info.UUID, plugging: tokio::sync::Mutex::new(()) }),
+            Err(error) => Err(ConnectError::NoAnswer(error.to_string())),
+        }
+    }
+
+    /// Whether the connection still stands.
+    pub(super) fn is_open(&self) -> bool {
+        self.qmp.is_open()
+    }
+
+    /// Whether this is the server's guest.
+    pub(super) fn is_server(&self, server: &ServerId) -> bool {
+        self.uuid.eq_ignore_ascii_case(server.as_str())
+    }
+
+    /// The attachments whose devices are in the guest.
+    pub(super) async fn attachments(&self) -> Result<Vec<AttachmentId>, QmpError> {
+        let devices = self.qmp.run(qmp::qom_list { path: PERIPHERAL.into() }).await?;
+        Ok(devices.iter().filter_map(|device| device.name.strip_prefix(DEVICE_PREFIX)?.parse().ok()).collect())
+    }
+
+    /// Whether the attachment's device is in the guest.
+    pub(super) async fn has(&self, attachment: AttachmentId) -> Result<bool, QmpError> {
+        Ok(self.attachments().await?.contains(&attachment))
+    }
+
+    /// The bus for a new device. PCI Express takes one device a port, and only ports take hot-plugged ones; a machine
+    /// without such ports has a conventional bus that takes them itself.
+    pub(super) async fn free_bus(&self) -> Result<Bus, QmpError> {
+        let devices = self.qmp.run(qmp::qom_list { path: PERIPHERAL.into() }).await?;
+        let mut bus = Bus::Default;
+        for port in devices.iter().filter(|device| device.type_ == "child<pcie-root-port>") {
+            // The bus has its port's id; what is plugged into it is a link named child[n].
+            let path = format!("{PERIPHERAL}/{0}/{0}", port.name);
+            let members = self.qmp.run(qmp::qom_list { path }).await?;
+            if !members.iter().any(|member| member.name.starts_with("child[")) {
+                return Ok(Bus::Port(port.name.clone()));
+            }
+            bus = Bus::NoneFree;
+        }
+        Ok(bus)
+    }
+}
+
+/// Where a new device goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Bus {
+    /// Where the machine puts it.
+    Default,
+    /// Into this port.
+    Port(String),
+    /// All ports are taken.
+    NoneFree,
+}
+
+/// The device's id in the guest.
+pub(super) fn device_id(attachment: AttachmentId) -> String {
+    format!("{DEVICE_PREFIX}{attachment}")
+}
+
+/// The name of the device's node.
+pub(super) fn node_name(attachment: AttachmentId) -> String {
+    crate::drivers::qmp::node_name('a', attachment.0)
+}

@@ -1,0 +1,136 @@
+//! Hot-plug into a running QEMU over its QMP socket.
+//!
+//! For: making an exported volume a disk of a guest, showing it its new size, and taking it away with proof. Never: connects
+//! to a socket outside the configured directories, or to a guest whose uuid is not the server's (unless told so); keeps a
+//! connection while no call needs it (the socket serves one client at a time, and others may want it). Called by the driver
+//! pool; `hearth fsck` uses the inventory.
+//!
+//! * `socket`: which sockets may be used.
+//! * `guest`: one connection, shared by the calls under way for that guest.
+//! * `plug`: plug, unplug, resize.
+
+mod guest;
+mod plug;
+mod socket;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use self::guest::{ConnectError, GuestLink};
+use self::socket::{SocketError, SocketRules};
+use crate::domain::backend::{Answer, Call, Cause, CauseKind, Guest, Outcome, Request};
+use crate::domain::ids::AttachmentId;
+use crate::drivers::Hypervisor;
+
+/// A place for the connection to one guest; locked while it is made.
+type Slot = Arc<tokio::sync::Mutex<Weak<GuestLink>>>;
+
+/// The `qmp` hypervisor.
+pub struct QmpHypervisor {
+    rules: SocketRules,
+    guests: Mutex<HashMap<PathBuf, Slot>>,
+}
+
+impl QmpHypervisor {
+    /// One which uses sockets beneath `qmp_dirs` only (setting `hypervisor.qmp_dirs`).
+    pub fn new(qmp_dirs: Vec<PathBuf>) -> Arc<Self> {
+        Arc::new(Self { rules: SocketRules::new(qmp_dirs), guests: Mutex::default() })
+    }
+
+    async fn answer(self: Arc<Self>, guest: Guest, call: Call) -> Outcome {
+        let Call { key, request } = call;
+        match request {
+            Request::Plug { attachment_id, connection_info, mode } => match self.connect(&guest).await {
+                Ok(link) => plug::plug(&link, key.volume_id, attachment_id, &connection_info, mode).await,
+                Err(error) => error.into_outcome(),
+            },
+            Request::Unplug { attachment_id } => self.unplug(&guest, attachment_id).await,
+            Request::ResizeGuest { attachment_id, new_size_gib } => match self.connect(&guest).await {
+                Ok(link) => plug::resize(&link, attachment_id, new_size_gib).await,
+                Err(error) => error.into_outcome(),
+            },
+            Request::ProbeGuest { attachment_id } => match self.plugged(&guest).await {
+                Ok(plugged) => Outcome::Done { answer: Answer::Plugged { plugged: plugged.contains(&attachment_id) } },
+                Err(cause) => Outcome::Failed { cause },
+            },
+            Request::Create { .. }
+            | Request::Delete
+            | Request::Extend { .. }
+            | Request::Export { .. }
+            | Request::Unexport { .. }
+            | Request::Probe => Outcome::Refused { cause: Cause::new(CauseKind::Other, "a hypervisor has no volumes") },
+        }
+    }
+
+    /// Asks the guest until it lets go, its process is gone, or the time is over.
+    async fn unplug(&self, guest: &Guest, attachment: AttachmentId) -> Outcome {
+        let deadline = tokio::time::Instant::now() + plug::UNPLUG_LIMIT;
+        loop {
+            let broken = match self.connect(guest).await {
+                Ok(link) => match plug::unplug(&link, attachment, deadline).await {
+                    Ok(outcome) => return outcome,
+                    Err(error) => error,
+                },
+                // No process, no device, no connection.
+                Err(ConnectError::Gone) => return Outcome::done(),
+                Err(error) => return error.into_outcome(),
+            };
+            if tokio::time::Instant::now() >= deadline {
+                tracing::warn!(server = %guest.server_id, error = %broken, "unplug");
+                let text = "the connection to the guest's hypervisor broke";
+                return Outcome::Unknown { cause: Cause::new(CauseKind::Unavailable, text) };
+            }
+            tokio::time::sleep(plug::POLL).await;
+        }
+    }
+
+    async fn plugged(&self, guest: &Guest) -> Result<Vec<AttachmentId>, Cause> {
+        match self.connect(guest).await {
+            Ok(link) => link.attachments().await.map_err(|error| plug::cause_of(&error)),
+            Err(ConnectError::Gone) => Ok(Vec::new()),
+            Err(error) => Err(error.into_cause()),
+        }
+    }
+
+    /// The connection to the guest: the one in use, or a new one.
+    async fn connect(&self, guest: &Guest) -> Result<Arc<GuestLink>, ConnectError> {
+        let path = guest.qmp_socket.as_deref().map(Path::new).ok_or(SocketError::Missing)?;
+        let socket = self.rules.check(path).await?;
+        let slot = self.slot(&socket);
+        let mut current = slot.lock().await;
+        let link = match current.upgrade().filter(|link| link.is_open()) {
+            Some(link) => link,
+            None => {
+                let link = Arc::new(GuestLink::connect(&socket).await?);
+                *current = Arc::downgrade(&link);
+                link
+            }
+        };
+        if guest.check_uuid && !link.is_server(&guest.server_id) {
+            return Err(ConnectError::AnotherGuest);
+        }
+        Ok(link)
+    }
+
+    fn slot(&self, socket: &Path) -> Slot {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        // Guests come and go: places without a connection that nobody holds are of no use.
+        guests
+            .retain(|_, slot| Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|link| link.strong_count() > 0));
+        guests.entry(socket.to_owned()).or_default().clone()
+    }
+}
+
+impl Hypervisor for QmpHypervisor {
+    fn call(self: Arc<Self>, guest: Guest, call: Call) -> BoxFuture<'static, Outcome> {
+        self.answer(guest, call).boxed()
+    }
+
+    fn inventory(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>> {
+        async move { self.plugged(&guest).await }.boxed()
+    }
+}

@@ -1,0 +1,73 @@
+//! Checks that need this machine: run by `check-config` and before `serve` begins.
+
+use std::fs;
+use std::path::Path;
+
+use super::reader::Origins;
+use super::{Database, DriverSettings, Problem, Settings, SimProcess};
+
+/// `sun_path` of a unix socket has 108 bytes, the last of which is the terminating zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Room kept for the longest file name in the socket directory, with its separator: a backend's name (32) and the kind and
+/// number of the daemon.
+const SOCKET_NAME_BYTES_MAX: usize = 48;
+
+/// See [`super::Loaded::problems_on_this_machine`].
+pub(super) fn problems(settings: &Settings, origins: &Origins) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut add = |key: String, reason: Option<String>| {
+        // a path that was not written follows from state.path
+        let origin = origins.of(&key).or_else(|| origins.of("state.path"));
+        problems.extend(reason.map(|reason| Problem { key, reason, origin }));
+    };
+    add("state.path".to_owned(), unwritable(&settings.state.path));
+    add("state.path".to_owned(), too_long(&settings.state.socket_dir(), SOCKET_NAME_BYTES_MAX));
+    if let Database::Sqlite(file) = &settings.database
+        && let Some(directory) = file.parent()
+    {
+        add("database.url".to_owned(), unwritable(directory));
+    }
+    for (index, backend) in settings.backends.iter().enumerate() {
+        match &backend.driver {
+            DriverSettings::File(file) => add(format!("backends[{index}].path"), unwritable(&file.path)),
+            DriverSettings::Sim(sim) => {
+                if let Some(directory) = sim.truth.parent() {
+                    add(format!("backends[{index}].truth"), unwritable(directory));
+                }
+                if let SimProcess::Separate { socket } = &sim.process {
+                    add(format!("backends[{index}].socket"), too_long(socket, 0));
+                }
+            }
+        }
+    }
+    problems
+}
+
+fn too_long(path: &Path, reserve: usize) -> Option<String> {
+    let bytes = path.as_os_str().len() + reserve;
+    (bytes > SOCKET_PATH_BYTES_MAX).then(|| {
+        format!(
+            "sockets under {} would have paths of up to {bytes} bytes; the system allows {SOCKET_PATH_BYTES_MAX}",
+            path.display()
+        )
+    })
+}
+
+/// Whether the directory, or the nearest one above it that exists, takes a new file. Asking by doing is the only answer
+/// that counts read-only mounts, ACLs and full disks in.
+fn unwritable(directory: &Path) -> Option<String> {
+    let existing = directory.ancestors().find(|path| path.symlink_metadata().is_ok())?;
+    if !existing.is_dir() {
+        return Some(format!("{} is not a directory", existing.display()));
+    }
+    let probe = existing.join(format!(".hearth-probe-{}", std::process::id()));
+    match fs::File::create_new(&probe) {
+        Ok(_) => {
+            // a probe that cannot be removed again is no reason to refuse
+            let _ = fs::remove_file(&probe);
+            None
+        }
+        Err(error) => Some(format!("{} cannot be written: {error}", existing.display())),
+    }
+}

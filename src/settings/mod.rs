@@ -1,0 +1,249 @@
+//! The settings: built-in defaults, then FILE (TOML), then the environment (`HEARTH__SECTION__KEY`).
+//!
+//! Read once at start by the command line, which hands each part its own section; nothing else reads files or the
+//! environment. Parsing is strict: an unknown key or a wrong value is an error which names the key, the reason and where
+//! it was written, and all errors are told at once. `config/hearth.toml` is the annotated list of every setting; a test holds
+//! that it equals the defaults here.
+
+mod backend;
+mod check;
+mod duration;
+mod parse;
+mod reader;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use backend::{BackendSettings, DriverSettings, FileDriverSettings, SimDriverSettings, SimProcess};
+pub use reader::{ENVIRONMENT_PREFIX, Problem};
+
+use crate::domain::quota::Limits;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// `server`.
+    pub server: ServerSettings,
+    /// `actors`.
+    pub actors: ActorSettings,
+    /// `state`.
+    pub state: StateSettings,
+    /// `database.url`.
+    pub database: Database,
+    /// `auth`.
+    pub auth: AuthSettings,
+    /// `compute.mode`.
+    pub compute: ComputeMode,
+    /// `[[backends]]`.
+    pub backends: Vec<BackendSettings>,
+    /// `hypervisor`.
+    pub hypervisor: HypervisorSettings,
+    /// `quota`.
+    pub quota: QuotaSettings,
+    /// `connections`.
+    pub connections: ConnectionSettings,
+    /// `history`.
+    pub history: HistorySettings,
+    /// `faults.enabled`: `/admin/faults` exists.
+    pub faults_enabled: bool,
+    /// `availability_zone`: the zone of every volume and of the sole storage service.
+    pub availability_zone: String,
+}
+
+/// `server`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// HTTP worker threads; zero chooses by cores.
+    pub workers: usize,
+}
+
+/// `actors`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActorSettings {
+    /// Threads that run actors; zero chooses by cores.
+    pub arbiters: usize,
+    /// An actor idle for so long is passivated.
+    pub idle_ttl: Duration,
+    /// At most so many active volumes; beyond it the longest idle one is passivated first.
+    pub max_active: usize,
+    /// Requests admitted per volume; beyond: 503 with Retry-After.
+    pub admission: u32,
+}
+
+/// `state`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateSettings {
+    /// The directory of the database, the default pool and the sockets; absolute.
+    pub path: PathBuf,
+}
+
+impl StateSettings {
+    /// Where sockets of storage daemons are made. Its name is short because a socket path has at most 107 bytes.
+    pub fn socket_dir(&self) -> PathBuf {
+        self.path.join("run")
+    }
+}
+
+/// `database.url`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Database {
+    /// The embedded database, in this file.
+    Sqlite(PathBuf),
+    /// PostgreSQL, by its URL. The URL may hold a password: it is never printed.
+    Postgres(String),
+}
+
+impl Database {
+    /// The URL that the store opens. May hold a password.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite://{}", path.display()),
+            Self::Postgres(url) => url.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            Self::Postgres(_) => f.write_str("Postgres(..)"),
+        }
+    }
+}
+
+/// `auth`. Only `noauth` is implemented in this release; the other strategies are refused when the settings are read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuthSettings {
+    /// The project of a token that names none, when the URL names none either.
+    pub noauth_project: String,
+    /// Fixed tokens with an identity of their own, so that clients can be tested as reader or member (`spec/auth-and-policy.md` §4).
+    pub tokens: BTreeMap<String, FixedToken>,
+}
+
+impl fmt::Debug for AuthSettings {
+    // a token is a secret: only what it stands for is shown
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthSettings")
+            .field("noauth_project", &self.noauth_project)
+            .field("tokens", &self.tokens.values().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// Who a fixed token stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedToken {
+    /// User id.
+    pub user: String,
+    /// Project id.
+    pub project: String,
+    /// Role names: `admin`, `member`, `reader`, `service`.
+    pub roles: Vec<String>,
+}
+
+/// `compute.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComputeMode {
+    /// Hearth serves the volume-attachment part of the Compute API.
+    Embedded,
+    /// Only Block Storage is served.
+    None,
+}
+
+/// `hypervisor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HypervisorSettings {
+    /// A server's QMP socket must lie under one of these directories; none: no guest can be plugged.
+    pub qmp_dirs: Vec<PathBuf>,
+}
+
+/// `quota`: the default limits of a project, −1 is no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaSettings {
+    /// Volumes.
+    pub volumes: i64,
+    /// GiB of volumes and snapshots.
+    pub gigabytes: i64,
+    /// Snapshots.
+    pub snapshots: i64,
+    /// GiB of one volume.
+    pub per_volume_gigabytes: i64,
+}
+
+impl QuotaSettings {
+    /// The limits that judge a volume's growth.
+    pub fn limits(&self) -> Limits {
+        Limits { volumes: self.volumes, gigabytes: self.gigabytes, per_volume_gigabytes: self.per_volume_gigabytes }
+    }
+}
+
+/// `connections`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionSettings {
+    /// How long a call that must answer with a backend's result waits for its turn (`spec/races.md` P4).
+    pub queue_deadline: Duration,
+}
+
+/// `history`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistorySettings {
+    /// Events and soft-deleted rows are kept for so long.
+    pub retention: Duration,
+}
+
+/// The settings cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(pub Vec<Problem>);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Settings that were read, and where each of them was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    origins: reader::Origins,
+}
+
+impl Settings {
+    /// Reads FILE (the built-in defaults when there is none) and the process's environment.
+    pub fn load(file: Option<&Path>) -> Result<Loaded, Invalid> {
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            name.starts_with(ENVIRONMENT_PREFIX).then(|| (name, value.to_string_lossy().into_owned()))
+        });
+        Self::load_from(file, environment.collect())
+    }
+
+    /// Reads FILE and this environment (names with their `HEARTH__` prefix).
+    pub fn load_from(file: Option<&Path>, environment: Vec<(String, String)>) -> Result<Loaded, Invalid> {
+        parse::settings(file, environment)
+    }
+}
+
+impl Loaded {
+    /// What on this machine would keep Hearth from running with these settings: a directory that cannot be written, a
+    /// socket path that would be too long. Makes and removes one probe file per directory; changes nothing else.
+    pub fn problems_on_this_machine(&self) -> Vec<Problem> {
+        check::problems(&self.settings, &self.origins)
+    }
+}
+
+#[cfg(test)]
+mod tests;

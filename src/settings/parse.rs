@@ -1,0 +1,271 @@
+//! From the layered values to [`Settings`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{Map, Value, ValueKind};
+
+use super::backend::absolute;
+use super::reader::{Problem, Table, layered};
+use super::{
+    ActorSettings, AuthSettings, ComputeMode, ConnectionSettings, Database, FixedToken, HistorySettings,
+    HypervisorSettings, Invalid, Loaded, QuotaSettings, ServerSettings, Settings, StateSettings, backend,
+};
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8776);
+/// In seconds.
+const DAYS: u64 = 24 * 3600;
+
+/// Limits of `quota.*`: what the quota API takes, too.
+const QUOTA: std::ops::RangeInclusive<i64> = -1..=2_147_483_647;
+
+/// Reads the layers.
+pub(super) fn settings(file: Option<&Path>, environment: Vec<(String, String)>) -> Result<Loaded, Invalid> {
+    let (mut root, origins) =
+        layered(file, environment, default_backends()).map_err(|problem| Invalid(vec![problem]))?;
+    let mut problems = Vec::new();
+    let settings = read(&mut root, &mut problems);
+    root.finish(&mut problems, &SECTIONS);
+    if problems.is_empty() { Ok(Loaded { settings, origins }) } else { Err(Invalid(problems)) }
+}
+
+const SECTIONS: [&str; 13] = [
+    "server",
+    "actors",
+    "state",
+    "database",
+    "auth",
+    "compute",
+    "backends",
+    "hypervisor",
+    "quota",
+    "connections",
+    "history",
+    "faults",
+    "availability_zone",
+];
+
+/// One `file` backend named `local`.
+fn default_backends() -> Vec<Map<String, Value>> {
+    let member = |key: &str, value: &str| (key.to_owned(), Value::new(None, ValueKind::String(value.to_owned())));
+    vec![Map::from_iter([member("name", "local"), member("driver", "file")])]
+}
+
+fn read(root: &mut Table, problems: &mut Vec<Problem>) -> Settings {
+    let state = state(root.table(problems, "state"), problems);
+    Settings {
+        server: server(root.table(problems, "server"), problems),
+        actors: actors(root.table(problems, "actors"), problems),
+        database: database(root.table(problems, "database"), &state.path, problems),
+        auth: auth(root.table(problems, "auth"), problems),
+        compute: compute(root.table(problems, "compute"), problems),
+        backends: backends(root, &state.path, problems),
+        hypervisor: hypervisor(root.table(problems, "hypervisor"), problems),
+        quota: quota(root.table(problems, "quota"), problems),
+        connections: connections(root.table(problems, "connections"), problems),
+        history: history(root.table(problems, "history"), problems),
+        faults_enabled: faults(root.table(problems, "faults"), problems),
+        availability_zone: availability_zone(root, problems),
+        state,
+    }
+}
+
+fn server(mut table: Table, problems: &mut Vec<Problem>) -> ServerSettings {
+    let listen = table.take(problems, "listen", LISTEN, |value| {
+        let address: SocketAddr = word(value)?
+            .parse()
+            .map_err(|_| "must be an address with a port, such as 127.0.0.1:8776 or [::1]:8776".to_owned())?;
+        // noauth makes everyone an admin (design §8); it is the only strategy of this release
+        if address.ip().is_loopback() {
+            Ok(address)
+        } else {
+            Err(format!(
+                "auth.strategy = \"noauth\" makes everyone an admin, so it is served on loopback only; {} is no \
+                 loopback address",
+                address.ip()
+            ))
+        }
+    });
+    let workers = table.number(problems, "workers", 0, 0..=1024);
+    table.finish(problems, &["listen", "workers"]);
+    ServerSettings { listen, workers }
+}
+
+fn actors(mut table: Table, problems: &mut Vec<Problem>) -> ActorSettings {
+    let actors = ActorSettings {
+        arbiters: table.number(problems, "arbiters", 0, 0..=1024),
+        idle_ttl: table.duration(problems, "idle_ttl", Duration::from_secs(600), false),
+        max_active: table.number(problems, "max_active", 50_000, 1..=100_000_000),
+        admission: table.number(problems, "admission", 1024, 1..=65_535),
+    };
+    table.finish(problems, &["arbiters", "idle_ttl", "max_active", "admission"]);
+    actors
+}
+
+fn state(mut table: Table, problems: &mut Vec<Problem>) -> StateSettings {
+    let path = table.take(problems, "path", "./data".to_owned(), |value| {
+        word(value).and_then(|path| if path.is_empty() { Err("must not be empty".to_owned()) } else { Ok(path) })
+    });
+    table.finish(problems, &["path"]);
+    StateSettings { path: absolute(PathBuf::from(path)) }
+}
+
+fn database(mut table: Table, state_path: &Path, problems: &mut Vec<Problem>) -> Database {
+    let default = Database::Sqlite(state_path.join("hearth.db"));
+    let database = table.take(problems, "url", default.clone(), |value| {
+        let url = word(value)?;
+        if url.is_empty() { Ok(default) } else { database_url(&url) }
+    });
+    table.finish(problems, &["url"]);
+    database
+}
+
+/// The reasons never repeat the URL: it may hold a password.
+fn database_url(url: &str) -> Result<Database, String> {
+    const FORMS: &str = "must be sqlite://PATH or postgres://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE";
+    let Some((scheme, rest)) = url.split_once("://") else { return Err(FORMS.to_owned()) };
+    match scheme {
+        "sqlite" if rest.is_empty() => Err("names no file: sqlite://PATH".to_owned()),
+        "sqlite" if rest.contains('?') => Err("takes no options after '?': Hearth sets the pragmas itself".to_owned()),
+        "sqlite" => Ok(Database::Sqlite(absolute(PathBuf::from(rest)))),
+        "postgres" | "postgresql" => {
+            let location = rest.split('?').next().unwrap_or_default();
+            match location.split_once('/') {
+                Some((_, database)) if !database.is_empty() => Ok(Database::Postgres(url.to_owned())),
+                _ => Err("names no database: postgres://HOST/DATABASE".to_owned()),
+            }
+        }
+        _ => Err(FORMS.to_owned()),
+    }
+}
+
+fn auth(mut table: Table, problems: &mut Vec<Problem>) -> AuthSettings {
+    table.take(problems, "strategy", (), |value| match one_of(value, &["noauth", "local", "basic", "keystone"])? {
+        "noauth" => Ok(()),
+        other => Err(format!("{other:?} is not implemented in this release; use \"noauth\", on loopback")),
+    });
+    let noauth_project = table.take(problems, "noauth_project", "admin".to_owned(), |value| {
+        word(value).and_then(|project| match project.as_str() {
+            "" => Err("must not be empty".to_owned()),
+            text if text.contains(['/', ':']) => Err("must not contain '/' or ':'".to_owned()),
+            _ => Ok(project),
+        })
+    });
+    let mut tokens = BTreeMap::new();
+    for mut entry in table.tables(problems, "tokens") {
+        let (key, origin) = (entry.key("token"), entry.origin_of("token"));
+        let token = entry.text(problems, "token", "");
+        let fixed = FixedToken {
+            user: entry.text(problems, "user", "user"),
+            project: entry.text(problems, "project", &noauth_project),
+            roles: entry.texts(problems, "roles", vec!["member".to_owned(), "reader".to_owned()]),
+        };
+        entry.finish(problems, &["token", "user", "project", "roles"]);
+        if token.is_empty() {
+            problems.push(Problem { key, reason: "must not be empty".to_owned(), origin });
+        } else if tokens.insert(token, fixed).is_some() {
+            problems.push(Problem { key, reason: "stands for two identities".to_owned(), origin });
+        }
+    }
+    table.finish(problems, &["strategy", "noauth_project", "tokens"]);
+    AuthSettings { noauth_project, tokens }
+}
+
+fn compute(mut table: Table, problems: &mut Vec<Problem>) -> ComputeMode {
+    let mode = table.take(problems, "mode", ComputeMode::Embedded, |value| {
+        match one_of(value, &["embedded", "none", "external"])? {
+            "embedded" => Ok(ComputeMode::Embedded),
+            "none" => Ok(ComputeMode::None),
+            _ => Err("\"external\" is not implemented in this release; use \"embedded\" or \"none\"".to_owned()),
+        }
+    });
+    table.finish(problems, &["mode"]);
+    mode
+}
+
+fn backends(root: &mut Table, state_path: &Path, problems: &mut Vec<Problem>) -> Vec<backend::BackendSettings> {
+    let mut names = BTreeSet::new();
+    let mut backends = Vec::new();
+    for table in root.tables(problems, "backends") {
+        let (key, origin) = (table.key("name"), table.origin_of("name"));
+        let parsed = backend::parse(table, state_path, problems);
+        if !parsed.name.is_empty() && !names.insert(parsed.name.clone()) {
+            let reason = format!("another backend is named {:?} already", parsed.name);
+            problems.push(Problem { key, reason, origin });
+        }
+        backends.push(parsed);
+    }
+    backends
+}
+
+fn hypervisor(mut table: Table, problems: &mut Vec<Problem>) -> HypervisorSettings {
+    let qmp_dirs = table.take(problems, "qmp_dirs", Vec::new(), |value| {
+        let paths = match value.kind {
+            ValueKind::Array(items) => items.into_iter().map(word).collect::<Result<Vec<_>, _>>()?,
+            ValueKind::String(joined) => joined.split(',').map(|path| path.trim().to_owned()).collect(),
+            _ => return Err("must be a list of directories".to_owned()),
+        };
+        let paths: Vec<PathBuf> = paths.into_iter().filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+        // a relative directory would change its meaning with the working directory, and it is a security boundary
+        match paths.iter().find(|path| !path.is_absolute()) {
+            Some(path) => Err(format!("{} is not absolute", path.display())),
+            None => Ok(paths),
+        }
+    });
+    table.finish(problems, &["qmp_dirs"]);
+    HypervisorSettings { qmp_dirs }
+}
+
+fn quota(mut table: Table, problems: &mut Vec<Problem>) -> QuotaSettings {
+    let quota = QuotaSettings {
+        volumes: table.number(problems, "volumes", 10, QUOTA),
+        gigabytes: table.number(problems, "gigabytes", 1000, QUOTA),
+        snapshots: table.number(problems, "snapshots", 10, QUOTA),
+        per_volume_gigabytes: table.number(problems, "per_volume_gigabytes", -1, QUOTA),
+    };
+    table.finish(problems, &["volumes", "gigabytes", "snapshots", "per_volume_gigabytes"]);
+    quota
+}
+
+fn connections(mut table: Table, problems: &mut Vec<Problem>) -> ConnectionSettings {
+    let queue_deadline = table.duration(problems, "queue_deadline", Duration::from_secs(60), false);
+    table.finish(problems, &["queue_deadline"]);
+    ConnectionSettings { queue_deadline }
+}
+
+fn history(mut table: Table, problems: &mut Vec<Problem>) -> HistorySettings {
+    let retention = table.duration(problems, "retention", Duration::from_secs(30 * DAYS), false);
+    table.finish(problems, &["retention"]);
+    HistorySettings { retention }
+}
+
+fn faults(mut table: Table, problems: &mut Vec<Problem>) -> bool {
+    let enabled = table.flag(problems, "enabled", false);
+    table.finish(problems, &["enabled"]);
+    enabled
+}
+
+fn availability_zone(root: &mut Table, problems: &mut Vec<Problem>) -> String {
+    root.take(problems, "availability_zone", "nova".to_owned(), |value| {
+        word(value).and_then(|zone| if zone.is_empty() { Err("must not be empty".to_owned()) } else { Ok(zone) })
+    })
+}
+
+fn word(value: Value) -> Result<String, String> {
+    match value.kind {
+        ValueKind::String(text) => Ok(text),
+        _ => Err("must be a text".to_owned()),
+    }
+}
+
+/// One of `words`, literally.
+pub(super) fn one_of(value: Value, words: &[&'static str]) -> Result<&'static str, String> {
+    let text = word(value)?;
+    words
+        .iter()
+        .find(|candidate| **candidate == text)
+        .copied()
+        .ok_or_else(|| format!("{text:?} must be one of {}", words.join(", ")))
+}

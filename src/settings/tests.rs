@@ -1,0 +1,318 @@
+//! What the settings accept, what they refuse, and that the annotated files are true.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+
+fn in_repository(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn load(toml: &str, environment: &[(&str, &str)]) -> Result<Loaded, Invalid> {
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().expect("temporary file");
+    file.write_all(toml.as_bytes()).expect("write");
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Settings::load_from(Some(file.path()), environment)
+}
+
+fn settings(toml: &str, environment: &[(&str, &str)]) -> Settings {
+    load(toml, environment).expect("valid settings").settings
+}
+
+/// The one problem of these settings.
+#[track_caller]
+fn refused(toml: &str, environment: &[(&str, &str)], key: &str, reason: &str, origin: &str) {
+    let Invalid(problems) = load(toml, environment).expect_err("invalid settings");
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    is_problem(&problems[0], key, reason, origin);
+}
+
+#[track_caller]
+fn is_problem(problem: &Problem, key: &str, reason: &str, origin: &str) {
+    assert_eq!(problem.key, key, "{problem}");
+    assert!(problem.reason.contains(reason), "{problem}");
+    let from = problem.origin.as_deref().unwrap_or("built-in default");
+    assert!(from.contains(origin), "{problem}");
+}
+
+const FILE: &str = ".toml";
+
+#[test]
+fn the_annotated_file_parses_and_equals_the_built_in_defaults() {
+    let defaults = Settings::load_from(None, Vec::new()).expect("defaults").settings;
+    let file = Settings::load_from(Some(&in_repository("config/hearth.toml")), Vec::new()).expect("annotated file");
+    assert_eq!(file.settings, defaults);
+}
+
+/// Every setting stands in the annotated file, so that it is the list to read: no key can be taken out of it, and none
+/// added to the code, without this test.
+#[test]
+fn the_annotated_file_names_every_setting() {
+    let text = std::fs::read_to_string(in_repository("config/hearth.toml")).expect("annotated file");
+    let mut section = String::new();
+    let mut written = std::collections::BTreeSet::new();
+    for line in text.lines() {
+        // optional settings and those of other drivers stand there commented out: `#: key = value`
+        let line = line.strip_prefix("#: ").unwrap_or(line);
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_start_matches('[').split(']').next().unwrap_or_default().to_owned();
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && !line.starts_with('#')
+        {
+            written.insert(if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") });
+        }
+    }
+    let expected = [
+        "actors.admission",
+        "actors.arbiters",
+        "actors.idle_ttl",
+        "actors.max_active",
+        "auth.noauth_project",
+        "auth.strategy",
+        "auth.tokens.project",
+        "auth.tokens.roles",
+        "auth.tokens.token",
+        "auth.tokens.user",
+        "availability_zone",
+        "backends.daemons_per_pool",
+        "backends.deadlines.copy_stall",
+        "backends.deadlines.create",
+        "backends.deadlines.delete",
+        "backends.deadlines.export",
+        "backends.deadlines.extend",
+        "backends.deadlines.probe",
+        "backends.deadlines.unexport",
+        "backends.driver",
+        "backends.latency_ms",
+        "backends.max_outstanding",
+        "backends.max_over_subscription_ratio",
+        "backends.name",
+        "backends.path",
+        "backends.process",
+        "backends.queue",
+        "backends.seed",
+        "backends.socket",
+        "backends.truth",
+        "backends.workers",
+        "compute.mode",
+        "connections.queue_deadline",
+        "database.url",
+        "faults.enabled",
+        "history.retention",
+        "hypervisor.qmp_dirs",
+        "quota.gigabytes",
+        "quota.per_volume_gigabytes",
+        "quota.snapshots",
+        "quota.volumes",
+        "server.listen",
+        "server.workers",
+        "state.path",
+    ];
+    assert_eq!(written.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_production_example_parses() {
+    let loaded = Settings::load_from(Some(&in_repository("config/hearth.production.toml")), Vec::new());
+    let settings = loaded.expect("production example").settings;
+    assert!(matches!(settings.database, Database::Postgres(_)), "production runs on PostgreSQL");
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let settings = settings(
+        "[actors]\nadmission = 7\nmax_active = 9\n",
+        &[("HEARTH__ACTORS__MAX_ACTIVE", "11"), ("HEARTH__SERVER__LISTEN", "[::1]:0")],
+    );
+    assert_eq!(settings.actors.admission, 7);
+    assert_eq!(settings.actors.max_active, 11);
+    assert_eq!(settings.actors.idle_ttl, Duration::from_secs(600));
+    assert_eq!(settings.server.listen, "[::1]:0".parse().expect("address"));
+}
+
+#[test]
+fn what_follows_from_the_state_path_follows_it_and_is_absolute() {
+    let settings = settings("", &[("HEARTH__STATE__PATH", "some/where")]);
+    let state = std::env::current_dir().expect("working directory").join("some/where");
+    assert_eq!(settings.state.path, state);
+    assert_eq!(settings.database, Database::Sqlite(state.join("hearth.db")));
+    assert_eq!(settings.backends[0].path(), state.join("pools/local"));
+}
+
+#[test]
+fn a_single_member_of_the_default_backend_can_be_changed_by_the_environment() {
+    let settings =
+        settings("", &[("HEARTH__BACKENDS__0__WORKERS", "9"), ("HEARTH__BACKENDS__0__DEADLINES__EXTEND", "1500ms")]);
+    assert_eq!(settings.backends.len(), 1);
+    assert_eq!(settings.backends[0].name, "local");
+    assert_eq!(settings.backends[0].workers, 9);
+    assert_eq!(settings.backends[0].deadlines.extend, Duration::from_millis(1500));
+}
+
+#[test]
+fn backends_of_the_file_replace_the_default_one() {
+    let settings = settings(
+        "[[backends]]\nname = \"a\"\ndriver = \"sim\"\nprocess = \"separate\"\nsocket = \"/run/a.sock\"\nlatency_ms = 0\nseed = 42\n\
+         [[backends]]\nname = \"b\"\npath = \"/srv/b\"\n",
+        &[("HEARTH__BACKENDS__0__TRUTH", "/srv/a.truth")],
+    );
+    let [a, b] = &settings.backends[..] else { panic!("{:#?}", settings.backends) };
+    assert_eq!(
+        a.driver,
+        DriverSettings::Sim(SimDriverSettings {
+            process: SimProcess::Separate { socket: "/run/a.sock".into() },
+            truth: "/srv/a.truth".into(),
+            latency: Duration::ZERO,
+            seed: 42,
+        })
+    );
+    assert_eq!(b.path(), Path::new("/srv/b"));
+    assert!(super::tests::settings("backends = []\n", &[]).backends.is_empty());
+}
+
+#[test]
+fn fixed_tokens_stand_for_identities() {
+    let settings = settings(
+        "[auth]\nnoauth_project = \"demo\"\n[[auth.tokens]]\ntoken = \"T0k\"\nuser = \"rita\"\nroles = [\"reader\"]\n",
+        &[],
+    );
+    let rita = FixedToken { user: "rita".into(), project: "demo".into(), roles: vec!["reader".into()] };
+    assert_eq!(settings.auth.tokens.get("T0k"), Some(&rita));
+    assert!(!format!("{:?}", settings.auth).contains("T0k"), "a token is a secret");
+}
+
+#[test]
+fn unknown_keys_are_refused_where_they_stand() {
+    refused("[server]\nlistn = \"x\"\n", &[], "server.listn", "did you mean \"server.listen\"", FILE);
+    refused("[sever]\nlisten = \"x\"\n", &[], "sever", "did you mean \"server\"", FILE);
+    refused("[[backends]]\nname = \"a\"\nlatency_ms = 1\n", &[], "backends[0].latency_ms", "unknown", FILE);
+    refused(
+        "[[backends]]\nname = \"a\"\n[backends.deadlines]\nmove = \"1s\"\n",
+        &[],
+        "backends[0].deadlines.move",
+        "unknown",
+        FILE,
+    );
+    refused(
+        "",
+        &[("HEARTH__SERVER__PORT", "1")],
+        "server.port",
+        "unknown",
+        "environment variable HEARTH__SERVER__PORT",
+    );
+    refused("", &[("HEARTH__SERVR__LISTEN", "1")], "servr", "unknown", "environment variable HEARTH__SERVR__LISTEN");
+}
+
+#[test]
+fn noauth_is_refused_on_every_address_but_loopback() {
+    for address in ["0.0.0.0:8776", "[::]:8776", "192.0.2.1:8776"] {
+        let toml = format!("[server]\nlisten = \"{address}\"\n");
+        refused(&toml, &[], "server.listen", "noauth", FILE);
+    }
+    refused("", &[("HEARTH__SERVER__LISTEN", "0.0.0.0:1")], "server.listen", "loopback", "HEARTH__SERVER__LISTEN");
+    assert_eq!(settings("[server]\nlisten = \"127.8.9.1:80\"\n", &[]).server.listen.port(), 80);
+}
+
+#[test]
+fn what_is_not_implemented_is_refused_by_name() {
+    refused("[auth]\nstrategy = \"keystone\"\n", &[], "auth.strategy", "not implemented", FILE);
+    refused("[auth]\nstrategy = \"magic\"\n", &[], "auth.strategy", "one of noauth", FILE);
+    refused("[compute]\nmode = \"external\"\n", &[], "compute.mode", "not implemented", FILE);
+}
+
+#[test]
+fn wrong_values_are_refused_with_what_would_be_right() {
+    refused("[server]\nlisten = \"localhost\"\n", &[], "server.listen", "127.0.0.1:8776", FILE);
+    refused("[server]\nworkers = -1\n", &[], "server.workers", "from 0 to", FILE);
+    refused("[server]\nworkers = 1.5\n", &[], "server.workers", "whole number", FILE);
+    refused("[actors]\nidle_ttl = 600\n", &[], "actors.idle_ttl", "no unit", FILE);
+    refused("[actors]\nidle_ttl = \"0s\"\n", &[], "actors.idle_ttl", "longer than zero", FILE);
+    refused("[actors]\nadmission = 0\n", &[], "actors.admission", "from 1", FILE);
+    refused("[quota]\nvolumes = -2\n", &[], "quota.volumes", "from -1", FILE);
+    refused("[faults]\nenabled = \"yes\"\n", &[], "faults.enabled", "true or false", FILE);
+    refused("server = 3\n", &[], "server", "section", FILE);
+    refused("[hypervisor]\nqmp_dirs = [\"run\"]\n", &[], "hypervisor.qmp_dirs", "not absolute", FILE);
+    refused("[[backends]]\nname = \"a/b\"\n", &[], "backends[0].name", "letters", FILE);
+    refused("[[backends]]\ndriver = \"file\"\n", &[], "backends[0].name", "must have a name", FILE);
+    refused("[[backends]]\nname = \"a\"\ndriver = \"rbd\"\n", &[], "backends[0].driver", "one of file, sim", FILE);
+    refused(
+        "[[backends]]\nname = \"a\"\n[[backends]]\nname = \"a\"\n",
+        &[],
+        "backends[1].name",
+        "named \"a\" already",
+        FILE,
+    );
+    refused(
+        "",
+        &[("HEARTH__ACTORS__ADMISSION", "many")],
+        "actors.admission",
+        "whole number",
+        "HEARTH__ACTORS__ADMISSION",
+    );
+}
+
+#[test]
+fn a_bad_database_url_is_refused_without_its_password() {
+    for url in ["mysql://u:hunter2@h/d", "postgres://u:hunter2@h", "postgres://u:hunter2@h/?sslmode=require", "hunter2"]
+    {
+        let Invalid(problems) = load("", &[("HEARTH__DATABASE__URL", url)]).expect_err(url);
+        is_problem(&problems[0], "database.url", "", "HEARTH__DATABASE__URL");
+        assert!(!problems[0].to_string().contains("hunter2"), "{}", problems[0]);
+    }
+    refused("[database]\nurl = \"sqlite://\"\n", &[], "database.url", "names no file", FILE);
+    let good = settings("[database]\nurl = \"postgres://u:hunter2@h/d\"\n", &[]);
+    assert!(!format!("{good:?}").contains("hunter2"), "a password is a secret");
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let Invalid(problems) =
+        load("[server]\nlisten = 1\nnope = 2\n[quota]\nvolumes = \"x\"\n", &[]).expect_err("invalid");
+    let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["server.listen", "server.nope", "quota.volumes"]);
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_toml_is_named() {
+    let missing = Settings::load_from(Some(Path::new("/nonexistent/hearth.toml")), Vec::new()).expect_err("missing");
+    is_problem(&missing.0[0], "", "cannot be read", "/nonexistent/hearth.toml");
+    refused("[server\n", &[], "", "line 1", FILE);
+}
+
+#[test]
+fn a_state_path_that_cannot_be_written_is_found() {
+    let file = tempfile::NamedTempFile::new().expect("temporary file");
+    let below = file.path().join("data");
+    let loaded = load("", &[("HEARTH__STATE__PATH", below.to_str().expect("utf-8"))]).expect("valid");
+    let problems = loaded.problems_on_this_machine();
+    is_problem(&problems[0], "state.path", "not a directory", "HEARTH__STATE__PATH");
+}
+
+#[test]
+fn a_state_path_is_found_too_long_for_sockets_at_the_right_byte() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let base = directory.path().to_str().expect("utf-8");
+    // run/ and the longest name behind it
+    let room = 107 - 48 - "/run".len();
+    let fits = format!("{base}/{}", "x".repeat(room - base.len() - 1));
+    let problems = |path: &str| load("", &[("HEARTH__STATE__PATH", path)]).expect("valid").problems_on_this_machine();
+    assert_eq!(problems(&fits), []);
+    let too_long = problems(&format!("{fits}x"));
+    assert_eq!(too_long.len(), 1, "{too_long:#?}");
+    is_problem(&too_long[0], "state.path", "107", "HEARTH__STATE__PATH");
+}
+
+#[test]
+fn a_separate_sim_backend_needs_a_socket_path_that_fits() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let toml = format!(
+        "[state]\npath = {:?}\n[[backends]]\nname = \"s\"\ndriver = \"sim\"\nprocess = \"separate\"\nsocket = \"/{}\"\n",
+        directory.path(),
+        "s".repeat(107)
+    );
+    let problems = load(&toml, &[]).expect("valid").problems_on_this_machine();
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    is_problem(&problems[0], "backends[0].socket", "108", FILE);
+}

@@ -1,0 +1,91 @@
+//! Every driver against every rule: `drivers::conformance::<driver>::<rule>`.
+//!
+//! A driver is added by one line: `conformance!(name, subject)`, where `subject` is an async function that gives a fresh,
+//! empty [`Subject`](super::subject::Subject). `storage_conformance!` leaves the exports out, for a driver whose exports
+//! need something that is not on the machine.
+
+use super::subject;
+
+macro_rules! rules_as_tests {
+    ($group:ident, $subject:path, [$($rule:ident),* $(,)?]) => {
+        $(
+            #[test]
+            fn $rule() {
+                super::subject::in_one_thread(async { super::super::rules::$group::$rule($subject().await).await });
+            }
+        )*
+    };
+}
+
+macro_rules! storage_rules {
+    ($subject:path) => {
+        rules_as_tests!(
+            storage,
+            $subject,
+            [
+                create_makes_the_volume_and_says_its_size,
+                create_is_idempotent_by_key_and_by_state,
+                create_never_overwrites_another_size,
+                delete_is_idempotent_and_done_when_nothing_is_there,
+                delete_leaves_other_volumes_alone,
+                extend_grows_and_says_the_real_size,
+                extend_never_shrinks,
+                extend_of_nothing_is_not_done_and_makes_nothing,
+                a_probe_answers_anew_under_the_key_of_another_call,
+                equal_keys_at_the_same_time_have_one_effect_and_one_outcome,
+                volumes_do_not_disturb_each_other,
+                the_inventory_agrees_with_the_probes,
+                the_capacity_is_plausible,
+                guest_requests_are_refused,
+            ]
+        );
+    };
+}
+
+macro_rules! export_rules {
+    ($subject:path) => {
+        rules_as_tests!(
+            exports,
+            $subject,
+            [
+                export_answers_with_flat_connection_information,
+                export_is_idempotent_by_key_and_by_name,
+                a_volume_has_several_exports,
+                a_live_export_name_is_not_given_to_another_volume,
+                export_of_nothing_is_not_done,
+                unexport_is_idempotent_and_done_when_nothing_is_there,
+                r38_an_ended_export_name_is_never_served_again,
+                r38_an_export_that_comes_after_its_end_is_not_served,
+                extend_keeps_the_exports_under_their_names,
+                delete_refuses_live_exports,
+                the_inventory_names_the_exports,
+            ]
+        );
+    };
+}
+
+/// All rules.
+macro_rules! conformance {
+    ($driver:ident, $subject:path) => {
+        mod $driver {
+            use super::subject;
+            storage_rules!($subject);
+            export_rules!($subject);
+        }
+    };
+}
+
+/// The rules of volumes only.
+#[allow(unused_macros, reason = "for drivers whose exports need something that is not on the machine")]
+macro_rules! storage_conformance {
+    ($driver:ident, $subject:path) => {
+        mod $driver {
+            use super::subject;
+            storage_rules!($subject);
+        }
+    };
+}
+
+conformance!(sim_memory, subject::sim_memory);
+conformance!(sim_file, subject::sim_file);
+conformance!(sim_remote, subject::sim_remote);

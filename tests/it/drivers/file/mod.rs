@@ -1,0 +1,285 @@
+//! The `file` backend with its real parts: files on a file system, storage daemons, and QEMU's own NBD client.
+
+mod exports;
+mod files;
+mod restart;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hearth::domain::attachment::AttachMode;
+use hearth::domain::backend::{Answer, Call, CallKey, CauseKind, Outcome, Request, Truth};
+use hearth::domain::ids::{AttachmentId, ExportName, OperationId, VolumeId};
+use hearth::domain::operation::Step;
+use hearth::drivers::Backend;
+use hearth::drivers::file::{FileBackend, FileOptions};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use uuid::Uuid;
+
+/// No real part takes anywhere near as long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes of a GiB.
+pub const GIB: u64 = 1 << 30;
+
+/// Waits for an answer, bounded.
+pub async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("in time")
+}
+
+/// Waits until a condition holds, bounded.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A backend in a directory of its own. Its daemons end with it.
+pub struct Pool {
+    pub backend: Arc<FileBackend>,
+    pub options: FileOptions,
+    _root: TempDir,
+}
+
+impl Pool {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut FileOptions)) -> Self {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut options = FileOptions::new("local", root.path().join("pool"), root.path().join("state"));
+        change(&mut options);
+        let backend = FileBackend::open(options.clone()).expect("opened");
+        within(backend.start()).await.expect("started");
+        Self { backend, options, _root: root }
+    }
+
+    /// What a restart of the service does: everything in memory is lost, the daemons go on.
+    pub async fn restart(&mut self) {
+        let old = Arc::downgrade(&self.backend);
+        self.backend = FileBackend::open(self.options.clone()).expect("opened");
+        until("the old backend is gone", || async { old.strong_count() == 0 }).await;
+        within(self.backend.start()).await.expect("started");
+    }
+
+    pub async fn call(&self, volume: VolumeId, request: Request) -> Outcome {
+        within(self.backend.clone().call(Call { key: key(volume), request })).await
+    }
+
+    pub async fn create(&self, size_gib: u32) -> VolumeId {
+        let volume = VolumeId(Uuid::new_v4());
+        assert_eq!(self.call(volume, Request::Create { size_gib }).await, sized(size_gib));
+        volume
+    }
+
+    pub async fn export(&self, volume: VolumeId, export: &ExportName, mode: AttachMode) -> Outcome {
+        let request = Request::Export {
+            attachment_id: AttachmentId(Uuid::new_v4()),
+            export: export.clone(),
+            connector: json!({ "host": "here" }),
+            mode,
+        };
+        self.call(volume, request).await
+    }
+
+    /// A writable export under a new name, with its connection information.
+    pub async fn exported(&self, volume: VolumeId) -> (ExportName, Value) {
+        let name = export_name();
+        let info = connection(self.export(volume, &name, AttachMode::ReadWrite).await);
+        (name, info)
+    }
+
+    pub async fn unexport(&self, volume: VolumeId, export: &ExportName) -> Outcome {
+        self.call(volume, Request::Unexport { export: export.clone() }).await
+    }
+
+    pub async fn probe(&self, volume: VolumeId) -> Truth {
+        match self.call(volume, Request::Probe).await {
+            Outcome::Done { answer: Answer::Truth { truth } } => truth,
+            other => panic!("not a truth: {other:?}"),
+        }
+    }
+
+    pub fn file(&self, volume: VolumeId) -> PathBuf {
+        self.options.path.join(format!("{volume}.raw"))
+    }
+
+    /// The first bytes of the volume, as its file has them.
+    pub fn first_bytes(&self, volume: VolumeId) -> [u8; 4096] {
+        use std::os::unix::fs::FileExt;
+        let mut bytes = [0; 4096];
+        let file = std::fs::File::open(self.file(volume)).expect("there");
+        file.read_exact_at(&mut bytes, 0).expect("read");
+        bytes
+    }
+
+    /// Pids on record in the state directory.
+    pub fn daemon_pids(&self) -> Vec<i32> {
+        let Ok(entries) = std::fs::read_dir(&self.options.state_dir) else { return Vec::new() };
+        entries.filter_map(|entry| recorded_pid(&entry.ok()?.path())).collect()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for pid in self.daemon_pids() {
+            kill(pid);
+            // SAFETY: plain system call; for a process that is not this one's child it does nothing.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        }
+    }
+}
+
+fn recorded_pid(dir: &Path) -> Option<i32> {
+    let record: Value = serde_json::from_slice(&std::fs::read(dir.join("daemon.json")).ok()?).ok()?;
+    let pid = i32::try_from(record["pid"].as_i64()?).ok()?;
+    // The pid may have another owner by now.
+    let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    String::from_utf8_lossy(&command_line).contains(dir.to_str()?).then_some(pid)
+}
+
+pub fn kill(pid: i32) {
+    signal(pid, libc::SIGKILL);
+}
+
+pub fn signal(pid: i32, signal: i32) {
+    // SAFETY: plain system call.
+    unsafe { libc::kill(pid, signal) };
+}
+
+pub fn key(volume: VolumeId) -> CallKey {
+    static EPOCH: AtomicU64 = AtomicU64::new(1);
+    CallKey {
+        volume_id: volume,
+        operation_id: OperationId(Uuid::new_v4()),
+        epoch: EPOCH.fetch_add(1, Ordering::Relaxed),
+        step: Step::Drain,
+    }
+}
+
+pub fn export_name() -> ExportName {
+    ExportName::new(AttachmentId(Uuid::new_v4()), 1)
+}
+
+pub fn sized(size_gib: u32) -> Outcome {
+    Outcome::Done { answer: Answer::Size { size_gib } }
+}
+
+#[track_caller]
+pub fn connection(outcome: Outcome) -> Value {
+    match outcome {
+        Outcome::Done { answer: Answer::Connection { info } } => info,
+        other => panic!("no connection: {other:?}"),
+    }
+}
+
+#[track_caller]
+pub fn assert_refused(outcome: &Outcome, kind: CauseKind) {
+    match outcome {
+        Outcome::Refused { cause } if cause.kind == kind => assert_shown_to_owner(&cause.text),
+        other => panic!("not refused as {kind:?}: {other:?}"),
+    }
+}
+
+#[track_caller]
+pub fn assert_failed(outcome: &Outcome, kind: CauseKind) {
+    match outcome {
+        Outcome::Failed { cause } if cause.kind == kind => assert_shown_to_owner(&cause.text),
+        other => panic!("not failed as {kind:?}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_shown_to_owner(text: &str) {
+    assert!(!text.contains('/') && !text.ends_with('.') && !text.is_empty(), "not for an owner's eyes: {text}");
+}
+
+/// QEMU's NBD client: one process, one connection, commands one by one.
+pub struct NbdClient {
+    _child: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+}
+
+impl NbdClient {
+    /// Connects; a lost connection is tried again for `reconnect_s` seconds. `Err` has the client's words.
+    pub async fn connect(info: &Value, reconnect_s: u32) -> Result<Self, String> {
+        let mut options = json!({
+            "driver": "nbd",
+            "server": { "type": "unix", "path": info["path"] },
+            "export": info["export"],
+            "reconnect-delay": reconnect_s,
+        });
+        if info["access_mode"] == "ro" {
+            options["read-only"] = true.into();
+        }
+        let mut command = Command::new("qemu-io");
+        if info["access_mode"] == "ro" {
+            command.arg("-r");
+        }
+        let mut child = command
+            .arg(format!("json:{options}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("qemu-io starts");
+        let (stdin, stdout) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        let mut stderr = child.stderr.take().expect("piped");
+        let mut client = Self { _child: child, stdin, stdout };
+        match client.words().await {
+            Some(_) => {
+                // Keep the pipe empty: errors are told in the answers, too.
+                tokio::spawn(async move { tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await });
+                Ok(client)
+            }
+            None => {
+                let mut words = String::new();
+                let _ = stderr.read_to_string(&mut words).await;
+                Err(words)
+            }
+        }
+    }
+
+    /// Carries out one command and says what the client printed.
+    pub async fn run(&mut self, command: &str) -> String {
+        self.stdin.write_all(format!("{command}\n").as_bytes()).await.expect("the client lives");
+        self.stdin.flush().await.expect("the client lives");
+        within(self.words()).await.expect("the client lives")
+    }
+
+    /// Writes 4 KiB of `pattern` at `offset` and flushes; whether both succeeded.
+    pub async fn write(&mut self, pattern: u8, offset: u64) -> bool {
+        let written = self.run(&format!("write -P {pattern:#x} {offset} 4k")).await;
+        written.contains("wrote 4096/4096") && !self.run("flush").await.contains("error")
+    }
+
+    /// Whether 4 KiB at `offset` are `pattern`.
+    pub async fn reads(&mut self, pattern: u8, offset: u64) -> bool {
+        let read = self.run(&format!("read -P {pattern:#x} {offset} 4k")).await;
+        read.contains("read 4096/4096") && !read.contains("verification failed")
+    }
+
+    /// Everything until the next prompt; none when the client has ended.
+    async fn words(&mut self) -> Option<String> {
+        const PROMPT: &[u8] = b"qemu-io> ";
+        let mut words = Vec::new();
+        while !words.ends_with(PROMPT) {
+            if within(self.stdout.read_buf(&mut words)).await.expect("readable") == 0 {
+                return None;
+            }
+        }
+        words.truncate(words.len() - PROMPT.len());
+        Some(String::from_utf8_lossy(&words).into_owned())
+    }
+}

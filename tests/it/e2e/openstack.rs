@@ -1,0 +1,146 @@
+//! The stock `openstack` client against the shipped binary: what a newcomer types, and what a guest sees of it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::hearth::{Environment, Hearth, PATIENCE, binary, wait_until};
+
+const GIB: u64 = 1 << 30;
+
+/// The stock client, told of one service by the `clouds.yaml` that the service wrote.
+struct Client<'a> {
+    hearth: &'a Hearth,
+    program: PathBuf,
+}
+
+impl<'a> Client<'a> {
+    fn new(hearth: &'a Hearth) -> Self {
+        // scripts/setup.sh puts the clients beside the build's profiles
+        let target = binary().ancestors().nth(2).expect("target directory");
+        let program = target.join("openstack-venv/bin/openstack");
+        assert!(program.exists(), "{} is missing: run scripts/setup.sh test", program.display());
+        Self { hearth, program }
+    }
+
+    /// Runs a command that must succeed; its output.
+    async fn say(&self, arguments: &[&str]) -> String {
+        let home = self.hearth.state_file(".");
+        let mut command = Command::new(&self.program);
+        // nothing of the machine's own OpenStack configuration may come in
+        command.env_clear().env("HOME", &home).env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8");
+        command.env("OS_CLIENT_CONFIG_FILE", self.hearth.state_file("clouds.yaml")).env("OS_CLOUD", "hearth");
+        command.args(arguments).current_dir(&home).stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output());
+        let output = output.await.expect("the client ends in time").expect("the client starts");
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "openstack {}: {}\n{stdout}{stderr}", arguments.join(" "), output.status);
+        stdout.into_owned()
+    }
+
+    /// Runs a command that answers with an object or a list.
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.say(&[arguments, &["-f", "json"]].concat()).await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    async fn volume_show(&self, id: &str) -> Value {
+        self.json(&["volume", "show", id]).await
+    }
+
+    /// Waits until the volume has this status. An error status ends the wait at once, with the whole volume.
+    async fn wait_for_status(&self, id: &str, status: &str) -> Value {
+        let mut seen = Value::Null;
+        wait_until(&format!("volume {id} is {status}"), async || {
+            seen = self.volume_show(id).await;
+            let word = seen["status"].as_str().unwrap_or_default();
+            assert!(word == status || !word.starts_with("error"), "{seen:#}");
+            word == status
+        })
+        .await;
+        seen
+    }
+
+    async fn volume_exists(&self, id: &str) -> bool {
+        let volumes = self.json(&["volume", "list"]).await;
+        volumes.as_array().expect("a list").iter().any(|volume| volume["ID"] == id)
+    }
+}
+
+/// What can be seen of a volume from inside of the server that it is attached to.
+pub trait Inside {
+    /// Waits until there is a disk of this size; `None`: until there is no disk.
+    async fn wait_for_disk(&mut self, bytes: Option<u64>);
+}
+
+/// A simulated guest: the attachment and the volume's status say all that there is.
+struct Nothing;
+
+impl Inside for Nothing {
+    async fn wait_for_disk(&mut self, _bytes: Option<u64>) {}
+}
+
+/// Registers a server at `/admin/servers`.
+pub async fn server_register(hearth: &Hearth, id: &str, name: &str, hypervisor: &str, qmp_socket: Option<&Path>) {
+    let server = json!({
+        "id": id,
+        "name": name,
+        "project_id": "admin",
+        "host": "compute-1",
+        "hypervisor": hypervisor,
+        "qmp_socket": qmp_socket,
+        "vm_state": "active",
+    });
+    hearth.admin(Method::POST, "/admin/servers", Some(json!({ "server": server }))).await;
+}
+
+/// create → server add volume → extend while attached → server remove volume → delete, with nothing but the stock client.
+pub async fn life_of_a_volume(hearth: &Hearth, server: &str, inside: &mut impl Inside) {
+    let client = Client::new(hearth);
+
+    let created = client.json(&["volume", "create", "--size", "1", "first"]).await;
+    let id = created["id"].as_str().expect("an id").to_owned();
+    client.wait_for_status(&id, "available").await;
+
+    client.say(&["server", "add", "volume", server, "first"]).await;
+    let attached = client.wait_for_status(&id, "in-use").await;
+    assert_eq!(attached["attachments"].as_array().map(Vec::len), Some(1), "{attached:#}");
+    let rows = client.json(&["server", "volume", "list", server]).await;
+    assert_eq!(rows.as_array().map(Vec::len), Some(1), "{rows:#}");
+    assert_eq!(rows[0]["Attachment ID"], attached["attachments"][0]["attachment_id"], "two views of one row");
+    inside.wait_for_disk(Some(GIB)).await;
+
+    client.say(&["volume", "set", "--size", "2", "first"]).await;
+    let mut grown = Value::Null;
+    wait_until("the volume has grown while attached", async || {
+        grown = client.volume_show(&id).await;
+        grown["status"] == "in-use" && grown["size"] == 2
+    })
+    .await;
+    inside.wait_for_disk(Some(2 * GIB)).await;
+
+    client.say(&["server", "remove", "volume", server, "first"]).await;
+    let detached = client.wait_for_status(&id, "available").await;
+    assert_eq!(detached["attachments"], json!([]), "{detached:#}");
+    let rows = client.json(&["server", "volume", "list", server]).await;
+    assert_eq!(rows, json!([]));
+    inside.wait_for_disk(None).await;
+
+    client.say(&["volume", "delete", "first"]).await;
+    wait_until("the volume is gone", async || !client.volume_exists(&id).await).await;
+}
+
+/// A service whose backend and hypervisor are simulated: no storage daemon, no guest, the same two APIs.
+#[tokio::test]
+async fn the_stock_client_leads_a_volume_through_its_life() {
+    let environment = Environment::default().set("backends.0.name", "simulated").set("backends.0.driver", "sim");
+    let hearth = Hearth::start(environment).await;
+    hearth.wait_until_ready().await;
+    server_register(&hearth, "5b1e2c3a-0000-4000-8000-000000000001", "vm-1", "sim", None).await;
+    let servers = Client::new(&hearth).json(&["server", "list"]).await;
+    assert_eq!(servers[0]["Name"], "vm-1", "{servers:#}");
+    life_of_a_volume(&hearth, "vm-1", &mut Nothing).await;
+}
