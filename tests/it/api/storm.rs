@@ -208,6 +208,19 @@ async fn large_bodies_are_413_and_the_client_reads_the_answer() {
         let expected = if size > 114_688 { 413 } else { 400 };
         assert_eq!(got.fault().0, expected, "{size} bytes");
     }
+    // The connection lives on: the rest of the body was read and thrown away.
+    let mut stream = connect(&harness);
+    let asked = actix_web::rt::task::spawn_blocking(move || {
+        let body = vec![b'x'; 10 << 20];
+        let head = |method: &str, length: usize| {
+            format!(
+                "{method} /v3/volumes HTTP/1.1\r\nHost: localhost\r\nX-Auth-Token: u:p\r\nContent-Length: {length}\r\n\r\n"
+            )
+        };
+        let large = exchange(&mut stream, &head("POST", body.len()), &body);
+        (large, exchange(&mut stream, &head("GET", 0), b""))
+    });
+    assert_eq!(asked.await.unwrap(), (413, 200));
     harness.stop().await;
 }
 
