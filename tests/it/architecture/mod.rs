@@ -107,6 +107,9 @@ fn tests_wait_for_conditions_and_never_sleep() {
         "#[cfg(test)]\nmod tests {\n    async fn t() { tokio::time::sleep(TICK).await; }\n}",
     );
     passes(rules::no_sleep, "tests/it/x.rs", "async fn wait_until(c: C) { loop { sleep(TICK).await; } }");
+    let paused = "#[tokio::test(start_paused = true)]\n";
+    passes(rules::no_sleep, "tests/it/x.rs", &format!("{paused}async fn t() {{ tokio::time::sleep(HOUR).await; }}"));
+    fails(rules::no_sleep, "tests/it/x.rs", &format!("{paused}async fn t() {{ std::thread::sleep(TICK); }}"));
     passes(rules::no_sleep, "src/drivers/x.rs", "async fn run() { tokio::time::sleep(LATENCY).await; }");
 }
 
