@@ -85,6 +85,23 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
     response
 }
 
+/// The links of this request's answers.
+fn links(
+    api: &ApiState,
+    request: &HttpRequest,
+    host: Option<&str>,
+    service: &'static str,
+    project: Option<String>,
+) -> Links {
+    let base = Links::base_of(
+        api.options.public_endpoint.as_deref(),
+        request.connection_info().scheme(),
+        host.unwrap_or("localhost"),
+        request.headers().get("x-forwarded-host").and_then(|value| value.to_str().ok()),
+    );
+    Links { base, service, project }
+}
+
 async fn handle(
     request: &HttpRequest,
     payload: Payload,
@@ -103,6 +120,11 @@ async fn handle(
     if !host_is_loopback(host) {
         return Err(Problem::ForeignHost);
     }
+    if request.method() == Method::GET
+        && let Some(document) = super::discovery::document(request.path(), &links(api, request, host, "", None))
+    {
+        return Ok(Answer::ok(document));
+    }
     let route = route_find(request.method().as_str(), &path);
     let context = match &route {
         Some(route) if route.is_version_document() => None,
@@ -116,14 +138,8 @@ async fn handle(
     exchange.routed = true;
     exchange.bare = route == Route::ComputeVersions;
 
-    let base = Links::base_of(
-        api.options.public_endpoint.as_deref(),
-        request.connection_info().scheme(),
-        host.unwrap_or("localhost"),
-        headers.get("x-forwarded-host").and_then(|value| value.to_str().ok()),
-    );
     let service = if path.side == Side::Compute { "/compute/v2.1" } else { "/v3" };
-    let links = Links { base, service, project: path.project.clone() };
+    let links = links(api, request, host, service, path.project.clone());
     let Some(context) = context else {
         return Ok(match route {
             Route::BlockVersions { status } => Answer::json(status, v3::versions::document(&links)),
