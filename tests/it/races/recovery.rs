@@ -314,7 +314,7 @@ fn r119_a_row_is_never_torn() {
                 assert_eq!(attached, state.volume.status == VolumeStatus::InUse, "{state:#?}");
                 let usage = client.world.store_now().usage_audit().await.expect("reads");
                 assert!(usage.iter().all(|audit| audit.stored == audit.counted), "{usage:?}");
-                tokio::time::sleep(Duration::from_micros(700)).await;
+                client.world.pass_time(Duration::from_micros(700)).await;
             }
         };
         let writing = async {
