@@ -28,6 +28,9 @@ pub async fn fault_inject(call: &Call) -> Result<Answer, Problem> {
             Err(refused @ FaultsRefused::Unreachable) => Err(Problem::Conflict(refused.to_string())),
         };
     }
+    if call.body["panic"] != Value::Bool(true) {
+        return Err(Problem::BadRequest("'panic' or 'rules' is a required property".to_owned()));
+    }
     let volume_id = call.body["volume_id"].as_str().and_then(formats::uuid_any);
     let volume_id = volume_id.ok_or(Problem::MalformedBody)?;
     call.service().inject_panic(VolumeId(volume_id));
