@@ -48,6 +48,8 @@ pub struct Started {
     pub call: Call,
     /// The guest it is for.
     pub guest: Option<Guest>,
+    /// How long it may run.
+    pub deadline: Duration,
 }
 
 /// Two calls are the same when key and request are: the probe of a step has the key of the step's own call.
@@ -161,7 +163,7 @@ impl CallBook {
             let join_key = join_key(&job.call);
             self.by_key.remove(&join_key);
         }
-        Some(Started { id, call: job.call.clone(), guest: job.guest.clone() })
+        Some(Started { id, call: job.call.clone(), guest: job.guest.clone(), deadline: job.deadline })
     }
 
     /// The driver has answered (or panicked, which is an unknown outcome).
@@ -291,12 +293,23 @@ impl CallBook {
 
     fn expire_running_job(&mut self, now: Instant, id: JobId, tells: &mut Vec<Tell>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.phase = Phase::Overdue;
         self.running -= 1;
-        self.overdue += 1;
-        if !is_read_only(&job.call.request) {
-            *self.overdue_writes.entry(job.call.key.volume_id).or_default() += 1;
+        if is_read_only(&job.call.request) {
+            // Its late answer is of no use to anybody, so it is dropped: probes that are repeated until a hung volume
+            // answers must not fill the bound that all volumes of the backend share (I7).
+            let domain = domain(job);
+            self.breaker.record(now, &domain, Verdict::Unreachable);
+            let Some(job) = self.jobs.remove(&id) else { return };
+            self.forget_key(id, &job.call);
+            for done in job.waiters.into_iter().filter_map(|waiter| waiter.done) {
+                self.counters.ended(job.call.request.name(), &overdue());
+                tells.push(Tell { to: done, outcome: overdue() });
+            }
+            return;
         }
+        job.phase = Phase::Overdue;
+        self.overdue += 1;
+        *self.overdue_writes.entry(job.call.key.volume_id).or_default() += 1;
         for done in job.waiters.iter_mut().filter_map(|waiter| waiter.done.take()) {
             self.counters.ended(job.call.request.name(), &overdue());
             tells.push(Tell { to: done, outcome: overdue() });
@@ -336,7 +349,8 @@ fn join_key(call: &Call) -> JoinKey {
     (call.key.clone(), call.request.name())
 }
 
-fn is_read_only(request: &Request) -> bool {
+/// Whether a request has no effect, so that it may be dropped half way.
+pub(super) fn is_read_only(request: &Request) -> bool {
     matches!(request, Request::Probe | Request::ProbeGuest { .. })
 }
 
