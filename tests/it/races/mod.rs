@@ -1,4 +1,4 @@
 //! The scenarios of the catalogue of races, on the whole service under virtual time.
 
 mod lifecycle;
-mod scenario;
+pub mod scenario;
