@@ -13,7 +13,7 @@ use crate::domain::backend::{Cause, CauseKind, Outcome, Request};
 use crate::drivers::{Backend, Capacity, Hypervisor};
 
 use super::lock;
-use super::queue::{CallBook, JobId, Started, Tell, is_read_only};
+use super::queue::{CallBook, JobId, Started, Tell};
 
 /// A capacity older than this is measured again when somebody asks for it.
 const CAPACITY_MAX_AGE: Duration = Duration::from_secs(30);
@@ -113,17 +113,8 @@ impl DriverActor {
                 matches!(started.call.request, Request::Create { .. } | Request::Delete | Request::Extend { .. });
             let driver = self.driver.clone();
             let address = ctx.address();
-            let limit = is_read_only(&started.call.request).then_some(started.deadline);
             actix::spawn(async move {
-                let call = AssertUnwindSafe(driver.call(started)).catch_unwind();
-                let caught = match limit {
-                    // The book has forgotten a probe at its deadline; here its future ends, too.
-                    Some(limit) => match tokio::time::timeout(limit, call).await {
-                        Ok(caught) => caught,
-                        Err(_) => return,
-                    },
-                    None => call.await,
-                };
+                let caught = AssertUnwindSafe(driver.call(started)).catch_unwind().await;
                 let panicked = caught.is_err();
                 let outcome = caught.unwrap_or_else(|_| Outcome::Unknown {
                     cause: Cause::new(CauseKind::Other, "the driver failed in an unforeseen way"),

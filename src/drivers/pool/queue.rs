@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request};
-use crate::domain::ids::VolumeId;
+use crate::domain::ids::{ServerId, VolumeId};
 
 use super::breaker::{Breaker, Verdict};
 use super::counters::Counters;
@@ -48,8 +48,6 @@ pub struct Started {
     pub call: Call,
     /// The guest it is for.
     pub guest: Option<Guest>,
-    /// How long it may run.
-    pub deadline: Duration,
 }
 
 /// Two calls are the same when key and request are: the probe of a step has the key of the step's own call.
@@ -84,6 +82,9 @@ enum Timer {
     Waiter(JobId, usize),
 }
 
+/// What a probe is about: one volume, or one volume's device in one guest.
+type ProbeKey = (VolumeId, Option<ServerId>);
+
 /// The book.
 pub struct CallBook {
     options: PoolOptions,
@@ -94,6 +95,7 @@ pub struct CallBook {
     running: usize,
     overdue: usize,
     overdue_writes: BTreeMap<VolumeId, usize>,
+    overdue_probes: BTreeMap<ProbeKey, usize>,
     timers: BTreeSet<(Instant, Timer)>,
     breaker: Breaker,
     counters: Counters,
@@ -112,6 +114,7 @@ impl CallBook {
             running: 0,
             overdue: 0,
             overdue_writes: BTreeMap::new(),
+            overdue_probes: BTreeMap::new(),
             timers: BTreeSet::new(),
             counters: Counters::default(),
         }
@@ -127,7 +130,7 @@ impl CallBook {
             self.join(now, id, waiter);
             return Submitted::Accepted;
         }
-        if let Some(cause) = self.reason_to_turn_away(now, &call) {
+        if let Some(cause) = self.reason_to_turn_away(now, &call, guest.as_ref()) {
             self.counters.turned_away();
             let outcome = Outcome::Failed { cause };
             return Submitted::TurnedAway(Tell { to: waiter.done.unwrap_or_else(|| Box::new(|_| ())), outcome });
@@ -163,7 +166,7 @@ impl CallBook {
             let join_key = join_key(&job.call);
             self.by_key.remove(&join_key);
         }
-        Some(Started { id, call: job.call.clone(), guest: job.guest.clone(), deadline: job.deadline })
+        Some(Started { id, call: job.call.clone(), guest: job.guest.clone() })
     }
 
     /// The driver has answered (or panicked, which is an unknown outcome).
@@ -177,7 +180,10 @@ impl CallBook {
         if job.phase == Phase::Overdue {
             self.overdue -= 1;
             self.counters.late();
-            self.forget_overdue_write(&job.call);
+            match probe_key(&job.call, job.guest.as_ref()) {
+                Some(key) => forget_one(&mut self.overdue_probes, &key),
+                None => forget_one(&mut self.overdue_writes, &job.call.key.volume_id),
+            }
         } else {
             self.running -= 1;
             self.timers.remove(&(job.due, Timer::Job(id)));
@@ -254,7 +260,12 @@ impl CallBook {
         })
     }
 
-    fn reason_to_turn_away(&mut self, now: Instant, call: &Call) -> Option<Cause> {
+    fn reason_to_turn_away(&mut self, now: Instant, call: &Call, guest: Option<&Guest>) -> Option<Cause> {
+        // A volume that hangs is asked about for as long as it hangs: without this its probes alone would reach
+        // `max_outstanding`, and close the backend for every other volume (promise I7).
+        if probe_key(call, guest).is_some_and(|key| self.overdue_probes.contains_key(&key)) {
+            return Some(Cause::new(CauseKind::NotStarted, "an earlier probe has not come back"));
+        }
         let free_workers = self.options.workers.saturating_sub(self.running);
         if self.overdue >= self.options.max_outstanding {
             return Some(Cause::new(CauseKind::NotStarted, "too many calls of the backend have not come back"));
@@ -293,23 +304,13 @@ impl CallBook {
 
     fn expire_running_job(&mut self, now: Instant, id: JobId, tells: &mut Vec<Tell>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        self.running -= 1;
-        if is_read_only(&job.call.request) {
-            // Its late answer is of no use to anybody, so it is dropped: probes that are repeated until a hung volume
-            // answers must not fill the bound that all volumes of the backend share (I7).
-            let domain = domain(job);
-            self.breaker.record(now, &domain, Verdict::Unreachable);
-            let Some(job) = self.jobs.remove(&id) else { return };
-            self.forget_key(id, &job.call);
-            for done in job.waiters.into_iter().filter_map(|waiter| waiter.done) {
-                self.counters.ended(job.call.request.name(), &overdue());
-                tells.push(Tell { to: done, outcome: overdue() });
-            }
-            return;
-        }
         job.phase = Phase::Overdue;
+        self.running -= 1;
         self.overdue += 1;
-        *self.overdue_writes.entry(job.call.key.volume_id).or_default() += 1;
+        match probe_key(&job.call, job.guest.as_ref()) {
+            Some(key) => *self.overdue_probes.entry(key).or_default() += 1,
+            None => *self.overdue_writes.entry(job.call.key.volume_id).or_default() += 1,
+        }
         for done in job.waiters.iter_mut().filter_map(|waiter| waiter.done.take()) {
             self.counters.ended(job.call.request.name(), &overdue());
             tells.push(Tell { to: done, outcome: overdue() });
@@ -332,25 +333,28 @@ impl CallBook {
             self.by_key.remove(&join_key);
         }
     }
+}
 
-    fn forget_overdue_write(&mut self, call: &Call) {
-        if let Some(count) = self.overdue_writes.get_mut(&call.key.volume_id)
-            && !is_read_only(&call.request)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.overdue_writes.remove(&call.key.volume_id);
-            }
+/// One less of `key`.
+fn forget_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
+}
+
+/// The question that a probe asks; none for a call that has effects.
+fn probe_key(call: &Call, guest: Option<&Guest>) -> Option<ProbeKey> {
+    is_read_only(&call.request).then(|| (call.key.volume_id, guest.map(|guest| guest.server_id.clone())))
 }
 
 fn join_key(call: &Call) -> JoinKey {
     (call.key.clone(), call.request.name())
 }
 
-/// Whether a request has no effect, so that it may be dropped half way.
-pub(super) fn is_read_only(request: &Request) -> bool {
+fn is_read_only(request: &Request) -> bool {
     matches!(request, Request::Probe | Request::ProbeGuest { .. })
 }
 

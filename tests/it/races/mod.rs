@@ -4,5 +4,5 @@ mod attach;
 mod detach;
 mod lifecycle;
 mod recovery;
-mod scenario;
+pub mod scenario;
 mod size;
