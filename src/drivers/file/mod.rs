@@ -130,7 +130,8 @@ pub struct FileBackend {
 }
 
 impl FileBackend {
-    /// Opens the backend: reads what is on disk and starts nothing. Call [`Self::start`] before serving.
+    /// Opens the backend: reads what is on disk and starts nothing. Call [`Self::start`] before serving; without it the backend
+    /// can only be looked at, also while another process drives the same pool.
     pub fn open(mut options: FileOptions) -> Result<Arc<Self>, OpenError> {
         let name = options.name.clone();
         let problem = |problem: &str| OpenError::Options { name: name.clone(), problem: problem.into() };
@@ -144,7 +145,7 @@ impl FileBackend {
         // Clients get the socket's path, so it must not depend on the working directory.
         options.state_dir = std::path::absolute(&options.state_dir).map_err(state)?;
         options.path = std::path::absolute(&options.path).map_err(state)?;
-        let longest = Paths::new(&options.state_dir, DAEMONS_PER_POOL_MAX).nbd();
+        let longest = Paths::new(&options.state_dir, DAEMONS_PER_POOL_MAX).watch();
         if longest.as_os_str().len() > SOCKET_PATH_MAX {
             return Err(problem("the state directory's path is too long for a unix socket"));
         }
