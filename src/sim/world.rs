@@ -154,6 +154,11 @@ impl World {
         Arc::clone(&self.store.borrow())
     }
 
+    /// The living store as the trait that the service sees.
+    pub fn store_now(&self) -> Arc<dyn Store> {
+        self.store()
+    }
+
     /// The simulated backend, its truth and its faults.
     pub fn backend(&self) -> &Arc<SimBackend> {
         &self.backend

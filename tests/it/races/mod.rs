@@ -1,4 +1,8 @@
 //! The scenarios of the catalogue of races, on the whole service under virtual time.
 
+mod attach;
+mod detach;
 mod lifecycle;
+mod recovery;
 mod scenario;
+mod size;
