@@ -61,7 +61,8 @@ async fn r38_r95_no_byte_of_a_guest_whose_attachment_is_gone_reaches_the_next_ow
     }
     // The device that nobody owns any more is told; the removed server's guest is nobody's business.
     let found = host.hearth.fsck().await;
-    let expected = json!([{"difference": "device_unowned", "attachment_id": volumes[0].1, "server_id": host.guests[0].id}]);
+    let expected =
+        json!([{"difference": "device_unowned", "attachment_id": volumes[0].1, "server_id": host.guests[0].id}]);
     assert_eq!(Value::Array(found), expected);
     for ((attachment, owner), (volume, _)) in owners.into_iter().zip(&volumes) {
         drop(owner);

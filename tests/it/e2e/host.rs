@@ -1,7 +1,5 @@
 //! A machine with everything real: the shipped binary on the `file` driver, storage daemons, and guests that it may reach.
 
-use std::path::PathBuf;
-
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -115,10 +113,5 @@ impl NbdAttachment {
     /// Gives it up.
     pub async fn delete(self, hearth: &Hearth) {
         hearth.admin(Method::DELETE, &format!("/v3/attachments/{}", self.id), None).await;
-    }
-
-    /// Where its server listens.
-    pub fn socket(&self) -> PathBuf {
-        PathBuf::from(self.connection["path"].as_str().expect("a path"))
     }
 }
