@@ -259,7 +259,7 @@ impl Drop for Hearth {
         // It may be starting a daemon at this moment: only when it is dead there are no further ones.
         let begun = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
-            std::thread::sleep(LOOK);
+            std::thread::yield_now();
         }
         for pid in self.daemon_pids() {
             // SAFETY: plain system call; the process was recognised by its command line just now
