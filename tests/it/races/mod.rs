@@ -5,4 +5,5 @@ mod detach;
 mod lifecycle;
 mod recovery;
 pub mod scenario;
+mod seeds;
 mod size;
