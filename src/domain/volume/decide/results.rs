@@ -310,7 +310,9 @@ pub(super) fn connection_undone(draft: &mut Draft<'_>, operation: &Operation, ca
         OperationKind::Connect { attachment_id, row_is_new, .. } => {
             if *row_is_new {
                 draft.remove_row(*attachment_id);
-            } else if let Some(row) = draft.next.attachment_mut(*attachment_id) {
+            } else if let Some(row) = draft.next.attachment_mut(*attachment_id).filter(|row| row.export.is_none()) {
+                // A row that still has an export was never touched by this operation, which has not started: it stays as
+                // it was, in doubt or not.
                 row.attach_status = AttachStatus::Reserved;
                 row.connector = None;
                 row.connection_info = Some(serde_json::json!({}));
