@@ -360,9 +360,11 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
             done(draft, operation, &Answer::Nothing);
         }
         Step::Delete => delete_failed(draft, operation, cause),
-        Step::Export { .. } => {
-            // Certainly not exported: the name is free of any effect.
-            if let Some(row) = operation.kind.attachment_id().and_then(|row| draft.next.attachment_mut(row)) {
+        Step::Export { export } => {
+            // Certainly not exported by this call: a name of its own is free of any effect.
+            if let Some(row) = operation.kind.attachment_id().and_then(|row| draft.next.attachment_mut(row))
+                && steps::is_own_export(operation, row.id, export)
+            {
                 row.export = None;
             }
             connection_undone(draft, operation, cause);
