@@ -5,25 +5,27 @@ use regex::Regex;
 use super::code::SourceFile;
 
 /// A folder and what it may use. From bottom to top: nothing uses a folder that stands below it in this table.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("domain", &[]),
+    ("faults", &[]),
     ("telemetry", &["domain"]),
     ("runtime", &["domain"]),
-    ("settings", &["domain"]),
-    ("store", &["domain", "runtime", "telemetry"]),
-    ("drivers", &["domain", "runtime", "telemetry"]),
+    ("settings", &["domain", "faults"]),
+    ("store", &["domain", "faults", "runtime", "telemetry"]),
+    ("drivers", &["domain", "faults", "runtime", "telemetry"]),
     ("images", &["domain", "runtime", "telemetry"]),
     ("operations", &["domain", "runtime", "telemetry", "store", "drivers"]),
     ("actors", &["domain", "runtime", "telemetry", "store", "drivers", "operations"]),
     ("identity", &["domain", "runtime", "telemetry"]),
     ("policy", &["domain", "identity"]),
     ("sim", &["domain", "runtime", "telemetry", "store", "drivers", "operations", "actors"]),
-    ("api", &["domain", "runtime", "telemetry", "store", "identity", "policy", "images", "actors"]),
+    ("api", &["domain", "faults", "runtime", "telemetry", "store", "identity", "policy", "images", "actors"]),
     // the command line builds the parts and connects them
     (
         "cli",
         &[
             "domain",
+            "faults",
             "runtime",
             "telemetry",
             "settings",
