@@ -2,6 +2,6 @@
 
 mod binary;
 pub mod guest;
-mod hearth;
+pub mod hearth;
 mod openstack;
 mod plug;
