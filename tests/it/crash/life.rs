@@ -1,6 +1,7 @@
 //! One volume and its owner, who remembers what was answered and looks after every request without an answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -20,17 +21,17 @@ pub enum Took {
     LostWithout,
 }
 
-pub struct Owner<'a> {
-    site: &'a Site,
+pub struct Owner {
+    site: Arc<Site>,
     name: String,
     pub id: String,
     /// None: there is no volume.
     pub known: Option<Known>,
 }
 
-impl<'a> Owner<'a> {
-    pub fn new(site: &'a Site, name: impl Into<String>) -> Self {
-        Self { site, name: name.into(), id: String::new(), known: None }
+impl Owner {
+    pub fn new(site: &Arc<Site>, name: impl Into<String>) -> Self {
+        Self { site: Arc::clone(site), name: name.into(), id: String::new(), known: None }
     }
 
     /// Asks for a volume under a name that nobody had before.
@@ -140,7 +141,7 @@ impl<'a> Owner<'a> {
             Took::LostWithout => assert_eq!(self.create(name, size).await, Took::Effect),
             Took::LostWithEffect => {
                 // there is no idempotency key here: a retry makes a second volume
-                let mut second = Owner::new(self.site, "second");
+                let mut second = Owner::new(&self.site, "second");
                 assert_eq!(second.create("second".to_owned(), size).await, Took::Effect);
                 retries.insert("create", 202);
                 second.assert_as_known().await;
@@ -162,7 +163,7 @@ fn agree(known: Option<&Known>, seen: Option<&Known>) -> bool {
 }
 
 /// The requests of a life after its creation: every kind, through both APIs.
-pub async fn life(site: &Site, each: &mut impl AsyncFnMut(&mut Owner<'_>)) -> BTreeMap<&'static str, u16> {
+pub async fn life(site: &Arc<Site>, each: &mut impl AsyncFnMut(&mut Owner)) -> BTreeMap<&'static str, u16> {
     let mut retries = BTreeMap::new();
     site.server("server-1").await;
     let mut owner = Owner::new(site, "volume");

@@ -86,7 +86,7 @@ async fn r100_dying_before_every_reply_and_a_retry_gets_the_documented_answer() 
 async fn dying_in_the_middle_of_recovery_settles_by_itself() {
     let site = Site::start(Vec::new()).await;
     site.server("server-1").await;
-    let mut owners: Vec<Owner<'_>> = Vec::new();
+    let mut owners: Vec<Owner> = Vec::new();
     for number in 0..5 {
         let mut owner = Owner::new(&site, format!("volume-{number}"));
         owner.insist_on_creation(1, &mut BTreeMap::new()).await;

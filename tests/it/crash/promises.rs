@@ -65,7 +65,7 @@ async fn an_ordered_end_between_all_requests_changes_nothing() {
 async fn r102_requests_that_wait_at_the_kill_are_carried_out_once_or_never() {
     const CREATES: usize = 48;
     const UPDATES: usize = 32;
-    let site = Arc::new(Site::start(Vec::new()).await);
+    let site = Site::start(Vec::new()).await;
     let mut lost_in_all = 0;
     for round in 0..4_u64 {
         let mut owner = Owner::new(&site, "");
@@ -127,7 +127,7 @@ async fn r104_the_api_serves_at_once_while_recovery_runs() {
     const VOLUMES: usize = 300;
     /// For one answer, on a machine that compiles something else meanwhile.
     const AT_ONCE: Duration = Duration::from_secs(2);
-    let site = Arc::new(Site::start(Vec::new()).await);
+    let site = Site::start(Vec::new()).await;
     site.storage_takes(Duration::from_secs(1), Duration::from_secs(2)).await;
     let creates =
         (0..VOLUMES).map(|number| {

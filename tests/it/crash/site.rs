@@ -63,7 +63,7 @@ pub struct Site {
     pub storage: Arc<SimRemote>,
     pub environment: Environment,
     _state: TempDir,
-    /// Requests sent, over all incarnations.
+    /// Requests that may change something, over all incarnations.
     pub sent: AtomicU64,
     http: reqwest::Client,
     _storage_process: Child,
@@ -71,7 +71,7 @@ pub struct Site {
 
 impl Site {
     /// The shipped binary; its first incarnations are started as `plans` says.
-    pub async fn start(plans: Vec<Start>) -> Self {
+    pub async fn start(plans: Vec<Start>) -> Arc<Self> {
         Self::start_as(plans, &[], |state, environment, plans| {
             let environment = environment.clone();
             let commander = Box::new(move |start: &Start| {
@@ -91,7 +91,7 @@ impl Site {
         plans: Vec<Start>,
         settings: &[(&str, &str)],
         make: impl FnOnce(&Path, &Environment, Vec<Start>) -> Service,
-    ) -> Self {
+    ) -> Arc<Self> {
         let state = tempfile::Builder::new().prefix("hearth-crash").tempdir().expect("temporary directory");
         let file = |name: &str| state.path().join(name).to_str().expect("utf-8").to_owned();
         let (socket, truth) = (file("storage.sock"), file("storage.truth"));
@@ -119,15 +119,8 @@ impl Site {
         wait_until("the storage answers", async || storage.control(Control::Hung).await.is_ok()).await;
         let service = make(state.path(), &environment, plans);
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        Self {
-            service,
-            storage,
-            environment,
-            _state: state,
-            sent: AtomicU64::new(0),
-            http,
-            _storage_process: storage_process,
-        }
+        let sent = AtomicU64::new(0);
+        Arc::new(Self { service, storage, environment, sent, http, _storage_process: storage_process, _state: state })
     }
 
     /// Every storage call takes so long, mostly less.
@@ -141,12 +134,15 @@ impl Site {
     pub async fn ask(&self, method: &str, path: &str, body: &Value) -> Said {
         let address = self.service.incarnation(1).await.address;
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let is_read = method.is_safe();
         let mut request = self.http.request(method, format!("http://{address}{path}"));
         request = request.header("X-Auth-Token", "admin:admin").header("OpenStack-API-Version", "volume 3.71");
         if !body.is_null() {
             request = request.json(body);
         }
-        self.sent.fetch_add(1, Ordering::Relaxed);
+        if !is_read {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+        }
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) if error.is_connect() => return Said::NotSent,
