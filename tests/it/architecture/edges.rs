@@ -7,8 +7,8 @@ use super::code::SourceFile;
 /// A folder and what it may use. From bottom to top: nothing uses a folder that stands below it in this table.
 const MAY_USE: [(&str, &[&str]); 13] = [
     ("domain", &[]),
-    ("telemetry", &["domain"]),
     ("runtime", &["domain"]),
+    ("telemetry", &["domain", "runtime"]),
     ("settings", &["domain"]),
     ("store", &["domain", "runtime", "telemetry"]),
     ("drivers", &["domain", "runtime", "telemetry"]),

@@ -137,14 +137,14 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Connects to the console as soon as it is there; looks between two tries whether it can still come.
-async fn wait_for_console(path: &Path, mut check: impl FnMut()) -> UnixStream {
+/// Connects to the console as soon as QEMU listens; `alive` fails when it never will.
+async fn wait_for_console(console: &Path, mut alive: impl FnMut()) -> UnixStream {
     loop {
-        match UnixStream::connect(path).await {
-            Ok(stream) => return stream,
-            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        if let Ok(stream) = UnixStream::connect(console).await {
+            return stream;
         }
-        check();
+        alive();
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod bench;
 mod build;
-mod cluster;
+pub mod cluster;
 mod commits;
 mod failing_disk;
 mod histories;
