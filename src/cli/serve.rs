@@ -21,11 +21,7 @@ use crate::drivers::pool::DriverPool;
 use crate::identity::{MappedToken, Noauth};
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
-<<<<<<< HEAD
-use crate::store::{Store, StoreOptions, Transaction};
-=======
-use crate::store::{Store, StoreOptions, Synchronous};
->>>>>>> w/sim
+use crate::store::{Store, StoreOptions, Synchronous, Transaction};
 
 /// From SIGTERM to the end of the process. What has not settled then is left to the next start.
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
