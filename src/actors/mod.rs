@@ -6,6 +6,8 @@
 
 mod core;
 mod dispatch;
+mod events;
+mod metrics;
 mod observe;
 mod recover;
 mod reply;
@@ -16,4 +18,5 @@ mod sweep;
 mod volume;
 
 pub use core::{ActorOptions, Dependencies};
+pub use events::{EventStream, Followed};
 pub use service::{ActorSummary, Backends, RequestError, ServerAttachRequest, ServerUpdate, Service};
