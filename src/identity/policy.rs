@@ -32,6 +32,7 @@ pub const RULES: &[(&str, Check)] = &[
     ("volume:extend", Check::Member),
     ("volume:extend_attached_volume", Check::Member),
     ("volume_extension:volume_admin_actions:reset_status", Check::Admin),
+    ("volume_extension:volume_admin_actions:force_delete", Check::Admin),
     ("volume_extension:volume_host_attribute", Check::Admin),
     ("volume_extension:volume_tenant_attribute", Check::Reader),
     ("volume_extension:volume_mig_status_attribute", Check::Admin),

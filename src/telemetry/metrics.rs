@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -30,7 +30,8 @@ const GROUP_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 25
 /// The registry and the counters that are counted into.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Mutex<Registry>,
+    registry: Registry,
+    sources: Sources,
     /// Requests and their durations.
     pub http: HttpMetrics,
     /// Commits, their groups and aborts.
@@ -54,25 +55,23 @@ impl Default for Metrics {
         let commits = CommitMetrics::default();
         registry.register("commits", "Transactions by outcome", commits.outcomes.clone());
         registry.register("commit_group_size", "Transactions that shared one fsync", commits.groups.clone());
-        Self { registry: Mutex::new(registry), http, commits }
+        let sources = Sources::default();
+        registry.register_collector(Box::new(sources.clone()));
+        Self { registry, sources, http, commits }
     }
 }
 
 impl Metrics {
     /// Asks `source` each time somebody looks. It must not wait.
     pub fn register(&self, source: impl Fn() -> Vec<Sample> + Send + Sync + 'static) {
-        self.registry().register_collector(Box::new(Source(Arc::new(source))));
+        self.sources.lock().push(Arc::new(source));
     }
 
     /// Everything in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        text::encode(&mut out, &self.registry()).expect("a string takes every text");
+        text::encode(&mut out, &self.registry).expect("a string takes every text");
         out
-    }
-
-    fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -177,6 +176,15 @@ pub enum SampleValue {
     Gauge(u64),
 }
 
+impl SampleValue {
+    fn encode_into(self, encoder: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        match self {
+            Self::Counter(value) => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
+            Self::Gauge(value) => encoder.encode_gauge(&value),
+        }
+    }
+}
+
 impl Sample {
     /// A gauge without labels.
     pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
@@ -198,7 +206,10 @@ impl Sample {
     /// A named bound: how much of it is in use, and its limit. `of` tells equal bounds of several parts apart (the name of a
     /// driver); empty where there is only one.
     pub fn bound(bound: &'static str, of: &str, used: u64, limit: u64) -> [Self; 2] {
-        let both = |name, help, value| Self::gauge(name, help, value).label("bound", bound).label("of", of);
+        let both = |name, help, value| {
+            let sample = Self::gauge(name, help, value).label("bound", bound);
+            if of.is_empty() { sample } else { sample.label("of", of) }
+        };
         [
             both("bound_used", "How much of a named bound is in use", used),
             both("bound_limit", "Beyond this, requests are turned away or wait", limit),
@@ -207,17 +218,28 @@ impl Sample {
 }
 
 /// A part that is asked.
-struct Source(Arc<dyn Fn() -> Vec<Sample> + Send + Sync>);
+type Source = Arc<dyn Fn() -> Vec<Sample> + Send + Sync>;
 
-impl fmt::Debug for Source {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Source")
+/// The parts that are asked. One collector for all of them: a name is described once, whoever has samples of it.
+#[derive(Clone, Default)]
+struct Sources(Arc<Mutex<Vec<Source>>>);
+
+impl Sources {
+    fn lock(&self) -> MutexGuard<'_, Vec<Source>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Collector for Source {
+impl fmt::Debug for Sources {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} sources", self.lock().len())
+    }
+}
+
+impl Collector for Sources {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let mut samples = (self.0)();
+        let sources = self.lock().clone();
+        let mut samples: Vec<Sample> = sources.iter().flat_map(|source| source()).collect();
         // all samples of one name stand together, below one description
         samples.sort_by_key(|sample| sample.name);
         for family in samples.chunk_by(|left, right| left.name == right.name) {
@@ -228,12 +250,10 @@ impl Collector for Source {
             };
             let mut described = encoder.encode_descriptor(first.name, first.help, None, kind)?;
             for sample in family {
-                let mut one = described.encode_family(&sample.labels)?;
-                match sample.value {
-                    SampleValue::Counter(value) => {
-                        one.encode_counter::<prometheus_client::encoding::NoLabelSet, _, u64>(&value, None)?;
-                    }
-                    SampleValue::Gauge(value) => one.encode_gauge(&value)?,
+                if sample.labels.is_empty() {
+                    sample.value.encode_into(&mut described)?;
+                } else {
+                    sample.value.encode_into(&mut described.encode_family(&sample.labels)?)?;
                 }
             }
         }
@@ -255,9 +275,9 @@ mod tests {
         metrics.register(|| {
             let mut samples = vec![Sample::counter("crashes", "Crashes", 7)];
             samples.extend(Sample::bound("queue", "a\"b", 1, 2));
-            samples.extend(Sample::bound("queue", "c", 3, 4));
             samples
         });
+        metrics.register(|| Sample::bound("queue", "", 3, 4).to_vec());
         let page = metrics.text();
         for line in [
             r#"hearth_http_requests_total{service="volume",method="GET",route="/volumes/{volume_id}",status="4xx"} 1"#,
@@ -268,7 +288,7 @@ mod tests {
             r#"hearth_commits_total{outcome="committed"} 1"#,
             "hearth_crashes_total 7",
             r#"hearth_bound_used{bound="queue",of="a\"b"} 1"#,
-            r#"hearth_bound_limit{bound="queue",of="c"} 4"#,
+            r#"hearth_bound_limit{bound="queue"} 4"#,
             "# EOF",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
