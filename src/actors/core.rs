@@ -1,12 +1,13 @@
 //! The supervisor: finds the slot of a volume, activates its actor once, restarts it after a panic with a fresh state.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
+use super::events::EventFeed;
 use super::reply::{ReplyTo, Returned};
 use super::server::ServerActor;
 use super::service::RequestError;
@@ -77,6 +78,12 @@ pub(super) struct Core {
     pub(super) options: ActorOptions,
     pub(super) volumes: DashMap<VolumeId, Arc<VolumeSlot>>,
     pub(super) servers: DashMap<ServerId, actix::Addr<ServerActor>>,
+    /// Who follows the committed transitions.
+    pub(super) events: EventFeed,
+    /// Actors that crashed since the start.
+    pub(super) restarts: AtomicU64,
+    /// Requests turned away by admission since the start.
+    pub(super) overloads: AtomicU64,
     stopping: AtomicBool,
 }
 
@@ -87,6 +94,9 @@ impl Core {
             options,
             volumes: DashMap::new(),
             servers: DashMap::new(),
+            events: EventFeed::default(),
+            restarts: AtomicU64::new(0),
+            overloads: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         })
     }
@@ -94,6 +104,7 @@ impl Core {
     /// No actor is restarted from now on.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.events.close();
     }
 
     /// The slot of a volume, made if there is none.
@@ -114,6 +125,7 @@ impl Core {
         let slot = self.slot(id);
         let now = self.world.clock.now();
         let Some(permit) = slot.admit(self.options.admission, now) else {
+            self.overloads.fetch_add(1, Ordering::Relaxed);
             return reply.answer(Err(RequestError::Overloaded { retry_after: Duration::from_secs(1) }));
         };
         self.post(&slot, Envelope::new(command, caller, reply, Some(permit)));
@@ -211,6 +223,7 @@ impl Core {
         slot.forget_view();
         let now = self.world.clock.now();
         let crashes = slot.crashed(now);
+        self.restarts.fetch_add(1, Ordering::Relaxed);
         tracing::error!(volume_id = %slot.volume_id, crashes, "volume actor crashed");
         let wait = backoff(u32::try_from(crashes).unwrap_or(u32::MAX));
         {

@@ -6,6 +6,8 @@
 
 mod core;
 mod dispatch;
+mod events;
+mod metrics;
 mod observe;
 mod recover;
 mod reply;
@@ -17,4 +19,5 @@ mod volume;
 
 pub use crate::drivers::FaultsRefused;
 pub use core::{ActorOptions, Dependencies};
+pub use events::{EventStream, Followed};
 pub use service::{ActorSummary, Backends, RequestError, ServerAttachRequest, ServerUpdate, Service};

@@ -1,11 +1,13 @@
 //! What can be seen of an actor, beside its mailbox: taken from the slot, never by asking the actor.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::service::ActorSummary;
 use super::slot::{Occupant, VolumeSlot};
+use crate::domain::operation::Operation;
 use crate::domain::time::Timestamp;
 
 /// One line of the list.
@@ -19,7 +21,7 @@ pub(super) fn summary(slot: &VolumeSlot) -> ActorSummary {
         admitted: slot.admitted(),
         restarts: slot.restarts(),
         operations: view.as_ref().map_or_else(Vec::new, |view| {
-            let line = |operation: &crate::domain::operation::Operation| {
+            let line = |operation: &Operation| {
                 format!("{} {} #{}", operation.kind.name(), operation.step.name(), operation.attempt)
             };
             view.operations.iter().map(line).collect()
@@ -27,8 +29,11 @@ pub(super) fn summary(slot: &VolumeSlot) -> ActorSummary {
     }
 }
 
+/// How long an operation's present step may take, given the volume's host.
+pub(super) type Deadline<'a> = &'a dyn Fn(Option<&str>, &Operation) -> Option<Duration>;
+
 /// Everything about one actor.
-pub(super) fn inspect(slot: &VolumeSlot, now: Timestamp) -> Value {
+pub(super) fn inspect(slot: &VolumeSlot, now: Timestamp, deadline: Deadline<'_>) -> Value {
     let view = slot.last_view();
     // Labelled by how far it can be trusted: a commit in flight makes it stale, a crashed actor leaves a post-mortem.
     let label = match (state_of(slot), slot.fresh_view().is_some()) {
@@ -37,7 +42,8 @@ pub(super) fn inspect(slot: &VolumeSlot, now: Timestamp) -> Value {
         _ => "post-mortem",
     };
     let operations = view.as_ref().map_or_else(Vec::new, |view| {
-        let describe = |operation: &crate::domain::operation::Operation| {
+        let host = view.volume.host.as_deref();
+        let describe = |operation: &Operation| {
             json!({
                 "id": operation.id,
                 "kind": operation.kind.name(),
@@ -49,6 +55,7 @@ pub(super) fn inspect(slot: &VolumeSlot, now: Timestamp) -> Value {
                 "request_id": operation.requester.request_id,
                 "age_seconds": now.since(operation.started_at).as_secs_f64(),
                 "step_age_seconds": now.since(operation.step_started_at).as_secs_f64(),
+                "step_deadline_seconds": deadline(host, operation).map(|deadline| deadline.as_secs_f64()),
             })
         };
         view.operations.iter().map(describe).collect()

@@ -8,15 +8,18 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::core::{ActorOptions, Core, Dependencies};
+use super::events::EventStream;
 use super::reply::{ReplyTo, Returned};
 use super::server::{AttachRequest, DetachRequest, ServerMessage};
 use crate::domain::ids::{AttachmentId, ServerId, VolumeId};
-use crate::domain::server::Server;
+use crate::domain::operation::{Operation, Step};
+use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::status::VmState;
 use crate::domain::volume::{Caller, Command, Refusal, Reply, VolumeState};
 use crate::drivers::FaultsRefused;
 use crate::drivers::sim::FaultRule;
 use crate::store::{Store, StoreError};
+use crate::telemetry::Sample;
 
 /// How often a command is sent again because the actor it was sent to had left before looking at it.
 const MAX_DELIVERIES: u32 = 8;
@@ -32,6 +35,10 @@ pub struct Service {
 pub trait Backends: Send + Sync + 'static {
     /// The backend for a new volume of this size: `host@backend#pool`.
     fn place(&self, size_gib: u32) -> Option<String>;
+    /// How long a call of an operation's step, or its probe, may run at `host`; none for a step without a call.
+    fn deadline(&self, host: Option<&str>, step: &Step, is_probe: bool) -> Option<Duration>;
+    /// What `/metrics` shows. Never waits.
+    fn samples(&self) -> Vec<Sample>;
     /// The pool's state, for `/admin/drivers`. Never waits.
     fn observe(&self) -> serde_json::Value;
     /// Replaces the fault rules of simulated backends.
@@ -102,8 +109,16 @@ pub struct ServerUpdate {
     pub locked: Option<bool>,
     /// Host.
     pub host: Option<Option<String>>,
+    /// Hypervisor.
+    pub hypervisor: Option<HypervisorKind>,
     /// QMP socket.
     pub qmp_socket: Option<Option<String>>,
+    /// Whether the guest must prove its id.
+    pub qmp_check_uuid: Option<bool>,
+    /// Availability zone.
+    pub availability_zone: Option<String>,
+    /// Root device.
+    pub root_device_name: Option<String>,
 }
 
 /// One line of `/admin/actors`.
@@ -266,7 +281,29 @@ impl Service {
     /// Answered beside the mailbox, never behind it.
     pub fn actor_inspect(&self, volume_id: VolumeId) -> Option<serde_json::Value> {
         let slot = self.core.slot_if_active(volume_id)?;
-        Some(super::observe::inspect(&slot, self.core.world.clock.now()))
+        let deadline = |host: Option<&str>, operation: &Operation| self.step_deadline(host, operation);
+        Some(super::observe::inspect(&slot, self.core.world.clock.now(), &deadline))
+    }
+
+    /// How long the present step of an operation on a volume at `host` may take from its start; none for one that waits for
+    /// another operation.
+    pub fn step_deadline(&self, host: Option<&str>, operation: &Operation) -> Option<Duration> {
+        match operation.step {
+            Step::Drain => Some(self.core.options.drain_deadline),
+            _ => self.backends.deadline(host, &operation.step, operation.probing.is_some()),
+        }
+    }
+
+    /// Every transition that commits from now on.
+    pub fn events(&self) -> EventStream {
+        self.core.events.follow()
+    }
+
+    /// What the actors and the drivers show to `/metrics`. Never waits for either.
+    pub fn samples(&self) -> Vec<Sample> {
+        let mut samples = super::metrics::samples(&self.core);
+        samples.extend(self.backends.samples());
+        samples
     }
 
     /// The driver pool's state, as JSON for `/admin/drivers`.
@@ -299,6 +336,14 @@ impl Backends for crate::drivers::pool::DriverPool {
         // Stable: the first configured one wins among equals.
         backends.sort_by(|left, right| free(right).total_cmp(&free(left)));
         backends.into_iter().next()
+    }
+
+    fn deadline(&self, host: Option<&str>, step: &Step, is_probe: bool) -> Option<Duration> {
+        Self::deadline(self, host, step, is_probe)
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        Self::samples(self)
     }
 
     fn observe(&self) -> serde_json::Value {

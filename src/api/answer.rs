@@ -2,13 +2,26 @@
 
 use serde_json::Value;
 
+use super::admin::events::EventBody;
+
 /// A successful answer.
-#[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Body; none is an empty one.
-    pub body: Option<Value>,
+    /// Body.
+    pub body: Body,
+}
+
+/// The body of an answer.
+pub enum Body {
+    /// None.
+    Empty,
+    /// JSON.
+    Json(Value),
+    /// Text of this media type.
+    Text(&'static str, String),
+    /// Events, until the client leaves or the service ends.
+    Events(EventBody),
 }
 
 impl Answer {
@@ -19,11 +32,16 @@ impl Answer {
 
     /// With a body.
     pub fn json(status: u16, body: Value) -> Self {
-        Self { status, body: Some(body) }
+        Self { status, body: Body::Json(body) }
+    }
+
+    /// 200 with text.
+    pub fn text(media_type: &'static str, text: String) -> Self {
+        Self { status: 200, body: Body::Text(media_type, text) }
     }
 
     /// Without a body.
     pub fn empty(status: u16) -> Self {
-        Self { status, body: None }
+        Self { status, body: Body::Empty }
     }
 }

@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::answer::Answer;
+use super::answer::{Answer, Body};
 use super::call::Call;
 use super::fault::{BODY_MAX, Fault, Problem};
 use super::links::Links;
@@ -23,11 +23,14 @@ use crate::domain::ids::ProjectId;
 use crate::faults::{self, CrashPoint};
 use crate::identity::noauth::{Tokens, host_is_loopback};
 use crate::identity::{RequestContext, policy_enforce};
-use crate::telemetry::{RequestIds, RequestLine, request_log};
+use crate::telemetry::{self, RequestIds, RequestLine, request_log};
 
 /// A body that is too large is still read (and thrown away) up to this size, so that the client gets its answer instead of
 /// a reset connection; beyond it the connection is closed.
 pub const DRAIN_MAX: usize = 16 * 1024 * 1024;
+
+/// The template of a path without a route.
+const UNROUTED: &str = "-";
 
 const JSON: &str = "application/json";
 const VENDOR_JSON: &str = "application/vnd.openstack.volume+json";
@@ -40,6 +43,8 @@ const COMPUTE_REQUEST_ID: HeaderName = HeaderName::from_static("x-compute-reques
 struct Exchange {
     ids: RequestIds,
     side: Side,
+    /// The template of the path, for metrics.
+    template: &'static str,
     /// The version to echo: in force, or asked for in a 406.
     version: Option<String>,
     /// A controller answers: it carries `x-compute-request-id`.
@@ -59,6 +64,7 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
     let mut exchange = Exchange {
         ids: RequestIds::new(&api.randomness, text(headers, &REQUEST_ID)),
         side: Side::None,
+        template: UNROUTED,
         version: None,
         routed: false,
         bare: false,
@@ -75,6 +81,13 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
             (failure(&fault, &exchange, unauthenticated, unrouted), cause)
         }
     };
+    api.options.metrics.http.answered(
+        exchange.side.name(),
+        request.method().as_str(),
+        exchange.template,
+        response.status().as_u16(),
+        started.elapsed(),
+    );
     request_log(&RequestLine {
         method: request.method().as_str(),
         path: request.path(),
@@ -118,18 +131,25 @@ async fn handle(
     exchange.side = path.side;
     exchange.vendor_json &= path.side == Side::BlockStorage;
     if path.side == Side::Health {
+        exchange.template = "/healthcheck";
         return health(request.method(), text(headers, &header::ACCEPT));
     }
     let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
     if !host_is_loopback(host) {
         return Err(Problem::ForeignHost);
     }
+    if path.side == Side::Metrics {
+        exchange.template = "/metrics";
+        return metrics(request.method(), api);
+    }
     if request.method() == Method::GET
         && let Some(document) = super::discovery::document(request.path(), &links(api, request, host, "", None))
     {
+        exchange.template = "/";
         return Ok(Answer::ok(document));
     }
     let route = route_find(request.method().as_str(), &path);
+    exchange.template = route.as_ref().map_or(UNROUTED, Route::template);
     let context = match &route {
         Some(route) if route.is_version_document() => None,
         _ => Some(authenticate(api, headers, &path, exchange)?),
@@ -205,9 +225,17 @@ fn health(method: &Method, accept: Option<&str>) -> Result<Answer, Problem> {
         Method::GET if accept.is_some_and(|accept| accept.trim() == JSON) => {
             Ok(Answer::ok(serde_json::json!({"detailed": false, "reasons": ["OK"]})))
         }
-        Method::GET => Ok(Answer::ok(Value::from("OK"))),
+        Method::GET => Ok(Answer::text("text/plain", "OK".to_owned())),
         _ => Err(Problem::Unrouted),
     }
+}
+
+/// Without a token, as [`health`]: scrapers have none, and there is no id, name or secret in it.
+fn metrics(method: &Method, api: &ApiState) -> Result<Answer, Problem> {
+    if *method != Method::GET {
+        return Err(Problem::Unrouted);
+    }
+    Ok(Answer::text(telemetry::metrics::CONTENT_TYPE, api.options.metrics.text()))
 }
 
 fn authenticate(
@@ -303,14 +331,16 @@ fn success(answer: Answer, exchange: &Exchange) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let mut response = HttpResponse::build(status);
     let mut response = match answer.body {
-        None if exchange.empty_is_html => {
+        Body::Empty if exchange.empty_is_html => {
             response.insert_header((header::CONTENT_TYPE, "text/html; charset=UTF-8")).finish()
         }
-        None => response.finish(),
-        Some(Value::String(plain)) if exchange.side == Side::Health => {
-            response.insert_header((header::CONTENT_TYPE, "text/plain")).body(plain)
-        }
-        Some(body) => {
+        Body::Empty => response.finish(),
+        Body::Text(kind, text) => response.insert_header((header::CONTENT_TYPE, kind)).body(text),
+        Body::Events(events) => response
+            .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .streaming(events),
+        Body::Json(body) => {
             let kind = if exchange.vendor_json { VENDOR_JSON } else { JSON };
             response.insert_header((header::CONTENT_TYPE, kind)).body(body.to_string())
         }
@@ -332,7 +362,7 @@ fn failure(fault: &Fault, exchange: &Exchange, unauthenticated: bool, unrouted: 
             "error": {"code": 401, "title": "Unauthorized", "message": fault.message}
         });
         response.insert_header((header::CONTENT_TYPE, JSON)).body(body.to_string())
-    } else if unrouted && matches!(exchange.side, Side::BlockStorage | Side::None | Side::Health) {
+    } else if unrouted && matches!(exchange.side, Side::BlockStorage | Side::None | Side::Health | Side::Metrics) {
         response
             .insert_header((header::CONTENT_TYPE, "text/plain; charset=UTF-8"))
             .body(format!("404 Not Found\n\n{}\n", fault.message))

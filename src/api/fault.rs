@@ -109,6 +109,8 @@ pub enum Problem {
     Request(RequestError),
     /// The service's answer to a Compute call.
     Compute(ComputeCall, RequestError),
+    /// 503: a named bound is reached.
+    Busy(&'static str),
     /// A list.
     List(Kind, ListError),
     /// A read.
@@ -225,6 +227,7 @@ impl From<Problem> for Fault {
             Problem::Forbidden(text) => Self::new(403, text),
             Problem::Request(error) => request_fault(error, refusal_fault),
             Problem::Compute(call, error) => request_fault(error, |refusal| compute_refusal_fault(call, refusal)),
+            Problem::Busy(bound) => Self::unavailable(RETRY_AFTER, bound),
             Problem::List(kind, ListError::MarkerNotFound(marker)) => Self::new(404, kind.text(&marker)),
             Problem::List(_, ListError::InvalidSortKey) => Self::new(400, "Invalid input received: Invalid sort key"),
             Problem::List(_, ListError::Store(error)) | Problem::Store(error) => Self::unavailable(RETRY_AFTER, error),

@@ -15,8 +15,22 @@ pub enum Side {
     Admin,
     /// `/healthcheck`.
     Health,
+    /// `/metrics`.
+    Metrics,
     /// Nothing of ours.
     None,
+}
+
+impl Side {
+    /// The service, as metrics name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BlockStorage => "volume",
+            Self::Compute => "compute",
+            Self::Admin => "admin",
+            Self::Health | Self::Metrics | Self::None => "-",
+        }
+    }
 }
 
 /// A decoded path.
@@ -94,6 +108,7 @@ pub fn path_parse(raw: &str) -> Option<Path> {
             _ => (Side::Compute, false, &[]),
         },
         "admin" => (Side::Admin, false, &[]),
+        "metrics" if rest.peek().is_none() => (Side::Metrics, false, &[]),
         "healthcheck" if rest.peek().is_none() => (Side::Health, false, &[]),
         _ => (Side::None, false, &[]),
     };
@@ -168,6 +183,8 @@ pub enum Route {
     MappingCreate(String),
     /// `GET /servers/{id}/os-volume_attachments/{volume}`.
     MappingShow(String, String),
+    /// `PUT` there.
+    MappingUpdate(String, String),
     /// `DELETE` there.
     MappingDelete(String, String),
     /// `GET /admin/servers`.
@@ -186,6 +203,8 @@ pub enum Route {
     AdminActorShow(String),
     /// `GET /admin/drivers`.
     AdminDrivers,
+    /// `GET /admin/events`.
+    AdminEvents,
     /// `GET /admin/operations`.
     AdminOperations,
     /// `POST /admin/faults`.
@@ -211,6 +230,44 @@ impl Route {
         }
     }
 
+    /// The path without what a client chose: the label of metrics. Below the version and the project.
+    pub fn template(&self) -> &'static str {
+        match self {
+            Self::BlockVersions { .. } | Self::ComputeVersions | Self::ComputeVersion => "/",
+            Self::VolumeList { detail: false } | Self::VolumeCreate => "/volumes",
+            Self::VolumeList { detail: true } => "/volumes/detail",
+            Self::VolumeShow(_) | Self::VolumeUpdate(_) | Self::VolumeDelete(_) => "/volumes/{volume_id}",
+            Self::VolumeAction(_) => "/volumes/{volume_id}/action",
+            Self::AttachmentList { detail: false } | Self::AttachmentCreate => "/attachments",
+            Self::AttachmentList { detail: true } => "/attachments/detail",
+            Self::AttachmentShow(_) | Self::AttachmentUpdate(_) | Self::AttachmentDelete(_) => {
+                "/attachments/{attachment_id}"
+            }
+            Self::AttachmentAction(_) => "/attachments/{attachment_id}/action",
+            Self::TypeList => "/types",
+            Self::TypeShow(_) => "/types/{type_id}",
+            Self::MessageList => "/messages",
+            Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
+            Self::ServerList { detail: false } => "/servers",
+            Self::ServerList { detail: true } => "/servers/detail",
+            Self::ServerShow(_) => "/servers/{server_id}",
+            Self::MappingList(_) | Self::MappingCreate(_) => "/servers/{server_id}/os-volume_attachments",
+            Self::MappingShow(..) | Self::MappingUpdate(..) | Self::MappingDelete(..) => {
+                "/servers/{server_id}/os-volume_attachments/{volume_id}"
+            }
+            Self::AdminServerList | Self::AdminServerCreate => "/admin/servers",
+            Self::AdminServerShow(_) | Self::AdminServerUpdate(_) | Self::AdminServerDelete(_) => {
+                "/admin/servers/{server_id}"
+            }
+            Self::AdminActorList => "/admin/actors",
+            Self::AdminActorShow(_) => "/admin/actors/{volume_id}",
+            Self::AdminDrivers => "/admin/drivers",
+            Self::AdminEvents => "/admin/events",
+            Self::AdminOperations => "/admin/operations",
+            Self::AdminFault => "/admin/faults",
+        }
+    }
+
     /// Whether the body is an action: exactly one member, whose name is the action.
     pub fn is_action(&self) -> bool {
         matches!(self, Self::VolumeAction(_) | Self::AttachmentAction(_))
@@ -226,6 +283,7 @@ impl Route {
                     | Self::AttachmentCreate
                     | Self::AttachmentUpdate(_)
                     | Self::MappingCreate(_)
+                    | Self::MappingUpdate(..)
                     | Self::AdminServerCreate
                     | Self::AdminServerUpdate(_)
                     | Self::AdminFault
@@ -246,7 +304,7 @@ pub fn route_find(method: &str, path: &Path) -> Option<Route> {
         }
         Side::Compute => compute(method, &rest),
         Side::Admin => admin(method, &rest),
-        Side::Health | Side::None => None,
+        Side::Health | Side::Metrics | Side::None => None,
     }
 }
 
@@ -287,6 +345,7 @@ fn compute(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["servers", server, "os-volume_attachments"]) => Route::MappingList(id(server)?),
         ("POST", ["servers", server, "os-volume_attachments"]) => Route::MappingCreate(id(server)?),
         ("GET", ["servers", server, "os-volume_attachments", volume]) => Route::MappingShow(id(server)?, id(volume)?),
+        ("PUT", ["servers", server, "os-volume_attachments", volume]) => Route::MappingUpdate(id(server)?, id(volume)?),
         ("DELETE", ["servers", server, "os-volume_attachments", volume]) => {
             Route::MappingDelete(id(server)?, id(volume)?)
         }
@@ -305,6 +364,7 @@ fn admin(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["actors"]) => Route::AdminActorList,
         ("GET", ["actors", volume]) => Route::AdminActorShow(id(volume)?),
         ("GET", ["drivers"]) => Route::AdminDrivers,
+        ("GET", ["events"]) => Route::AdminEvents,
         ("GET", ["operations"]) => Route::AdminOperations,
         ("POST", ["faults"]) => Route::AdminFault,
         _ => return None,

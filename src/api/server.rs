@@ -2,17 +2,21 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
 use actix_web::{App, HttpServer, dev::Server, web};
 
+use super::admin::events::READERS_MAX;
 use super::dispatch::dispatch;
 use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
 use crate::identity::Noauth;
 use crate::runtime::{Clock, Randomness};
+use crate::telemetry::{Metrics, Sample};
+use tokio::sync::Semaphore;
 
 /// How long an idle connection is kept.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -36,6 +40,8 @@ pub struct ApiOptions {
     pub faults_enabled: bool,
     /// Who asks.
     pub noauth: Noauth,
+    /// Where requests are counted, and what `/metrics` shows.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Default for ApiOptions {
@@ -47,6 +53,7 @@ impl Default for ApiOptions {
             default_volume_type: "__DEFAULT__".to_owned(),
             faults_enabled: false,
             noauth: Noauth::default(),
+            metrics: Arc::default(),
         }
     }
 }
@@ -63,13 +70,23 @@ pub struct ApiState {
     pub options: ApiOptions,
     /// Volume types.
     pub types: TypeCache,
+    /// Places for readers of `/admin/events`.
+    pub event_readers: Arc<Semaphore>,
 }
 
 impl ApiState {
     /// Shared state for a server, or for a test that calls the handler itself.
     pub fn new(service: Service, clock: Clock, randomness: Randomness, options: ApiOptions) -> Data<Self> {
         schema::compile_all();
-        Data::new(Self { service, clock, randomness, options, types: TypeCache::default() })
+        let event_readers = Arc::new(Semaphore::new(READERS_MAX));
+        let (shown, readers) = (service.clone(), Arc::clone(&event_readers));
+        options.metrics.register(move || {
+            let mut samples = shown.samples();
+            let following = READERS_MAX.saturating_sub(readers.available_permits());
+            samples.extend(Sample::bound("api.event_readers", "", following as u64, READERS_MAX as u64));
+            samples
+        });
+        Data::new(Self { service, clock, randomness, options, types: TypeCache::default(), event_readers })
     }
 }
 

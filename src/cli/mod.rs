@@ -3,6 +3,7 @@
 //! The only folder which may use every other one: it reads the settings, builds the parts and connects them. It decides
 //! nothing about volumes. Called by `main` alone.
 
+pub mod actors;
 pub mod check_config;
 pub mod clouds;
 pub mod daemons;
@@ -51,6 +52,8 @@ enum Command {
     Fsck(fsck::Arguments),
     /// Run the simulated backend as a process of its own.
     SimBackend(sim_backend::Arguments),
+    /// Show what the running service's actors are doing.
+    Actors(actors::Arguments),
     /// List or stop the storage daemons.
     Daemons(daemons::Arguments),
 }
@@ -75,6 +78,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             with_settings(arguments.file.config.as_deref(), |loaded| fsck::run(&loaded.settings, arguments.json))
         }
         Command::SimBackend(arguments) => outcome(sim_backend::run(&arguments)),
+        Command::Actors(arguments) => {
+            with_settings(arguments.file.config.as_deref(), |loaded| actors::run(&loaded.settings, &arguments.action))
+        }
         Command::Daemons(arguments) => {
             with_settings(arguments.file.config.as_deref(), |loaded| daemons::run(&loaded.settings, &arguments.action))
         }

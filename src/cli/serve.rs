@@ -22,6 +22,7 @@ use crate::identity::{MappedToken, Noauth};
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
 use crate::store::{Store, StoreOptions, Synchronous, Transaction};
+use crate::telemetry::Metrics;
 
 /// From SIGTERM to the end of the process. What has not settled then is left to the next start.
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -83,7 +84,8 @@ pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
 async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> Result<(), ServeError> {
     // first of all: a signal which comes while the parts are built must not cut the process off in the middle
     let signals = EndSignals::catch().map_err(ServeError::Server)?;
-    let store = open_store(settings)?;
+    let metrics: Arc<Metrics> = Arc::default();
+    let store = open_store(settings, &metrics)?;
     let parts = parts::open(settings)?;
     for (_, backend) in &parts.files {
         backend.start().await.map_err(PartError::from)?;
@@ -95,7 +97,7 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     actix_web::rt::spawn(recover(service.clone()));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
-    let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), api_options(settings));
+    let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), api_options(settings, metrics));
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
@@ -117,16 +119,20 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
 }
 
 /// The store; when nobody can know what a commit left on disk the process ends at once, and the restart reads the truth.
-fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, ServeError> {
+fn open_store(settings: &Settings, metrics: &Metrics) -> Result<Arc<dyn Store>, ServeError> {
     let options = StoreOptions {
         on_unknown: Some(Arc::new(|reason| {
             tracing::error!(%reason, "the outcome of a commit is unknown: the process ends");
             end_at_once(EXIT_UNKNOWN);
         })),
         synchronous: if settings.faults.no_sync { Synchronous::Off } else { Synchronous::Full },
+        metrics: metrics.commits.clone(),
         ..StoreOptions::default()
     };
-    Ok(crate::store::open(&settings.database.url(), options)?)
+    let store = Arc::new(crate::store::open_threaded(&settings.database.url(), options)?);
+    let shown = Arc::clone(&store);
+    metrics.register(move || shown.samples());
+    Ok(store)
 }
 
 /// Ends the process before anybody can answer a client.
@@ -157,7 +163,7 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
     Service::start(world, options, pool)
 }
 
-fn api_options(settings: &Settings) -> ApiOptions {
+fn api_options(settings: &Settings, metrics: Arc<Metrics>) -> ApiOptions {
     let tokens = settings.auth.tokens.iter().map(|(token, who)| {
         let mapped = MappedToken {
             user_id: who.user.clone().into(),
@@ -170,6 +176,7 @@ fn api_options(settings: &Settings) -> ApiOptions {
         workers: threads(settings.server.workers),
         availability_zone: settings.availability_zone.clone(),
         faults_enabled: settings.faults.enabled,
+        metrics,
         noauth: Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() },
         ..ApiOptions::default()
     }

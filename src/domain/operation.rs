@@ -151,6 +151,11 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether a guest carries it out, not the backend.
+    pub const fn is_at_guest(&self) -> bool {
+        matches!(self, Self::ResizeGuest { .. } | Self::Plug { .. } | Self::Unplug { .. })
+    }
+
     /// The word for logs and views.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -81,6 +81,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Whether the record says how to reach the guest: a socket exactly when it is a QEMU with QMP.
+    pub fn is_reachable(&self) -> bool {
+        (self.hypervisor == HypervisorKind::Qmp) == self.qmp_socket.is_some()
+    }
+
     /// Whether there is a running guest that Hearth can plug devices into.
     pub fn has_guest(&self) -> bool {
         self.hypervisor != HypervisorKind::None

@@ -13,6 +13,8 @@ pub enum Check {
     Reader,
     /// `role:admin`, or `role:member` on the target's project.
     Member,
+    /// `role:admin`, or the role `service`.
+    Service,
     /// `role:admin`.
     Admin,
 }
@@ -30,6 +32,7 @@ pub const RULES: &[(&str, Check)] = &[
     ("volume:extend", Check::Member),
     ("volume:extend_attached_volume", Check::Member),
     ("volume_extension:volume_admin_actions:reset_status", Check::Admin),
+    ("volume_extension:volume_admin_actions:force_delete", Check::Admin),
     ("volume_extension:volume_host_attribute", Check::Admin),
     ("volume_extension:volume_tenant_attribute", Check::Reader),
     ("volume_extension:volume_mig_status_attribute", Check::Admin),
@@ -54,6 +57,8 @@ pub const RULES: &[(&str, Check)] = &[
     ("os_compute_api:os-volumes-attachments:index", Check::Reader),
     ("os_compute_api:os-volumes-attachments:show", Check::Reader),
     ("os_compute_api:os-volumes-attachments:create", Check::Member),
+    ("os_compute_api:os-volumes-attachments:update", Check::Member),
+    ("os_compute_api:os-volumes-attachments:swap", Check::Service),
     ("os_compute_api:os-volumes-attachments:delete", Check::Member),
     ("hearth:admin", Check::Admin),
 ];
@@ -69,6 +74,7 @@ pub fn policy_allows(context: &RequestContext, rule: &str, target: &ProjectId) -
     match RULES.iter().find(|(name, _)| *name == rule) {
         Some((_, Check::Reader)) => context.is_admin || (on_project && context.has_role("reader")),
         Some((_, Check::Member)) => context.is_admin || (on_project && context.has_role("member")),
+        Some((_, Check::Service)) => context.is_admin || context.has_role("service"),
         Some((_, Check::Admin)) => context.is_admin,
         None => {
             debug_assert!(false, "rule {rule} is not in the table");

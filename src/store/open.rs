@@ -9,7 +9,8 @@ use super::Store;
 use super::connection::{AnyConnection, Role, Synchronous, Target};
 use super::readers::Readers;
 use super::threaded::{ThreadedStore, Threads};
-use super::writer::{OnUnknown, Writer};
+use super::writer::{OnUnknown, Writer, WriterOptions};
+use crate::telemetry::CommitMetrics;
 
 const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -29,6 +30,8 @@ pub struct StoreOptions {
     pub list_readers: usize,
     /// Told once when nobody can know what is on disk: the process should end non-zero.
     pub on_unknown: Option<OnUnknown>,
+    /// Counts commits.
+    pub metrics: CommitMetrics,
     /// A registered SQLite VFS to use instead of the default one.
     pub vfs: Option<String>,
 }
@@ -42,6 +45,7 @@ impl Default for StoreOptions {
             point_readers: 2,
             list_readers: 2,
             on_unknown: None,
+            metrics: CommitMetrics::default(),
             vfs: None,
         }
     }
@@ -82,8 +86,10 @@ pub fn open_threaded(url: &str, options: StoreOptions) -> Result<ThreadedStore, 
     while connections.len() < writers {
         connections.push(target.connect(Role::Writer)?);
     }
+    let writer =
+        WriterOptions { group_size: options.group_size, on_unknown: options.on_unknown, metrics: options.metrics };
     Ok(ThreadedStore::new(Threads {
-        writer: Writer::start(target.clone(), connections, options.group_size, options.on_unknown)?,
+        writer: Writer::start(target.clone(), connections, writer)?,
         points: Readers::start("points", &target, options.point_readers)?,
         lists: Readers::start("lists", &target, options.list_readers)?,
     }))

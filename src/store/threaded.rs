@@ -5,8 +5,9 @@ use futures_util::future::BoxFuture;
 use super::connection::AnyConnection;
 use super::database::{Database, Engine, Lane};
 use super::readers::Readers;
-use super::writer::Writer;
+use super::writer::{QUEUE_BOUND, Writer};
 use super::{CommitOutcome, Reading, StoreError, Transaction};
+use crate::telemetry::Sample;
 
 /// Writer and reader threads over SQLite or PostgreSQL.
 pub struct Threads {
@@ -48,6 +49,12 @@ impl ThreadedStore {
     /// How many transactions wait for a writer.
     pub fn commit_queue_depth(&self) -> usize {
         self.engine.writer.depth()
+    }
+
+    /// What is to be seen of the store at this instant.
+    pub fn samples(&self) -> Vec<Sample> {
+        let depth = u64::try_from(self.commit_queue_depth()).unwrap_or(u64::MAX);
+        Sample::bound("store.commit_queue", "", depth, QUEUE_BOUND as u64).to_vec()
     }
 
     /// Lets commits wait in the queue until the guard is dropped: for a copy of the database file, and to make one group of

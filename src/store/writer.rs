@@ -20,8 +20,9 @@ use super::apply::{Judgement, apply_group};
 use super::connection::{AnyConnection, Role, Target, is_connection_lost};
 use super::queue::Queue;
 use super::sql::{Dialect, Number, Sql};
-use super::{CommitOutcome, StoreError, Transaction};
+use super::{Aborted, CommitOutcome, StoreError, Transaction};
 use crate::faults::{self, CrashPoint};
+use crate::telemetry::CommitMetrics;
 
 /// Transactions that may wait for a writer. Beyond it callers wait for room, and admission in front of the actors refuses.
 pub(super) const QUEUE_BOUND: usize = 16_384;
@@ -45,6 +46,16 @@ enum Submission {
     Errand(Errand),
 }
 
+/// How a writer works.
+pub(super) struct WriterOptions {
+    /// Most transactions in one group.
+    pub(super) group_size: usize,
+    /// Told once when the truth is unknown.
+    pub(super) on_unknown: Option<OnUnknown>,
+    /// Counts groups and outcomes.
+    pub(super) metrics: CommitMetrics,
+}
+
 /// The handle.
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -53,9 +64,8 @@ pub(super) struct Writer {
 
 struct Shared {
     target: Target,
-    group_size: usize,
+    options: WriterOptions,
     queue: Arc<Queue<Submission>>,
-    on_unknown: Option<OnUnknown>,
     /// Set when the truth is unknown: from then on nothing is written or answered as committed.
     broken: AtomicBool,
     /// Held while a writer waits for its next group, so that groups are numbered in the order of the queue.
@@ -74,14 +84,12 @@ impl Writer {
     pub(super) fn start(
         target: Target,
         connections: Vec<AnyConnection>,
-        group_size: usize,
-        on_unknown: Option<OnUnknown>,
+        options: WriterOptions,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             target,
-            group_size: group_size.max(1),
+            options,
             queue: Queue::new(QUEUE_BOUND),
-            on_unknown,
             broken: AtomicBool::new(false),
             turn: Mutex::new(0),
             barriers: Mutex::new(Barriers::default()),
@@ -158,7 +166,7 @@ impl Shared {
         loop {
             let taken = {
                 let mut turn = lock(&self.turn);
-                self.queue.take(self.group_size).map(|group| {
+                self.queue.take(self.options.group_size.max(1)).map(|group| {
                     *turn += 1;
                     lock(&self.barriers).running.insert(*turn);
                     (*turn, group)
@@ -188,6 +196,7 @@ impl Shared {
         if !members.is_empty() {
             let transactions: Vec<&Transaction> = members.iter().map(|(transaction, _)| &**transaction).collect();
             let outcomes = self.commit_group(connection, &transactions);
+            self.count(&outcomes);
             for ((_, answer), outcome) in members.into_iter().zip(outcomes) {
                 // nobody may be waiting any more
                 let _ = answer.send(outcome);
@@ -198,6 +207,20 @@ impl Shared {
                 Ok(open) => errand(Ok(open)),
                 Err(reason) => errand(Err(StoreError::Unavailable(reason))),
             }
+        }
+    }
+
+    fn count(&self, outcomes: &[CommitOutcome]) {
+        self.options.metrics.group(outcomes.len());
+        for outcome in outcomes {
+            self.options.metrics.ended(match outcome {
+                CommitOutcome::Committed => "committed",
+                CommitOutcome::Aborted(Aborted::Stale) => "stale",
+                CommitOutcome::Aborted(Aborted::OverQuota(_)) => "over_quota",
+                CommitOutcome::Aborted(Aborted::Duplicate) => "duplicate",
+                CommitOutcome::Aborted(Aborted::ServerChanged) => "server_changed",
+                CommitOutcome::Unknown(_) => "unknown",
+            });
         }
     }
 
@@ -322,7 +345,7 @@ impl Shared {
 
     fn declare_unknown(&self, reason: &str) {
         if !self.broken.swap(true, Ordering::AcqRel)
-            && let Some(tell) = &self.on_unknown
+            && let Some(tell) = &self.options.on_unknown
         {
             tell(reason);
         }

@@ -1,10 +1,13 @@
-//! What the service says about itself: request ids and one log line for each request.
+//! What the service says about itself: request ids, one log line for each request, metrics.
 //!
-//! Never writes a token, a password or a body. Called by the API; decides nothing.
+//! Never writes a token, a password or a body, and never labels a metric with an id. Called by the API, which counts and logs
+//! requests, and by the parts that count; decides nothing.
 
 pub mod logging;
+pub mod metrics;
 pub mod request_id;
 pub mod request_log;
 
+pub use metrics::{CommitMetrics, Metrics, Sample};
 pub use request_id::RequestIds;
 pub use request_log::{RequestLine, request_log};

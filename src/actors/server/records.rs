@@ -9,8 +9,15 @@ use crate::domain::status::VmState;
 use crate::domain::volume::{Caller, Command};
 use crate::store::{Aborted, CommitOutcome, ServerChange, StoreError, Transaction};
 
+/// What [`Server::is_reachable`] asks.
+const NO_WAY_TO_GUEST: &str = "A server has a qmp_socket exactly when its hypervisor is 'qmp'.";
+
 impl ServerActor {
     pub(super) fn create(&mut self, server: Server, answer: Answered<Server>, ctx: &mut Context<Self>) {
+        if !server.is_reachable() {
+            let _ = answer.send(Err(RequestError::ServerBadRequest(NO_WAY_TO_GUEST.to_owned())));
+            return;
+        }
         if self.server.is_some() {
             let error = RequestError::ServerConflict(format!("Instance {} exists already", self.id));
             let _ = answer.send(Err(error));
@@ -42,6 +49,27 @@ impl ServerActor {
         }
         if let Some(socket) = &update.qmp_socket {
             server.qmp_socket.clone_from(socket);
+        }
+        if let Some(hypervisor) = update.hypervisor {
+            server.hypervisor = hypervisor;
+        }
+        if let Some(check) = update.qmp_check_uuid {
+            server.qmp_check_uuid = check;
+        }
+        if let Some(zone) = &update.availability_zone {
+            server.availability_zone.clone_from(zone);
+        }
+        if let Some(root) = &update.root_device_name {
+            server.root_device_name.clone_from(root);
+        }
+        if !server.is_reachable() {
+            let error = RequestError::ServerBadRequest(NO_WAY_TO_GUEST.to_owned());
+            let _ = answer.send(Err(error));
+            return;
+        }
+        // A server that was registered while it was built has run from here on.
+        if server.launched_at.is_none() && !matches!(server.vm_state, VmState::Building | VmState::Error) {
+            server.launched_at = Some(self.core.world.clock.now());
         }
         // Every change fences attaches that judged the server before it.
         server.epoch = current.epoch + 1;

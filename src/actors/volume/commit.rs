@@ -16,10 +16,14 @@ impl VolumeActor {
     pub(super) fn commit(&mut self, content: Content, decision: Decision, ctx: &mut Context<Self>) {
         let next = Arc::new(decision.next.clone());
         let transaction = self.transaction(&content, &decision, &next);
+        let event = transaction.event.clone();
         self.phase = Phase::Committing;
         self.slot.commit_begins();
         let commit = self.core.world.store.commit(transaction);
         ctx.spawn(commit.into_actor(self).map(move |outcome, actor, ctx| {
+            if outcome == CommitOutcome::Committed {
+                actor.core.events.publish(event);
+            }
             actor.committed(outcome, content, decision, next, ctx);
         }));
     }

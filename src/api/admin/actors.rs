@@ -88,11 +88,13 @@ fn deleted(volume_id: VolumeId) -> Map<String, Value> {
 }
 
 fn operations(call: &Call, state: &VolumeState) -> Value {
-    state.operations.iter().map(|operation| operation_body(call, operation)).collect()
+    let host = state.volume.host.as_deref();
+    state.operations.iter().map(|operation| operation_body(call, host, operation)).collect()
 }
 
-/// One open operation.
-pub fn operation_body(call: &Call, operation: &Operation) -> Value {
+/// One open operation of a volume at `host`.
+pub fn operation_body(call: &Call, host: Option<&str>, operation: &Operation) -> Value {
+    let deadline = call.service().step_deadline(host, operation);
     let now = call.api.clock.now();
     json!({
         "id": operation.id,
@@ -107,10 +109,12 @@ pub fn operation_body(call: &Call, operation: &Operation) -> Value {
         "started_at": time::micros(operation.started_at),
         "age_seconds": now.since(operation.started_at).as_secs_f64(),
         "step_age_seconds": now.since(operation.step_started_at).as_secs_f64(),
+        "step_deadline_seconds": deadline.map(|deadline| deadline.as_secs_f64()),
     })
 }
 
-fn event(event: &Event) -> Value {
+/// One committed transition.
+pub fn event(event: &Event) -> Value {
     json!({
         "generation": event.generation,
         "at": time::micros(event.at),

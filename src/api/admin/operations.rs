@@ -21,13 +21,14 @@ pub async fn operation_list(call: &Call) -> Result<Answer, Problem> {
         ),
     };
     let open = if limit == 0 { Vec::new() } else { call.service().store().open_operations(after, limit).await? };
-    let rows: Vec<Value> = open
-        .iter()
-        .map(|found| {
-            let mut body = operation_body(call, &found.operation);
-            body["volume_id"] = json!(found.volume_id);
-            body
-        })
-        .collect();
+    let mut rows: Vec<Value> = Vec::with_capacity(open.len());
+    for found in &open {
+        // An open operation keeps its volume active: the host comes from the published view.
+        let state = call.service().volume_view(found.volume_id).await?;
+        let host = state.as_ref().and_then(|state| state.volume.host.as_deref());
+        let mut body = operation_body(call, host, &found.operation);
+        body["volume_id"] = json!(found.volume_id);
+        rows.push(body);
+    }
     Ok(Answer::ok(json!({"operations": rows})))
 }

@@ -57,11 +57,6 @@ pub async fn server_create(call: &Call) -> Result<Answer, Problem> {
     let hypervisor = text(members, "hypervisor").and_then(|word| HypervisorKind::parse(&word));
     let hypervisor = hypervisor.unwrap_or(HypervisorKind::None);
     let qmp_socket = text(members, "qmp_socket");
-    if (hypervisor == HypervisorKind::Qmp) != qmp_socket.is_some() {
-        return Err(Problem::InvalidInput(
-            "A server has a qmp_socket exactly when its hypervisor is 'qmp'.".to_owned(),
-        ));
-    }
     let now = call.api.clock.now();
     let state = vm_state(members).unwrap_or(VmState::Active);
     let server = Server {
@@ -105,7 +100,11 @@ pub async fn server_update(call: &Call, id: &str) -> Result<Answer, Problem> {
         task_state: nullable(members, "task_state"),
         locked: boolean(members, "locked"),
         host: nullable(members, "host"),
+        hypervisor: text(members, "hypervisor").and_then(|word| HypervisorKind::parse(&word)),
         qmp_socket: nullable(members, "qmp_socket"),
+        qmp_check_uuid: boolean(members, "qmp_check_uuid"),
+        availability_zone: text(members, "availability_zone"),
+        root_device_name: text(members, "root_device_name"),
     };
     let server = call.service().server_update(ServerId::from(id), update).await?;
     Ok(Answer::ok(json!({"server": view::record(&server)})))

@@ -17,6 +17,7 @@ pub async fn handle(call: &Call, route: &Route) -> Result<Answer, Problem> {
         Route::MappingList(server) => volume_attachments::mapping_list(call, server).await,
         Route::MappingCreate(server) => volume_attachments::mapping_create(call, server).await,
         Route::MappingShow(server, volume) => volume_attachments::mapping_show(call, server, volume).await,
+        Route::MappingUpdate(server, volume) => volume_attachments::mapping_update(call, server, volume).await,
         Route::MappingDelete(server, volume) => volume_attachments::mapping_delete(call, server, volume).await,
         _ => Err(Problem::Unrouted),
     }

@@ -1,9 +1,10 @@
-//! `/servers/{id}/os-volume_attachments` (nova-volume-attachments §2–§6). Swap and the flag (PUT) are not served yet.
+//! `/servers/{id}/os-volume_attachments` (nova-volume-attachments §2–§6). A swap is refused: it is the end of a
+//! migration, and nothing migrates yet.
 
 use serde_json::{Value, json};
 
 use super::servers::server_visible;
-use crate::actors::ServerAttachRequest;
+use crate::actors::{RequestError, ServerAttachRequest};
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::{ComputeCall, Kind, Problem};
@@ -13,6 +14,8 @@ use crate::api::schema::{self, formats};
 use crate::api::views::mapping as view;
 use crate::domain::attachment::Attachment;
 use crate::domain::ids::VolumeId;
+use crate::domain::server::Server;
+use crate::domain::volume::{Command, Refusal};
 
 /// A non-negative integer written with digits only.
 pub fn digits(query: &Query, name: &str) -> Result<Option<u64>, Problem> {
@@ -94,6 +97,54 @@ fn flag(value: Option<&Value>) -> bool {
         Some(Value::Bool(truth)) => *truth,
         Some(Value::String(text)) => word(text).unwrap_or(false),
         _ => false,
+    }
+}
+
+/// `PUT …/{volume_id}`: the flag, or a swap.
+pub async fn mapping_update(call: &Call, server: &str, volume: &str) -> Result<Answer, Problem> {
+    schema::SERVER_ATTACHMENT_UPDATE.check(call.version, &call.body)?;
+    let members = &call.body["volumeAttachment"];
+    let server = server_visible(call, server).await?;
+    // Compared as strings: another spelling of the same id means a swap.
+    let is_swap = !call.compute_since(85) || members["volumeId"].as_str() != Some(volume);
+    let rule = if is_swap {
+        "os_compute_api:os-volumes-attachments:swap"
+    } else {
+        "os_compute_api:os-volumes-attachments:update"
+    };
+    call.enforce(rule, &server.project_id)?;
+    if call.compute_since(85) {
+        flag_update(call, &server, volume, members).await?;
+    }
+    if !is_swap {
+        return Ok(Answer::empty(202));
+    }
+    let old = call.volume_visible(volume).await?;
+    Err(Problem::Conflict(format!("volume {} is not migrating; this API should only be called by Cinder", old.id())))
+}
+
+/// The part of an update that is not a swap: nothing but the flag may differ from the row.
+async fn flag_update(call: &Call, server: &Server, volume: &str, members: &Value) -> Result<(), Problem> {
+    let missing = || Problem::NotFoundText(format!("No volume Block Device Mapping with id {volume}."));
+    let rows = call.service().store().server_attachments(server.id.clone()).await?;
+    let volume_id = url_id(volume).map(VolumeId).ok_or_else(missing)?;
+    let row = rows.iter().rev().find(|row| row.volume_id == volume_id);
+    let bdm = row.and_then(|row| row.bdm.as_ref()).ok_or_else(missing)?;
+    for (name, current) in
+        [("id", json!(volume)), ("serverId", json!(server.id)), ("device", json!(bdm.device)), ("tag", json!(bdm.tag))]
+    {
+        if members.get(name).is_some_and(|sent| *sent != current) {
+            return Err(Problem::BadRequest(format!("The {name} property is not mutable")));
+        }
+    }
+    let Some(flag) = members.get("delete_on_termination") else { return Ok(()) };
+    let command =
+        Command::ServerAttachmentUpdate { server_id: server.id.clone(), delete_on_termination: self::flag(Some(flag)) };
+    let updated = call.service().volume_command(volume_id, command, call.context.caller()).await;
+    match updated {
+        Ok(_) => Ok(()),
+        Err(RequestError::Refused(Refusal::NotAttached(_) | Refusal::VolumeNotFound(_))) => Err(missing()),
+        Err(error) => Err(Problem::Compute(ComputeCall::Attach, error)),
     }
 }
 

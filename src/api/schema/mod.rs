@@ -90,6 +90,8 @@ requests! {
     SERVER_ATTACH = [
         (2, 1, "server_attach_2.1"), (2, 49, "server_attach_2.49"), (2, 79, "server_attach_2.79"),
     ];
+    /// `PUT …/os-volume_attachments/{volume_id}`.
+    SERVER_ATTACHMENT_UPDATE = [(2, 1, "server_attachment_update_2.1"), (2, 85, "server_attachment_update_2.85")];
     /// `POST /admin/servers`.
     ADMIN_SERVER_CREATE = [(0, 0, "admin_server_create")];
     /// `PUT /admin/servers/{id}`.

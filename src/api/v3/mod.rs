@@ -16,7 +16,7 @@ use super::fault::Problem;
 use super::route::Route;
 
 /// The actions that exist on each action route.
-const VOLUME_ACTIONS: &[&str] = &["os-extend", "os-reset_status"];
+const VOLUME_ACTIONS: &[&str] = &["os-extend", "os-force_delete", "os-reset_status"];
 const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
 
 /// The name of the action in a body; 400 unless there is exactly one member, and it is an action of this route.

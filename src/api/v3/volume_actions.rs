@@ -14,6 +14,7 @@ use crate::domain::volume::Command;
 pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer, Problem> {
     match action {
         "os-extend" => volume_extend(call, id).await,
+        "os-force_delete" => volume_force_delete(call, id).await,
         "os-reset_status" => volume_reset_status(call, id).await,
         other => Err(Problem::NoSuchAction(other.to_owned())),
     }
@@ -41,6 +42,15 @@ async fn volume_extend(call: &Call, id: &str) -> Result<Answer, Problem> {
     }
     let command = Command::Extend { new_size_gib, in_use_allowed };
     call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    Ok(Answer::empty(202))
+}
+
+/// Any value; any status, as long as nothing is attached (§2.15).
+async fn volume_force_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
+    let state = call.volume_visible(id).await?;
+    call.enforce("volume_extension:volume_admin_actions:force_delete", &state.volume.project_id)?;
+    call.enforce("volume:delete", &state.volume.project_id)?;
+    call.service().volume_command(state.id(), Command::Delete { force: true }, call.context.caller()).await?;
     Ok(Answer::empty(202))
 }
 

@@ -102,6 +102,13 @@ pub enum Command {
         /// The server is going away: no state check, no guest needed.
         server_gone: bool,
     },
+    /// `PUT …/os-volume_attachments/{volume}`: the one member of Compute's mapping that may change.
+    ServerAttachmentUpdate {
+        /// The server.
+        server_id: ServerId,
+        /// Whether the volume is deleted together with the server.
+        delete_on_termination: bool,
+    },
     /// How a call of an operation's step, or its probe, ended.
     JobResult {
         /// Which job it was.
@@ -149,6 +156,7 @@ impl Command {
             Self::AttachmentDelete { .. } => "attachment_delete",
             Self::ServerAttach(_) => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
+            Self::ServerAttachmentUpdate { .. } => "server_attachment_update",
             Self::JobResult { .. } => "job_result",
             Self::CallReturned { .. } => "call_returned",
             Self::OutstandingProbed { .. } => "outstanding_probed",

@@ -11,12 +11,14 @@
 mod actor;
 mod breaker;
 mod counters;
+mod metrics;
 mod queue;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -24,10 +26,12 @@ use tokio::time::Instant;
 use futures_util::future::BoxFuture;
 
 use crate::domain::backend::{Call, Cause, CauseKind, Deadlines, Guest, Outcome};
+use crate::domain::operation::Step;
 use crate::domain::server::HypervisorKind;
 use crate::drivers::FaultsRefused;
 use crate::drivers::sim::FaultRule;
 use crate::runtime::Placement;
+use crate::telemetry::Sample;
 
 use super::{Backend, Capacity, Hypervisor};
 use actor::{CapacityCell, Driver, DriverActor, Pump, RefreshCapacity};
@@ -211,6 +215,23 @@ impl DriverPool {
             }
             answer
         })
+    }
+
+    /// What `/metrics` shows, without waiting for an actor.
+    pub fn samples(&self) -> Vec<Sample> {
+        let lanes = self.backends.iter().chain(self.hypervisors.iter().map(|(_, lane)| lane));
+        lanes.flat_map(|lane| metrics::samples(&lane.observe())).collect()
+    }
+
+    /// How long a call of `step` (or its probe) may run at the backend `host`; for a step of a guest, at the most patient
+    /// hypervisor. None for a step without a call. It may wait for a worker for as long before that.
+    pub fn deadline(&self, host: Option<&str>, step: &Step, is_probe: bool) -> Option<Duration> {
+        let of = |lane: &Lane| lock(&lane.book).deadlines().of_step(step, is_probe);
+        if step.is_at_guest() {
+            self.hypervisors.iter().filter_map(|(_, lane)| of(lane)).max()
+        } else {
+            of(self.backend(host?)?)
+        }
     }
 
     fn backend(&self, name: &str) -> Option<&Lane> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request};
+use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Deadlines, Guest, Outcome, Request};
 use crate::domain::ids::{ServerId, VolumeId};
 
 use super::breaker::{Breaker, Verdict};
@@ -247,6 +247,11 @@ impl CallBook {
     /// When something expires next.
     pub fn next_due(&self) -> Option<Instant> {
         self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// How long calls may take.
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.options.deadlines
     }
 
     /// The book as JSON.

@@ -11,7 +11,7 @@ use hearth::domain::ids::{ProjectId, UserId};
 use hearth::domain::quota::Limits;
 use hearth::domain::server::HypervisorKind;
 use hearth::drivers::pool::{DriverPool, PoolOptions};
-use hearth::drivers::sim::{SimBackend, SimOptions};
+use hearth::drivers::sim::{Fault, FaultPlan, FaultRule, SimBackend, SimOptions};
 use hearth::drivers::{Backend, Hypervisor};
 use hearth::identity::MappedToken;
 use hearth::runtime::{Clock, Placement, Randomness};
@@ -34,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Harness {
     pub address: SocketAddr,
     pub service: Service,
+    faults: FaultPlan,
     client: reqwest::Client,
     handle: ServerHandle,
 }
@@ -133,6 +134,7 @@ impl Harness {
         }
         let placement = Placement::arbiters(1);
         let sim = SimBackend::new(SimOptions::in_memory(1));
+        let faults = sim.faults();
         let hypervisor: Arc<dyn Hypervisor> = sim.hypervisor();
         let backend: Arc<dyn Backend> = sim;
         let pool = DriverPool::start(
@@ -155,7 +157,21 @@ impl Harness {
         let handle = server.handle();
         actix_web::rt::spawn(server);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, service, client, handle }
+        Self { address, service, faults, client, handle }
+    }
+
+    /// The next backend call of `request` is not answered before [`Self::until_released`].
+    pub fn hang(&self, request: &str) {
+        self.faults.add(FaultRule::once(request, Fault::Hang { effect_first: false })).unwrap();
+    }
+
+    /// Waits for the hanging call and lets it go on.
+    pub async fn until_released(&self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.faults.release(None) == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "no call hangs");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub async fn stop(self) {

@@ -1,7 +1,9 @@
 //! The HTTP layer over real sockets, in front of a real service with simulated hardware; and its pure parts as tables.
 
+mod admin;
 mod attachments;
 mod compute;
+mod compute_update;
 mod filters;
 mod harness;
 mod identity;

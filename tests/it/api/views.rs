@@ -210,7 +210,9 @@ fn attachment_views() {
     assert_eq!(detail["detached_at"], "");
     assert_eq!(detail["attach_mode"], "null", "the word, not null");
     assert_eq!(detail["connection_info"], json!({}));
-    assert_eq!(names(&detail).len(), 8);
+    let members =
+        ["id", "status", "instance", "volume_id", "attached_at", "detached_at", "attach_mode", "connection_info"];
+    assert_eq!(names(&detail), members.map(str::to_owned).into());
 }
 
 #[test]
@@ -297,6 +299,52 @@ fn server_members_by_microversion() {
             }
         }
     }
+    // What a member sees at 2.1; security groups are absent where there are none.
+    let base = [
+        "id",
+        "name",
+        "status",
+        "tenant_id",
+        "user_id",
+        "metadata",
+        "created",
+        "updated",
+        "hostId",
+        "image",
+        "flavor",
+        "links",
+        "addresses",
+        "accessIPv4",
+        "accessIPv6",
+        "key_name",
+        "config_drive",
+        "progress",
+        "OS-DCF:diskConfig",
+        "OS-EXT-AZ:availability_zone",
+        "OS-EXT-STS:vm_state",
+        "OS-EXT-STS:task_state",
+        "OS-EXT-STS:power_state",
+        "OS-SRV-USG:launched_at",
+        "OS-SRV-USG:terminated_at",
+        "os-extended-volumes:volumes_attached",
+    ];
+    for minor in 1..=101 {
+        for (is_admin, is_show) in [(false, false), (false, true), (true, true), (true, false)] {
+            let mut expected: BTreeSet<String> = base.iter().map(|name| (*name).to_owned()).collect();
+            let later = cases.iter().filter(|(since, _, for_admins, in_show)| {
+                minor >= *since && (is_admin || !for_admins) && (is_show || !in_show)
+            });
+            expected.extend(later.map(|(_, name, _, _)| (*name).to_owned()));
+            if is_admin {
+                expected.extend(["hypervisor_hostname", "instance_name"].map(|name| format!("OS-EXT-SRV-ATTR:{name}")));
+            }
+            if is_admin && minor >= 3 {
+                expected.extend(["hostname", "user_data"].map(|name| format!("OS-EXT-SRV-ATTR:{name}")));
+            }
+            let found = names(&of(minor, is_admin, is_show));
+            assert_eq!(found, expected, "2.{minor}, admin {is_admin}, show {is_show}");
+        }
+    }
     let attached = "os-extended-volumes:volumes_attached";
     assert_eq!(of(2, false, true)[attached], json!([{"id": id(1).to_string()}]));
     assert_eq!(of(3, false, true)[attached], json!([{"id": id(1).to_string(), "delete_on_termination": false}]));
@@ -350,6 +398,9 @@ fn type_views_hide_what_the_caller_may_not_see() {
     assert_eq!(of(nobody, false)["extra_specs"], json!({}));
     assert!(of(all, false).get("qos_specs_id").is_some() && of(member, false).get("qos_specs_id").is_none());
     let access = "os-volume-type-access:is_public";
+    let members = ["id", "name", "description", "is_public", "extra_specs", "qos_specs_id", access];
+    assert_eq!(names(&of(all, false)), members.map(str::to_owned).into());
+    assert_eq!(names(&of(nobody, true)), members[..5].iter().map(|name| (*name).to_owned()).collect());
     assert!(of(member, false).get(access).is_some() && of(member, true).get(access).is_none());
     assert!(of(nobody, false).get(access).is_none());
 }
@@ -372,6 +423,19 @@ fn message_view() {
     assert_eq!(body["event_id"], "VOLUME_VOLUME_007_010");
     assert_eq!(body["user_message"], "extend volume:Volume Driver failed to extend volume.");
     assert_eq!((&body["message_level"], &body["guaranteed_until"]), (&json!("ERROR"), &json!(AT_TEXT)));
+    let members = [
+        "id",
+        "event_id",
+        "user_message",
+        "message_level",
+        "created_at",
+        "guaranteed_until",
+        "request_id",
+        "resource_type",
+        "resource_uuid",
+        "links",
+    ];
+    assert_eq!(names(&body), members.map(str::to_owned).into());
     message.resource_uuid = None;
     message.action_id = "999".to_owned();
     let body = message::shown(&message, &links());

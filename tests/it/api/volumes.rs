@@ -53,6 +53,35 @@ async fn a_volume_lives_and_ends() {
     harness.stop().await;
 }
 
+/// volume-actions §2.15: whatever the status is, but never what is attached.
+#[actix_web::test]
+async fn force_delete_looks_at_attachments_only() {
+    let harness = Harness::start().await;
+    let id = harness.volume(MEMBER, json!({"size": 1})).await;
+    let path = format!("/v3/volumes/{id}");
+    let action = format!("{path}/action");
+    let force = json!({"os-force_delete": {}});
+    let got = harness.post(&action, &force).token(MEMBER).send().await;
+    let text = "Policy doesn't allow volume_extension:volume_admin_actions:force_delete to be performed.";
+    assert_eq!(got.fault(), (403, text.to_owned()));
+    assert_eq!(harness.post(&action, &force).token(STRANGER).send().await.status, 404);
+    let server = harness.server("s").await;
+    let mapping = format!("/compute/v2.1/servers/{server}/os-volume_attachments");
+    let attach = json!({"volumeAttachment": {"volumeId": id}});
+    assert_eq!(harness.post(&mapping, &attach).token(MEMBER).send().await.status, 200);
+    harness.until(&id, "in-use").await;
+    assert_eq!(harness.post(&action, &force).token(ADMIN).send().await.fault().0, 400);
+    assert_eq!(harness.ask("DELETE", &format!("{mapping}/{id}")).token(MEMBER).send().await.status, 202);
+    harness.until(&id, "available").await;
+    let reset = json!({"os-reset_status": {"status": "error_deleting"}});
+    assert_eq!(harness.post(&action, &reset).token(ADMIN).send().await.status, 202);
+    assert_eq!(harness.ask("DELETE", &path).token(MEMBER).send().await.fault().0, 400, "an ordinary delete does not");
+    let got = harness.post(&action, &force).token(ADMIN).send().await;
+    assert_eq!((got.status, got.text.as_str()), (202, ""));
+    harness.until(&id, "gone").await;
+    harness.stop().await;
+}
+
 #[actix_web::test]
 async fn what_a_create_is_refused_for() {
     let harness = Harness::start().await;

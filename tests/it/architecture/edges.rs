@@ -41,7 +41,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
 ];
 
 /// Crates that one layer hides from the others.
-const HOME_OF_CRATE: [(&str, &[&str]); 8] = [
+const HOME_OF_CRATE: [(&str, &[&str]); 9] = [
     ("diesel", &["store"]),
     ("diesel_migrations", &["store"]),
     ("libsqlite3_sys", &["store"]),
@@ -50,6 +50,7 @@ const HOME_OF_CRATE: [(&str, &[&str]); 8] = [
     ("actix_web", &["api", "cli"]),
     ("qapi", &["drivers"]),
     ("clap", &["cli"]),
+    ("prometheus_client", &["telemetry"]),
     ("config", &["settings"]),
 ];
 

@@ -1,6 +1,7 @@
 //! The shipped binary from outside: its command line, stock OpenStack clients, real guests.
 
 mod binary;
+mod clients;
 mod failures;
 pub mod guest;
 pub mod hearth;

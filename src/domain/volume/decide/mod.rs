@@ -75,6 +75,9 @@ pub fn decide(
         Command::ServerDetach { server_id, server_gone } => {
             server::detach(state, server_id, *server_gone, caller, facts)
         }
+        Command::ServerAttachmentUpdate { server_id, delete_on_termination } => {
+            server::update(state, server_id, *delete_on_termination, caller, facts)
+        }
         Command::JobResult { ticket, outcome } => results::job_result(state, ticket, outcome, caller, facts),
         Command::CallReturned { operation_id, epoch, step, outcome } => {
             resume::call_returned(state, *operation_id, *epoch, step, outcome, caller, facts)

@@ -83,13 +83,7 @@ pub(super) fn detach(
     caller: &Caller,
     facts: &Facts,
 ) -> Verdict {
-    let volume = &state.volume;
-    let Some(row) = state.attachment_of_server(server) else {
-        return Verdict::Refuse(Refusal::NotAttached(format!(
-            "instance {server} is not attached to volume {}",
-            volume.id
-        )));
-    };
+    let Some(row) = state.attachment_of_server(server) else { return not_attached(state, server) };
     let row_id = row.id;
     let detaching = row.bdm.as_ref().is_some_and(|bdm| bdm.detaching);
     if detaching && server_gone {
@@ -113,6 +107,28 @@ pub(super) fn detach(
     }
     settle::rows_changed(&mut draft.next);
     draft.finish()
+}
+
+/// Changes the flag of Compute's mapping, whatever the volume or the server are doing: nothing runs because of it.
+pub(super) fn update(
+    state: &VolumeState,
+    server: &ServerId,
+    delete_on_termination: bool,
+    caller: &Caller,
+    facts: &Facts,
+) -> Verdict {
+    let Some(row_id) = state.attachment_of_server(server).map(|row| row.id) else { return not_attached(state, server) };
+    let mut draft = Draft::of(state, caller, facts);
+    draft.speak_of(row_id);
+    if let Some(bdm) = draft.next.attachment_mut(row_id).and_then(|row| row.bdm.as_mut()) {
+        bdm.delete_on_termination = delete_on_termination;
+    }
+    draft.finish()
+}
+
+fn not_attached(state: &VolumeState, server: &ServerId) -> Verdict {
+    let volume = state.id();
+    Verdict::Refuse(Refusal::NotAttached(format!("instance {server} is not attached to volume {volume}")))
 }
 
 /// The conditions of os-begin_detaching, per row.

@@ -1,0 +1,91 @@
+//! Stock clients used as programs use them: openstacksdk and python-cinderclient against the shipped binary. The calls and
+//! what must come back are in `py/`, since only Python can call them.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::hearth::{Environment, Hearth, binary, run};
+
+/// A whole script: each of its calls has its own, shorter patience.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+const SERVER: &str = "5b1e2c3a-0000-4000-8000-0000000000c1";
+
+/// A service on simulated hardware with one server, small quotas.
+async fn start() -> Hearth {
+    let environment = Environment::default()
+        .set("backends.0.name", "simulated")
+        .set("backends.0.driver", "sim")
+        .set("quota.volumes", "20")
+        .set("quota.gigabytes", "100");
+    let hearth = Hearth::start(environment).await;
+    hearth.wait_until_ready().await;
+    hearth.server_register(SERVER, "vm-1", "sim", None).await;
+    hearth
+}
+
+/// Runs a script of `py/` to its end; what it says when it fails is the failure of the test.
+async fn script(hearth: &Hearth, name: &str) {
+    let target = binary().ancestors().nth(2).expect("target directory");
+    let python = target.join("openstack-venv/bin/python");
+    assert!(python.exists(), "{} is missing: run scripts/setup.sh test", python.display());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/e2e/py").join(name);
+    let home = hearth.state_file(".");
+    let mut command = Command::new(python);
+    // nothing of the machine's own OpenStack configuration may come in
+    command.env_clear().env("HOME", &home).env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8");
+    command.env("OS_CLIENT_CONFIG_FILE", hearth.state_file("clouds.yaml")).env("OS_CLOUD", "hearth");
+    command.env("HEARTH_URL", hearth.url("")).env("HEARTH_SERVER", SERVER).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg("-W").arg("error::UserWarning").arg(&file).current_dir(&home).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output());
+    let output = output.await.expect("the script ends in time").expect("Python starts");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name}: {}\n{stdout}{stderr}", output.status);
+    assert!(stdout.contains("everything held"), "{name} ended early: {stdout}{stderr}");
+}
+
+#[tokio::test]
+async fn openstacksdk_block_storage() {
+    script(&start().await, "sdk_block_storage.py").await;
+}
+
+#[tokio::test]
+async fn openstacksdk_compute() {
+    script(&start().await, "sdk_compute.py").await;
+}
+
+#[tokio::test]
+async fn python_cinderclient() {
+    script(&start().await, "cinderclient_noauth.py").await;
+}
+
+/// `hearth actors` asks the running service.
+#[tokio::test]
+async fn the_command_line_shows_the_actors_of_the_running_service() {
+    let hearth = start().await;
+    let body = serde_json::json!({"volume": {"size": 1, "name": "seen"}});
+    let made = hearth.admin(reqwest::Method::POST, "/v3/admin/volumes", Some(body)).await;
+    let id = made["volume"]["id"].as_str().expect("an id");
+    let address = hearth.url("").replace("http://", "");
+    let environment = hearth.environment().clone().set("server.listen", address);
+    let listed = run(&environment, &["actors", "list"]).await;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.status.success() && text.starts_with(&format!("{id} active ")), "{text}");
+    let shown = run(&environment, &["actors", "show", id]).await;
+    let actor: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    assert_eq!(actor["volume_id"], id);
+    assert_eq!(
+        actor["history"].as_array().and_then(|events| events.last()).map(|first| &first["command"]),
+        Some(&"volume_create".into())
+    );
+    let missing = run(&environment, &["actors", "show", "00000000-0000-0000-0000-000000000000"]).await;
+    let text = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text.contains("could not be found. (HTTP 404)"), "{text}");
+    let nobody = run(&hearth.environment().clone().set("server.listen", "127.0.0.1:1"), &["actors", "list"]).await;
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("cannot ask the service at 127.0.0.1:1"));
+}
