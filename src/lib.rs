@@ -11,7 +11,6 @@ pub mod cli;
 pub mod domain;
 pub mod drivers;
 pub mod identity;
-pub mod operations;
 pub mod runtime;
 pub mod settings;
 pub mod sim;

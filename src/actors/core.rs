@@ -145,11 +145,11 @@ impl Core {
     fn post(self: &Arc<Self>, slot: &Arc<VolumeSlot>, envelope: Envelope) {
         let mut occupant = slot.occupant();
         let now = self.world.clock.now();
-        if let Occupant::Active { address, .. } = &*occupant {
-            if address.connected() {
-                return address.do_send(envelope);
-            }
-            // It crashed and its end has not been noticed yet: `volume_ended` will count it.
+        // One that crashed and whose end has not been noticed yet is replaced; `volume_ended` will count it.
+        if let Occupant::Active { address, .. } = &*occupant
+            && address.connected()
+        {
+            return address.do_send(envelope);
         }
         match &*occupant {
             // Dropped here, the envelope goes back to its sender, who looks the slot up again.

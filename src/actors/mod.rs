@@ -15,5 +15,6 @@ mod slot;
 mod sweep;
 mod volume;
 
+pub use crate::drivers::FaultsRefused;
 pub use core::{ActorOptions, Dependencies};
 pub use service::{ActorSummary, Backends, RequestError, ServerAttachRequest, ServerUpdate, Service};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -13,6 +14,8 @@ use crate::domain::ids::{AttachmentId, ServerId, VolumeId};
 use crate::domain::server::Server;
 use crate::domain::status::VmState;
 use crate::domain::volume::{Caller, Command, Refusal, Reply, VolumeState};
+use crate::drivers::FaultsRefused;
+use crate::drivers::sim::FaultRule;
 use crate::store::{Store, StoreError};
 
 /// How often a command is sent again because the actor it was sent to had left before looking at it.
@@ -31,6 +34,12 @@ pub trait Backends: Send + Sync + 'static {
     fn place(&self, size_gib: u32) -> Option<String>;
     /// The pool's state, for `/admin/drivers`. Never waits.
     fn observe(&self) -> serde_json::Value;
+    /// Replaces the fault rules of simulated backends.
+    fn set_faults(
+        &self,
+        backend: Option<String>,
+        rules: Vec<FaultRule>,
+    ) -> BoxFuture<'static, Result<(), FaultsRefused>>;
 }
 
 /// Why a request has no answer of a volume.
@@ -270,6 +279,12 @@ impl Service {
         self.core.slot(volume_id).panic_next.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
+    /// Replaces the fault rules of a simulated backend, or of all of them; `rules` as `/admin/faults` takes them.
+    pub async fn set_faults(&self, backend: Option<String>, rules: serde_json::Value) -> Result<(), FaultsRefused> {
+        let rules = serde_json::from_value(rules).map_err(|error| FaultsRefused::Senseless(error.to_string()))?;
+        self.backends.set_faults(backend, rules).await
+    }
+
     /// Drops actors that have been idle, as the sweeper does from time to time.
     pub fn sweep(&self) {
         super::sweep::sweep(&self.core);
@@ -288,5 +303,13 @@ impl Backends for crate::drivers::pool::DriverPool {
 
     fn observe(&self) -> serde_json::Value {
         Self::observe(self)
+    }
+
+    fn set_faults(
+        &self,
+        backend: Option<String>,
+        rules: Vec<FaultRule>,
+    ) -> BoxFuture<'static, Result<(), FaultsRefused>> {
+        Self::set_faults(self, backend, rules)
     }
 }

@@ -45,7 +45,9 @@ struct Exchange {
     routed: bool,
     /// The document without version and request id headers (Compute's root).
     bare: bool,
-    status_text_html: bool,
+    /// An empty answer says `text/html`, as Compute's 202 does.
+    empty_is_html: bool,
+    /// The client asked for Block Storage's own name of JSON.
     vendor_json: bool,
 }
 
@@ -59,7 +61,7 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
         version: None,
         routed: false,
         bare: false,
-        status_text_html: false,
+        empty_is_html: false,
         vendor_json: text(headers, &header::ACCEPT).is_some_and(|accept| accept.trim() == VENDOR_JSON),
     };
     let (response, cause) = match handle(&request, payload, &api, &mut exchange).await {
@@ -83,6 +85,23 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
     response
 }
 
+/// The links of this request's answers.
+fn links(
+    api: &ApiState,
+    request: &HttpRequest,
+    host: Option<&str>,
+    service: &'static str,
+    project: Option<String>,
+) -> Links {
+    let base = Links::base_of(
+        api.options.public_endpoint.as_deref(),
+        request.connection_info().scheme(),
+        host.unwrap_or("localhost"),
+        request.headers().get("x-forwarded-host").and_then(|value| value.to_str().ok()),
+    );
+    Links { base, service, project }
+}
+
 async fn handle(
     request: &HttpRequest,
     payload: Payload,
@@ -93,12 +112,18 @@ async fn handle(
     let body = body_read(headers, payload).await?;
     let path = path_parse(request.uri().path()).ok_or(Problem::Malformed)?;
     exchange.side = path.side;
+    exchange.vendor_json &= path.side == Side::BlockStorage;
     if path.side == Side::Health {
         return health(request.method(), text(headers, &header::ACCEPT));
     }
     let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
     if !host_is_loopback(host) {
         return Err(Problem::ForeignHost);
+    }
+    if request.method() == Method::GET
+        && let Some(document) = super::discovery::document(request.path(), &links(api, request, host, "", None))
+    {
+        return Ok(Answer::ok(document));
     }
     let route = route_find(request.method().as_str(), &path);
     let context = match &route {
@@ -113,14 +138,8 @@ async fn handle(
     exchange.routed = true;
     exchange.bare = route == Route::ComputeVersions;
 
-    let base = Links::base_of(
-        api.options.public_endpoint.as_deref(),
-        request.connection_info().scheme(),
-        host.unwrap_or("localhost"),
-        headers.get("x-forwarded-host").and_then(|value| value.to_str().ok()),
-    );
     let service = if path.side == Side::Compute { "/compute/v2.1" } else { "/v3" };
-    let links = Links { base, service, project: path.project.clone() };
+    let links = links(api, request, host, service, path.project.clone());
     let Some(context) = context else {
         return Ok(match route {
             Route::BlockVersions { status } => Answer::json(status, v3::versions::document(&links)),
@@ -142,7 +161,7 @@ async fn handle(
     if path.side == Side::Admin {
         policy_enforce(&context, "hearth:admin", &context.project_id)?;
     }
-    exchange.status_text_html = matches!(route, Route::MappingCreate(_)) && version >= Microversion::v2(101);
+    exchange.empty_is_html = matches!(route, Route::MappingCreate(_)) && version >= Microversion::v2(101);
     let call = Call { api: api.clone(), context, version, query, body, links };
     match path.side {
         Side::Compute => compute::handle(&call, &route).await,
@@ -231,7 +250,8 @@ fn negotiate(
         }
         _ => return Ok(Microversion::new(0, 0)),
     };
-    exchange.routed = true;
+    // A refusal of the version is a controller's answer, whether the path has a route or not.
+    exchange.routed = result.is_err();
     exchange.version = match &result {
         Ok(version) => Some(version.to_string()),
         // Block Storage's versions 1 and 2 had no version headers.
@@ -246,9 +266,6 @@ fn negotiate(
         ) => Some(text.clone()),
         Err(_) => None,
     };
-    if result.is_ok() {
-        exchange.routed = false;
-    }
     result
 }
 
@@ -282,7 +299,7 @@ fn success(answer: Answer, exchange: &Exchange) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let mut response = HttpResponse::build(status);
     let mut response = match answer.body {
-        None if exchange.status_text_html => {
+        None if exchange.empty_is_html => {
             response.insert_header((header::CONTENT_TYPE, "text/html; charset=UTF-8")).finish()
         }
         None => response.finish(),

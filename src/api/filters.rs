@@ -146,7 +146,7 @@ fn boolean(name: &str, value: &str, version: Microversion) -> Result<Option<bool
         return Ok(None);
     }
     if version < Microversion::v3(2) {
-        return Ok((!value.is_empty()).then(|| !matches!(value, "False" | "false" | "FALSE")));
+        return Ok((!value.is_empty()).then_some(!matches!(value, "False" | "false" | "FALSE")));
     }
     match word(value) {
         Some(truth) => Ok(Some(truth)),

@@ -9,6 +9,7 @@ pub mod admin;
 pub mod answer;
 pub mod call;
 pub mod compute;
+pub mod discovery;
 pub mod dispatch;
 pub mod fault;
 pub mod filters;

@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn limits_and_offsets() {
-        let cases: &[(&str, Result<(u64, u64), &str>)] = &[
+        type Expected<'a> = Result<(u64, u64), &'a str>;
+        let cases: &[(&str, Expected<'_>)] = &[
             ("", Ok((1000, 0))),
             ("limit=0", Ok((0, 0))),
             ("limit=5&offset=3", Ok((5, 3))),

@@ -238,6 +238,8 @@ pub fn route_find(method: &str, path: &Path) -> Option<Route> {
     let rest: Vec<&str> = path.rest.iter().map(String::as_str).collect();
     match path.side {
         Side::BlockStorage if !path.versioned => (method == "GET").then_some(Route::BlockVersions { status: 300 }),
+        // A project alone is nothing, with or without a slash.
+        _ if path.project.is_some() && matches!(rest.as_slice(), [] | [""]) => None,
         Side::BlockStorage => block_storage(method, &rest),
         Side::Compute if !path.versioned => {
             (method == "GET" && matches!(rest.as_slice(), [] | [""])).then_some(Route::ComputeVersions)

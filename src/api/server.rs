@@ -85,6 +85,7 @@ pub fn serve_on(listener: TcpListener, state: Data<ApiState>) -> io::Result<(Ser
     let workers = state.options.workers.max(1);
     let server = HttpServer::new(move || App::new().app_data(state.clone()).default_service(web::to(dispatch)))
         .workers(workers)
+        .tcp_nodelay(true)
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(REQUEST_HEAD_TIMEOUT)
         .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)

@@ -21,13 +21,16 @@ use crate::drivers::pool::DriverPool;
 use crate::identity::{MappedToken, Noauth};
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
-use crate::store::{Store, StoreOptions};
+use crate::store::{Store, StoreOptions, Transaction};
 
 /// From SIGTERM to the end of the process. What has not settled then is left to the next start.
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Requests under way get so long to be answered; the rest of [`SHUTDOWN`] is for the last commits.
 const DRAIN: Duration = Duration::from_secs(3);
+
+/// The last commits get so long.
+const COMMIT_DRAIN: Duration = Duration::from_secs(1);
 
 /// Exit code when nobody knows what a commit left on disk.
 const EXIT_UNKNOWN: i32 = 70;
@@ -87,7 +90,7 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     let service = start_service(settings, Arc::clone(&store), Arc::clone(&pool), placement);
     // in the background: the API serves at once, and a volume that is asked for resumes by itself
     actix_web::rt::spawn(recover(service.clone()));
-    actix_web::rt::spawn(purge(store, settings.history.retention));
+    actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
     let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), api_options(settings));
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
@@ -101,6 +104,8 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     // what is open is left to the next start's recovery
     service.stop();
     end(handle).await;
+    // every commit that was submitted is on disk now
+    let _ = tokio::time::timeout(COMMIT_DRAIN, store.commit(Transaction::default())).await;
     match tokio::time::timeout(SHUTDOWN - DRAIN, running).await {
         Ok(Ok(result)) => result.map_err(ServeError::Server),
         // a connection that does not end is no reason to stay
@@ -113,11 +118,20 @@ fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, ServeError> {
     let options = StoreOptions {
         on_unknown: Some(Arc::new(|reason| {
             tracing::error!(%reason, "the outcome of a commit is unknown: the process ends");
-            std::process::exit(EXIT_UNKNOWN);
+            end_at_once(EXIT_UNKNOWN);
         })),
         ..StoreOptions::default()
     };
     Ok(crate::store::open(&settings.database.url(), options)?)
+}
+
+/// Ends the process before anybody can answer a client.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "after an unknown commit no reply may go out, and nothing may be cleaned up"
+)]
+fn end_at_once(code: i32) -> ! {
+    std::process::exit(code)
 }
 
 fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPool>, placement: Placement) -> Service {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::world::World;
-use crate::domain::ids::{AttachmentId, ExportName, VolumeId};
+use crate::domain::ids::{ExportName, VolumeId};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::VolumeState;
 use crate::store::{Direction, Paging, Store, VolumeQuery};
@@ -55,6 +55,18 @@ impl World {
                 found.push(Difference { volume_id: Some(volume_id), what });
             }
         }
+        let rows = records.iter().flat_map(|state| &state.attachments).collect::<Vec<_>>();
+        let servers = rows.iter().filter_map(|row| row.bdm.as_ref()).map(|bdm| &bdm.server_id).collect::<BTreeSet<_>>();
+        for server in servers {
+            for device in truth.devices(server) {
+                if !rows.iter().any(|row| row.id == device) {
+                    found.push(Difference {
+                        volume_id: None,
+                        what: format!("{server} has an unrecorded device {device}"),
+                    });
+                }
+            }
+        }
         for audit in self.store().usage_audit().await.expect("the inline store reads") {
             if audit.stored != audit.counted {
                 found.push(Difference { volume_id: None, what: format!("quota usage is wrong: {audit:?}") });
@@ -91,11 +103,6 @@ fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
         let plugged = world.backend().truth().device(&bdm.server_id, row.id).is_some();
         if plugged != (row.attach_status == AttachStatus::Attached && row.export.is_some()) {
             note(format!("attachment {} is {} and plugged: {plugged}", row.id, row.attach_status));
-        }
-        let strangers = world.backend().truth().devices(&bdm.server_id);
-        let rows = state.attachments.iter().map(|row| row.id).collect::<Vec<AttachmentId>>();
-        if strangers.iter().any(|device| !rows.contains(device)) && rows.len() == 1 && strangers.len() > rows.len() {
-            note(format!("server {} has devices that nobody records: {strangers:?}", bdm.server_id));
         }
     }
 }

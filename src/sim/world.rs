@@ -154,6 +154,11 @@ impl World {
         Arc::clone(&self.store.borrow())
     }
 
+    /// The living store as the trait that the service sees.
+    pub fn store_now(&self) -> Arc<dyn Store> {
+        self.store()
+    }
+
     /// The simulated backend, its truth and its faults.
     pub fn backend(&self) -> &Arc<SimBackend> {
         &self.backend
@@ -167,6 +172,11 @@ impl World {
     /// The present instant.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Lets virtual time pass; everything that is due meanwhile happens.
+    pub async fn pass_time(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 
     /// A volume id.

@@ -79,7 +79,8 @@ impl ServerActor {
                     let error = format!("The supplied device path ({name}) is in use.");
                     return refuse(*request, RequestError::ServerConflict(error));
                 }
-                Err(DeviceRefusal::InUse) => None,
+                // The volume will refuse; if it has been freed meanwhile, the unique index does.
+                Err(DeviceRefusal::InUse) => request.request.device.clone(),
                 Err(DeviceRefusal::Malformed) => {
                     let error = "The supplied device path is invalid".to_owned();
                     return refuse(*request, RequestError::ServerBadRequest(error));
@@ -123,6 +124,8 @@ impl ServerActor {
         if matches!(result, Err(RequestError::Refused(Refusal::ServerChanged))) {
             request.tries += 1;
             if request.tries < MAX_TRIES {
+                // Nothing is decided before the record has been read again.
+                self.loaded = false;
                 self.parked.push_front(ServerMessage::Attach(request));
                 return self.load(ctx);
             }

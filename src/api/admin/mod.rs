@@ -23,7 +23,7 @@ pub async fn handle(call: &Call, route: &Route) -> Result<Answer, Problem> {
         Route::AdminActorShow(id) => actors::actor_show(call, id).await,
         Route::AdminDrivers => Ok(drivers::drivers(call)),
         Route::AdminOperations => operations::operation_list(call).await,
-        Route::AdminFault => faults::fault_inject(call),
+        Route::AdminFault => faults::fault_inject(call).await,
         _ => Err(Problem::Unrouted),
     }
 }

@@ -101,6 +101,13 @@ async fn what_an_attach_is_refused_for() {
         assert_eq!(got.fault(), (status, text), "{body}");
         assert_eq!(got.header("content-type"), Some("application/json; charset=UTF-8"));
     }
+    // Another project's volume does not exist, for attach and detach.
+    let foreign = harness.volume(STRANGER, json!({"size": 1})).await;
+    let text = format!("Volume {foreign} could not be found.");
+    let got = harness.post(&path, &of(json!({"volumeId": foreign}))).token(MEMBER).send().await;
+    assert_eq!(got.fault(), (404, text.clone()));
+    let got = harness.ask("DELETE", &format!("{path}/{foreign}")).token(MEMBER).send().await;
+    assert_eq!(got.fault(), (404, text));
     let missing = "/compute/v2.1/servers/nope/os-volume_attachments";
     let got = harness.post(missing, &of(json!({"volumeId": volume}))).token(MEMBER).send().await;
     assert_eq!(got.fault(), (404, "Instance nope could not be found.".to_owned()));

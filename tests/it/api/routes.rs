@@ -17,6 +17,9 @@ fn paths_lead_to_routes_and_slashes_are_never_merged() {
     check("GET", "/", None, Some(Route::BlockVersions { status: 300 }));
     check("GET", "/v3", None, Some(Route::BlockVersions { status: 200 }));
     check("GET", "/v3/", None, Some(Route::BlockVersions { status: 200 }));
+    check("GET", "/v3/p/", Some("p"), None);
+    check("GET", "/v3/p", None, None);
+    check("GET", "/compute/v2.1/p/", Some("p"), None);
     check("GET", "/v3/volumes", None, Some(Route::VolumeList { detail: false }));
     check("GET", "/v3/p/volumes", Some("p"), Some(Route::VolumeList { detail: false }));
     check("GET", "/v3/p%2Fq/volumes", Some("p/q"), Some(Route::VolumeList { detail: false }));

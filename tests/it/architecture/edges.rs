@@ -5,19 +5,18 @@ use regex::Regex;
 use super::code::SourceFile;
 
 /// A folder and what it may use. From bottom to top: nothing uses a folder that stands below it in this table.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("domain", &[]),
-    ("telemetry", &["domain"]),
     ("runtime", &["domain"]),
+    ("telemetry", &["domain", "runtime"]),
     ("settings", &["domain"]),
     ("store", &["domain", "runtime", "telemetry"]),
     ("drivers", &["domain", "runtime", "telemetry"]),
     ("images", &["domain", "runtime", "telemetry"]),
-    ("operations", &["domain", "runtime", "telemetry", "store", "drivers"]),
-    ("actors", &["domain", "runtime", "telemetry", "store", "drivers", "operations"]),
+    ("actors", &["domain", "runtime", "telemetry", "store", "drivers"]),
     ("identity", &["domain", "runtime", "telemetry"]),
     ("policy", &["domain", "identity"]),
-    ("sim", &["domain", "runtime", "telemetry", "store", "drivers", "operations", "actors"]),
+    ("sim", &["domain", "runtime", "telemetry", "store", "drivers", "actors"]),
     ("api", &["domain", "runtime", "telemetry", "store", "identity", "policy", "images", "actors"]),
     // the command line builds the parts and connects them
     (
@@ -30,7 +29,6 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "store",
             "drivers",
             "images",
-            "operations",
             "actors",
             "identity",
             "policy",

@@ -40,7 +40,7 @@ fn folders_depend_downwards_only() {
     fails(edges::folders, "src/store/x.rs", "use crate::{domain::ids::VolumeId, actors::Service};");
     fails(edges::folders, "src/store/queries/x.rs", "use super::super::super::api::Fault;");
     fails(edges::folders, "src/store/mod.rs", "use super::api::Fault;");
-    fails(edges::folders, "src/api/v3/x.rs", "use crate::operations;");
+    fails(edges::folders, "src/api/v3/x.rs", "use crate::drivers;");
     fails(edges::folders, "src/newcomer/x.rs", "use crate::domain;");
     fails(edges::folders, "src/main.rs", "use hearth::store::Store;");
     passes(
@@ -61,7 +61,7 @@ fn a_folder_without_a_place_in_the_table_is_found() {
 fn foreign_crates_are_named_only_where_they_belong() {
     holds(edges::crates);
     fails(edges::crates, "src/api/v3/x.rs", "use diesel::prelude::*;");
-    fails(edges::crates, "src/operations/x.rs", "fn f(a: &actix::Addr<A>) {}");
+    fails(edges::crates, "src/store/x.rs", "fn f(a: &actix::Addr<A>) {}");
     fails(edges::crates, "src/actors/x.rs", "use actix_web::web;");
     fails(edges::crates, "src/actors/x.rs", "use qapi::qmp;");
     passes(edges::crates, "src/store/x.rs", "use diesel::prelude::*;");
@@ -107,6 +107,9 @@ fn tests_wait_for_conditions_and_never_sleep() {
         "#[cfg(test)]\nmod tests {\n    async fn t() { tokio::time::sleep(TICK).await; }\n}",
     );
     passes(rules::no_sleep, "tests/it/x.rs", "async fn wait_until(c: C) { loop { sleep(TICK).await; } }");
+    let paused = "#[tokio::test(start_paused = true)]\n";
+    passes(rules::no_sleep, "tests/it/x.rs", &format!("{paused}async fn t() {{ tokio::time::sleep(HOUR).await; }}"));
+    fails(rules::no_sleep, "tests/it/x.rs", &format!("{paused}async fn t() {{ std::thread::sleep(TICK); }}"));
     passes(rules::no_sleep, "src/drivers/x.rs", "async fn run() { tokio::time::sleep(LATENCY).await; }");
 }
 

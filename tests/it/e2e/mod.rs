@@ -1,7 +1,11 @@
 //! The shipped binary from outside: its command line, stock OpenStack clients, real guests.
 
 mod binary;
+mod failures;
 pub mod guest;
 pub mod hearth;
+pub mod host;
+mod maintenance;
 mod openstack;
 mod plug;
+pub mod writer;

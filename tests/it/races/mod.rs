@@ -1,4 +1,9 @@
 //! The scenarios of the catalogue of races, on the whole service under virtual time.
 
+mod attach;
+mod detach;
 mod lifecycle;
+mod recovery;
 pub mod scenario;
+mod seeds;
+mod size;

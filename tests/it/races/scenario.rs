@@ -7,13 +7,29 @@ use hearth::actors::{RequestError, ServerAttachRequest};
 use hearth::domain::ids::{AttachmentId, ServerId, VolumeId};
 use hearth::domain::status::VolumeStatus;
 use hearth::domain::volume::{Command, Refusal, Reply, VolumeState};
-use hearth::sim::{Node, World};
+use hearth::sim::{Node, World, WorldOptions, simulate};
 use serde_json::{Value, json};
 
 /// More than every deadline, probe and back-off of one operation together.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A scenario in a world of its own, with a running service.
+pub fn in_world(seed: u64, scenario: impl AsyncFnOnce(&Client<'_>)) {
+    simulate(WorldOptions::seeded(seed), async |world: &World| {
+        let node = world.start().await;
+        let client = Client::new(world, &node);
+        node.run(scenario(&client)).await.expect("the process lives");
+    });
+}
+
+/// What a living process answered.
+#[track_caller]
+pub fn alive<T>(answer: Option<T>) -> T {
+    answer.expect("alive")
+}
+
 /// One client of one incarnation of the service.
+#[derive(Clone, Copy)]
 pub struct Client<'a> {
     pub world: &'a World,
     pub node: &'a Node,
@@ -39,6 +55,25 @@ impl<'a> Client<'a> {
         let id = self.world.volume_id();
         self.create(id, size_gib).await.expect("alive").expect("created");
         self.wait(id, VolumeStatus::Available).await.expect("alive");
+        id
+    }
+
+    /// A multiattach volume, available.
+    pub async fn multiattach(&self) -> VolumeId {
+        let id = self.world.volume_id();
+        let Command::Create(mut request) = self.world.create_command(id, 1) else { unreachable!("it creates") };
+        request.multiattach = true;
+        accepted(self.ask(id, Command::Create(request)).await);
+        self.wait(id, VolumeStatus::Available).await.expect("alive");
+        id
+    }
+
+    /// A volume in use by this server.
+    pub async fn attached(&self, server: &str) -> VolumeId {
+        let id = self.available(1).await;
+        self.server(server).await.expect("alive");
+        accepted(self.server_attach(server, id).await);
+        self.wait(id, VolumeStatus::InUse).await.expect("alive");
         id
     }
 
@@ -115,7 +150,7 @@ impl<'a> Client<'a> {
     }
 
     pub async fn view(&self, id: VolumeId) -> Option<Arc<VolumeState>> {
-        self.node.run(self.node.service.volume_view(id)).await.expect("alive").expect("the store reads")
+        alive(self.node.run(self.node.service.volume_view(id)).await).expect("the store reads")
     }
 
     /// Everything agrees, once it is quiet.

@@ -11,6 +11,9 @@ use crate::domain::volume::command::{
 };
 use crate::domain::volume::state::VolumeState;
 
+/// Outstanding calls are looked at least this often: operations wait for them.
+const OUTSTANDING_LOOK: Duration = Duration::from_secs(2);
+
 /// A decision under construction.
 pub(super) struct Draft<'a> {
     pub(super) next: VolumeState,
@@ -294,6 +297,6 @@ fn probe_outstanding_job(state: &VolumeState, attempt: u32) -> Job {
         target: steps::backend_of(state),
         request: Request::Probe,
         attempt,
-        delay: backoff(attempt),
+        delay: backoff(attempt).min(OUTSTANDING_LOOK),
     }
 }

@@ -1,0 +1,28 @@
+//! Version documents of the services that stock clients look for before they talk to Block Storage or Compute. Identity and
+//! image calls themselves answer 404 until these services are there; their documents let `auth_type: none` clients pass.
+
+use serde_json::{Value, json};
+
+use super::links::Links;
+
+/// The document at `path` (with or without a slash at the end); none: not one of these.
+pub fn document(path: &str, links: &Links) -> Option<Value> {
+    let base = &links.base;
+    match path.strip_suffix('/').unwrap_or(path) {
+        "/identity/v3" => Some(json!({"version": {
+            "id": "v3.14",
+            "status": "stable",
+            "updated": "2020-04-07T00:00:00Z",
+            "links": [{"rel": "self", "href": format!("{base}/identity/v3/")}],
+            "media-types": [
+                {"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"},
+            ],
+        }})),
+        "/image/v2" => Some(json!({"versions": [{
+            "id": "v2.9",
+            "status": "CURRENT",
+            "links": [{"rel": "self", "href": format!("{base}/image/v2/")}],
+        }]})),
+        _ => None,
+    }
+}
