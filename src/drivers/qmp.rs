@@ -23,6 +23,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
+use crate::runtime::Randomness;
+
 /// How long a server may take to greet. A QMP socket serves one client at a time: a second one waits without a greeting.
 pub const QMP_GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -85,7 +87,7 @@ impl Qmp {
         while message(&mut read).await?.get("QMP").is_none() {}
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let shared = Arc::new(Shared {
-            connection: Uuid::new_v4(),
+            connection: Randomness::from_os().uuid(),
             next: AtomicU64::new(0),
             open: Mutex::new(Some(Open { answers: HashMap::new(), events })),
         });

@@ -21,6 +21,9 @@ const ROUNDS: u32 = 3;
 /// The kill comes at a random moment of this time after the clients have begun.
 const KILLED_WITHIN_MS: u64 = 1_500;
 
+/// Between two looks at a volume.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Promise I2: 5 s from the restart, and the longest deadline of a call in flight.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5 + 30);
 
@@ -130,7 +133,7 @@ impl<'a> Client<'a> {
 
     async fn work(mut self) {
         loop {
-            let volume = self.hearth.volume(&self.id).await.expect("it is never deleted");
+            let volume = self.until_idle().await;
             let size = volume["size"].as_u64().expect("a size");
             let attachments = format!("/compute/v2.1/servers/{}/os-volume_attachments", self.server);
             let grows = size < MAX_GIB && self.random.random_bool(0.4);
@@ -146,9 +149,20 @@ impl<'a> Client<'a> {
                 Some("in-use") if self.detaches => {
                     self.ask(Method::DELETE, &format!("{attachments}/{}", self.id), None).await;
                 }
-                // Something is under way.
-                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+                // Nothing can be asked of it now.
+                _ => {}
             }
+        }
+    }
+
+    /// Waits until nothing is under way; the volume.
+    async fn until_idle(&self) -> Value {
+        loop {
+            let volume = self.hearth.volume(&self.id).await.expect("it is never deleted");
+            if volume["status"] == "in-use" || volume["status"] == "available" {
+                return volume;
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
