@@ -356,6 +356,30 @@ fn a_probe_has_its_own_call_and_is_busy_while_a_call_of_its_volume_is_overdue() 
 }
 
 #[test]
+fn a_hung_volume_is_asked_about_once_and_takes_no_more_places() {
+    in_virtual_time(async {
+        let bench = Bench::new(PoolOptions { max_outstanding: 2, ..options() });
+        bench.submit("first", call(1, Request::Probe));
+        assert_eq!(bench.told_kind().await, ("first", "unknown", Some(CauseKind::Deadline)));
+        for _ in 0..10 {
+            bench.submit("again", call(1, Request::Probe));
+            assert_eq!(bench.told_kind().await, ("again", "failed", Some(CauseKind::NotStarted)));
+        }
+        assert_eq!(bench.view()["overdue"]["count"], 1);
+        bench.submit("other", call(2, Request::Probe));
+        bench.settle().await;
+        bench.backend.end(2, "probe", Outcome::done());
+        assert_eq!(bench.told().await, ("other", Told::Done(Outcome::done())));
+        bench.backend.end(1, "probe", Outcome::done());
+        assert_eq!(bench.told().await, ("first", Told::Late(Outcome::done())));
+        bench.submit("at last", call(1, Request::Probe));
+        bench.settle().await;
+        bench.backend.end(1, "probe", Outcome::done());
+        assert_eq!(bench.told().await, ("at last", Told::Done(Outcome::done())));
+    });
+}
+
+#[test]
 fn a_probe_under_way_is_not_shared_but_a_waiting_one_is() {
     in_virtual_time(async {
         let bench = Bench::new(PoolOptions { workers: 1, ..options() });

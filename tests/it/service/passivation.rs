@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
-use super::live::{Live, LiveOptions, caller, wait_until};
+use super::live::{Live, LiveOptions, PATIENCE, caller, wait_until};
 
 /// Every volume without work is idle at once.
 async fn start() -> Live {
@@ -108,6 +108,12 @@ fn on_threads(service: &Service, work: impl Fn(Service, usize) + Send + Sync + C
     }
 }
 
+/// Runs it beside this thread, on which the service may have work to do; a deadlock fails the test.
+async fn beside(work: impl FnOnce() + Send + 'static) {
+    let ended = tokio::time::timeout(PATIENCE, actix_web::rt::task::spawn_blocking(work)).await;
+    ended.expect("the threads end in time").expect("no thread saw anything wrong");
+}
+
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(work)
@@ -130,7 +136,7 @@ async fn a_thousand_first_touches_activate_once() {
                 }
             });
         };
-        actix_web::rt::task::spawn_blocking(move || on_threads(&service, touching)).await.expect("joined");
+        beside(move || on_threads(&service, touching)).await;
         assert_eq!(live.counted.loads(id) - loads, 1, "one activation");
         assert_eq!(live.service.actors().len(), 1);
         let after = live.actor(id).await["generation"].as_u64().expect("a number");
@@ -181,7 +187,7 @@ async fn no_request_that_races_with_passivation_is_lost() {
                 block_on(commands(&service, &ids, &sent, seed * THREADS as u64 + thread as u64));
             }
         };
-        actix_web::rt::task::spawn_blocking(move || on_threads(&service, work)).await.expect("joined");
+        beside(move || on_threads(&service, work)).await;
         let after = generations(&live, &ids).await;
         for (index, (before, after)) in before.iter().zip(&after).enumerate() {
             let sent = sent[index].load(Ordering::SeqCst);
