@@ -211,7 +211,7 @@ impl Service {
     ) -> Result<Reply, RequestError> {
         let volume = self.visible(volume_id, &caller).await?;
         let (answer, receiver) = oneshot::channel();
-        let request = DetachRequest { volume_id, volume, shelved_allowed, caller, answer };
+        let request = DetachRequest { volume_id, volume, shelved_allowed, caller, answer, tries: 0 };
         self.core.server(&server_id).do_send(ServerMessage::Detach(Box::new(request)));
         receiver.await.unwrap_or(Err(RequestError::Lost))
     }
@@ -254,7 +254,10 @@ impl Service {
 
     /// What is known of every active volume, by id. Never waits for an actor.
     pub fn actors(&self) -> Vec<ActorSummary> {
-        let mut actors = self.core.volumes.iter().map(|slot| super::observe::summary(&slot)).collect::<Vec<_>>();
+        // The slots first: looking at one takes its lock, and whoever retires a slot holds that lock while it changes the
+        // directory.
+        let slots = self.core.volumes.iter().map(|slot| Arc::clone(&slot)).collect::<Vec<_>>();
+        let mut actors = slots.iter().map(|slot| super::observe::summary(slot)).collect::<Vec<_>>();
         actors.sort_by_key(|actor| actor.volume_id);
         actors
     }

@@ -21,7 +21,7 @@ use crate::drivers::pool::DriverPool;
 use crate::identity::{MappedToken, Noauth};
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
-use crate::store::{Store, StoreOptions, Transaction};
+use crate::store::{Store, StoreOptions, Synchronous, Transaction};
 
 /// From SIGTERM to the end of the process. What has not settled then is left to the next start.
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -71,6 +71,9 @@ pub enum ServeError {
 pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
     let settings = &loaded.settings;
     crate::telemetry::logging::init();
+    if let Some(at) = settings.faults.crash_at {
+        crate::faults::arm(at);
+    }
     let state = StateDir::open(&settings.state.path, &settings.state.socket_dir())?;
     // before anything is recovered: a second service on the same port must fail without having touched a volume
     let listener = listen(settings.server.listen)?;
@@ -120,6 +123,7 @@ fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, ServeError> {
             tracing::error!(%reason, "the outcome of a commit is unknown: the process ends");
             end_at_once(EXIT_UNKNOWN);
         })),
+        synchronous: if settings.faults.no_sync { Synchronous::Off } else { Synchronous::Full },
         ..StoreOptions::default()
     };
     Ok(crate::store::open(&settings.database.url(), options)?)
@@ -165,7 +169,7 @@ fn api_options(settings: &Settings) -> ApiOptions {
     ApiOptions {
         workers: threads(settings.server.workers),
         availability_zone: settings.availability_zone.clone(),
-        faults_enabled: settings.faults_enabled,
+        faults_enabled: settings.faults.enabled,
         noauth: Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() },
         ..ApiOptions::default()
     }

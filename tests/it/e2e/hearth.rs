@@ -38,11 +38,18 @@ impl Environment {
 
 /// A command with these settings and no others.
 pub fn command(environment: &Environment, arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = command_of(binary(), environment);
+    command.args(arguments);
+    command
+}
+
+/// Another program with these settings and no others.
+pub fn command_of(program: &Path, environment: &Environment) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEARTH__")) {
         command.env_remove(name);
     }
-    command.args(arguments).envs(&environment.0).stdin(Stdio::null()).kill_on_drop(true);
+    command.envs(&environment.0).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 

@@ -70,6 +70,9 @@ fn history(seed: u64) {
         world.backend().faults().release(None);
         let node = world.start().await;
         let client = Client::new(world, &node);
+        if std::env::var_os("HEARTH_TRACE").is_some() {
+            trace(world, &volumes).await;
+        }
         client.assert_clean().await;
         let two_writers = world.backend().truth().violations(|overlap| overlap.volume_id != multi);
         assert!(two_writers.is_empty(), "I1: {two_writers:#?}");
@@ -85,6 +88,26 @@ fn history(seed: u64) {
         }
         node.settle(PATIENCE).await.expect("alive");
     });
+}
+
+/// Prints what was committed, for a seed that fails.
+async fn trace(world: &World, volumes: &[VolumeId]) {
+    for id in volumes {
+        let mut events = world.store_now().events(*id, 1_000).await.expect("the store reads");
+        events.reverse();
+        for event in events {
+            let from = event.from_status.unwrap_or_default();
+            let cause = event.cause.unwrap_or_default();
+            eprintln!(
+                "{id} {} #{} {} {from} -> {} {cause}",
+                event.at.0, event.generation, event.command, event.to_status
+            );
+        }
+    }
+    for state in world.volumes().await {
+        eprintln!("{}", serde_json::to_string(&state).expect("a state is JSON"));
+    }
+    eprintln!("{:#}", world.backend().truth().snapshot());
 }
 
 /// A few rules, each for some of the calls.

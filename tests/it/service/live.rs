@@ -22,6 +22,8 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::counted::Counted;
+
 /// An admin of project `p`.
 pub const TOKEN: &str = "root:p";
 /// More than anything in these tests takes, unless it never comes.
@@ -60,6 +62,8 @@ impl Default for LiveOptions {
 pub struct Live {
     pub service: Service,
     pub store: Arc<ThreadedStore>,
+    /// What the service works with: the store, counted.
+    pub counted: Arc<Counted>,
     address: SocketAddr,
     client: reqwest::Client,
     handle: ServerHandle,
@@ -93,6 +97,7 @@ impl Live {
         let state = tempfile::tempdir().expect("temporary directory");
         let url = options.database.unwrap_or_else(|| format!("sqlite://{}", state.path().join("hearth.db").display()));
         let store = Arc::new(open_threaded(&url, StoreOptions::default()).expect("the database opens"));
+        let counted = Counted::new(Arc::clone(&store));
         let placement = Placement::arbiters(THREADS);
         let backends: Vec<(String, Arc<SimBackend>)> = options
             .backends
@@ -110,7 +115,7 @@ impl Live {
         );
         let randomness = Randomness::from_os();
         let world = Dependencies {
-            store: store.clone(),
+            store: counted.clone(),
             drivers: pool.clone(),
             clock: Clock::System,
             randomness: randomness.clone(),
@@ -124,7 +129,7 @@ impl Live {
         let handle = server.handle();
         actix_web::rt::spawn(server);
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { service, store, address, client, handle, backends, _state: state }
+        Self { service, store, counted, address, client, handle, backends, _state: state }
     }
 
     /// The simulated backend with this short name.

@@ -11,7 +11,7 @@ mod inline;
 mod lists;
 mod lost_connection;
 mod records;
-mod vfs;
+pub mod vfs;
 
 /// Runs each case on every database.
 macro_rules! on_every_store {
