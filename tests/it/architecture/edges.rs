@@ -5,35 +5,20 @@ use regex::Regex;
 use super::code::SourceFile;
 
 /// A folder and what it may use. From bottom to top: nothing uses a folder that stands below it in this table.
-<<<<<<< HEAD
-const MAY_USE: [(&str, &[&str]); 13] = [
-    ("domain", &[]),
-    ("runtime", &["domain"]),
-    ("telemetry", &["domain", "runtime"]),
-    ("settings", &["domain"]),
-    ("store", &["domain", "runtime", "telemetry"]),
-    ("drivers", &["domain", "runtime", "telemetry"]),
-=======
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("faults", &[]),
-    ("telemetry", &["domain"]),
     ("runtime", &["domain"]),
+    ("telemetry", &["domain", "runtime"]),
     ("settings", &["domain", "faults"]),
     ("store", &["domain", "faults", "runtime", "telemetry"]),
     ("drivers", &["domain", "faults", "runtime", "telemetry"]),
->>>>>>> w/sim
     ("images", &["domain", "runtime", "telemetry"]),
     ("actors", &["domain", "runtime", "telemetry", "store", "drivers"]),
     ("identity", &["domain", "runtime", "telemetry"]),
     ("policy", &["domain", "identity"]),
-<<<<<<< HEAD
     ("sim", &["domain", "runtime", "telemetry", "store", "drivers", "actors"]),
-    ("api", &["domain", "runtime", "telemetry", "store", "identity", "policy", "images", "actors"]),
-=======
-    ("sim", &["domain", "runtime", "telemetry", "store", "drivers", "operations", "actors"]),
     ("api", &["domain", "faults", "runtime", "telemetry", "store", "identity", "policy", "images", "actors"]),
->>>>>>> w/sim
     // the command line builds the parts and connects them
     (
         "cli",

@@ -4,11 +4,8 @@ mod binary;
 mod failures;
 pub mod guest;
 pub mod hearth;
-<<<<<<< HEAD
 pub mod host;
 mod maintenance;
-=======
->>>>>>> w/sim
 mod openstack;
 mod plug;
 pub mod writer;
