@@ -47,7 +47,9 @@ fn paths_lead_to_routes_and_slashes_are_never_merged() {
     check("GET", "/compute/v2.1/servers/x", None, Some(Route::ServerShow(x())));
     check("GET", "/compute/v2.1/p/servers", Some("p"), Some(Route::ServerList { detail: false }));
     check("GET", "/compute/v2.1/servers/x/os-volume_attachments/", None, None);
-    check("PUT", "/compute/v2.1/servers/x/os-volume_attachments/y", None, None);
+    let (server, volume) = (x(), "y".to_owned());
+    check("PUT", "/compute/v2.1/servers/x/os-volume_attachments/y", None, Some(Route::MappingUpdate(server, volume)));
+    check("PATCH", "/compute/v2.1/servers/x/os-volume_attachments/y", None, None);
     check(
         "DELETE",
         "/compute/v2.1/p/servers/x/os-volume_attachments/y",

@@ -89,3 +89,16 @@ async fn the_command_line_shows_the_actors_of_the_running_service() {
     assert_eq!(nobody.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("cannot ask the service at 127.0.0.1:1"));
 }
+
+/// Somebody who follows the events keeps a connection open for as long as the service runs, and not longer.
+#[tokio::test]
+async fn sigterm_does_not_wait_for_readers_of_events() {
+    let hearth = start().await;
+    let request = reqwest::Client::new().get(hearth.url("/admin/events")).header("X-Auth-Token", "admin:admin");
+    let mut events = request.send().await.expect("an answer");
+    assert!(events.chunk().await.expect("a chunk").is_some(), "it follows");
+    let (status, took) = hearth.terminate().await;
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(took < Duration::from_secs(3), "it took {took:?}: the stream held the service");
+    while let Ok(Some(_)) = events.chunk().await {}
+}
