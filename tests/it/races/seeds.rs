@@ -63,7 +63,7 @@ fn history(seed: u64) {
                 futures_util::future::join_all(clients).await;
             };
             // Killed at a random instant, or after the work.
-            drop(node.run(async { tokio::time::timeout(life, working).await }).await);
+            let _ = node.run(async { tokio::time::timeout(life, working).await }).await;
             node.crash();
         }
         world.backend().faults().clear();
