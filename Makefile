@@ -1,7 +1,7 @@
 # make run     build, and serve on 127.0.0.1:8776 with its state in ./data
 # make test    every test: the library, the binary over HTTP, PostgreSQL, a QEMU guest, the stock clients
 # make bench   micro-benches
-# make crash   the kill -9 tests alone
+# make crash   the kill -9 tests alone: 200 kills in a storm (HEARTH_CRASH_KILLS), 20 rounds with a guest (HEARTH_CRASH_ROUNDS)
 #
 # Each prepares what it needs first (scripts/setup.sh); that does nothing when it is there already.
 
@@ -21,8 +21,9 @@ test: setup-test
 bench: setup-run
 	$(CARGO) bench --locked
 
+crash: export HEARTH_CRASH_KILLS ?= 200
 crash: setup-test
-	$(CARGO) nextest run --locked -E 'test(/^crash::/)'
+	HEARTH_CRASH_ROUNDS=$${HEARTH_CRASH_ROUNDS:-20} $(CARGO) nextest run --locked -E 'test(/^crash::/)'
 
 setup-run:
 	@scripts/setup.sh run

@@ -10,6 +10,7 @@ pub mod api;
 pub mod cli;
 pub mod domain;
 pub mod drivers;
+pub mod faults;
 pub mod identity;
 pub mod runtime;
 pub mod settings;

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use tokio::sync::oneshot;
 
 use super::events::EventFeed;
-use super::reply::ReplyTo;
+use super::reply::{ReplyTo, Returned};
 use super::server::ServerActor;
 use super::service::RequestError;
 use super::slot::{CRASHES_TO_QUARANTINE, Occupant, Permit, QUARANTINE, VolumeSlot};
@@ -19,6 +20,9 @@ use crate::domain::volume::{Caller, Command};
 use crate::drivers::pool::SharedCaller;
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::store::Store;
+
+/// The pause before a command that must not be lost is sent again.
+const RESEND_PAUSE: Duration = Duration::from_millis(500);
 
 /// Bounds and times of the actors.
 #[derive(Clone, Debug)]
@@ -127,6 +131,22 @@ impl Core {
         self.post(&slot, Envelope::new(command, caller, reply, Some(permit)));
     }
 
+    /// Sends a command until the volume has decided about it: nobody would send it again if it were lost because the volume's
+    /// actor was just leaving, restarting, or had no room.
+    pub(super) async fn send_surely(self: Arc<Self>, id: VolumeId, command: Command, caller: Caller) {
+        while !self.stopping.load(Ordering::SeqCst) {
+            let (sender, receiver) = oneshot::channel();
+            let reply = ReplyTo::new(move |returned| {
+                let _ = sender.send(returned);
+            });
+            self.send(id, Box::new(command.clone()), caller.clone(), reply);
+            if let Ok(Returned::Answer(Ok(_) | Err(RequestError::Refused(_)))) = receiver.await {
+                return;
+            }
+            tokio::time::sleep(RESEND_PAUSE).await;
+        }
+    }
+
     /// Sends a result or another internal command: never refused for want of room, since its number is bounded by the jobs.
     pub(super) fn deliver(self: &Arc<Self>, id: VolumeId, command: Command) {
         let slot = self.slot(id);
@@ -171,6 +191,16 @@ impl Core {
         let mut occupant = slot.occupant();
         *occupant = Occupant::Retired;
         self.volumes.remove_if(&slot.volume_id, |_, current| Arc::ptr_eq(current, slot));
+    }
+
+    /// Gives a slot without an actor up, unless somebody is about to activate it. The look and the step are one: an actor
+    /// that came in between would live in a slot that the directory has forgotten, beside its successor.
+    pub(super) fn retire_if_vacant(&self, slot: &Arc<VolumeSlot>) {
+        let mut occupant = slot.occupant();
+        if matches!(*occupant, Occupant::Vacant) && slot.admitted() == 0 {
+            *occupant = Occupant::Retired;
+            self.volumes.remove_if(&slot.volume_id, |_, current| Arc::ptr_eq(current, slot));
+        }
     }
 
     /// An actor's value was dropped. `clean`: it stopped by itself (passivation, or its volume is deleted).

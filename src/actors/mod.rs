@@ -17,6 +17,7 @@ mod slot;
 mod sweep;
 mod volume;
 
+pub use crate::drivers::FaultsRefused;
 pub use core::{ActorOptions, Dependencies};
 pub use events::{EventStream, Followed};
 pub use service::{ActorSummary, Backends, RequestError, ServerAttachRequest, ServerUpdate, Service};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -15,6 +16,8 @@ use crate::domain::operation::{Operation, Step};
 use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::status::VmState;
 use crate::domain::volume::{Caller, Command, Refusal, Reply, VolumeState};
+use crate::drivers::FaultsRefused;
+use crate::drivers::sim::FaultRule;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Sample;
 
@@ -38,6 +41,12 @@ pub trait Backends: Send + Sync + 'static {
     fn samples(&self) -> Vec<Sample>;
     /// The pool's state, for `/admin/drivers`. Never waits.
     fn observe(&self) -> serde_json::Value;
+    /// Replaces the fault rules of simulated backends.
+    fn set_faults(
+        &self,
+        backend: Option<String>,
+        rules: Vec<FaultRule>,
+    ) -> BoxFuture<'static, Result<(), FaultsRefused>>;
 }
 
 /// Why a request has no answer of a volume.
@@ -217,7 +226,7 @@ impl Service {
     ) -> Result<Reply, RequestError> {
         let volume = self.visible(volume_id, &caller).await?;
         let (answer, receiver) = oneshot::channel();
-        let request = DetachRequest { volume_id, volume, shelved_allowed, caller, answer };
+        let request = DetachRequest { volume_id, volume, shelved_allowed, caller, answer, tries: 0 };
         self.core.server(&server_id).do_send(ServerMessage::Detach(Box::new(request)));
         receiver.await.unwrap_or(Err(RequestError::Lost))
     }
@@ -260,7 +269,10 @@ impl Service {
 
     /// What is known of every active volume, by id. Never waits for an actor.
     pub fn actors(&self) -> Vec<ActorSummary> {
-        let mut actors = self.core.volumes.iter().map(|slot| super::observe::summary(&slot)).collect::<Vec<_>>();
+        // The slots first: looking at one takes its lock, and whoever retires a slot holds that lock while it changes the
+        // directory.
+        let slots = self.core.volumes.iter().map(|slot| Arc::clone(&slot)).collect::<Vec<_>>();
+        let mut actors = slots.iter().map(|slot| super::observe::summary(slot)).collect::<Vec<_>>();
         actors.sort_by_key(|actor| actor.volume_id);
         actors
     }
@@ -304,6 +316,12 @@ impl Service {
         self.core.slot(volume_id).panic_next.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
+    /// Replaces the fault rules of a simulated backend, or of all of them; `rules` as `/admin/faults` takes them.
+    pub async fn set_faults(&self, backend: Option<String>, rules: serde_json::Value) -> Result<(), FaultsRefused> {
+        let rules = serde_json::from_value(rules).map_err(|error| FaultsRefused::Senseless(error.to_string()))?;
+        self.backends.set_faults(backend, rules).await
+    }
+
     /// Drops actors that have been idle, as the sweeper does from time to time.
     pub fn sweep(&self) {
         super::sweep::sweep(&self.core);
@@ -330,5 +348,13 @@ impl Backends for crate::drivers::pool::DriverPool {
 
     fn observe(&self) -> serde_json::Value {
         Self::observe(self)
+    }
+
+    fn set_faults(
+        &self,
+        backend: Option<String>,
+        rules: Vec<FaultRule>,
+    ) -> BoxFuture<'static, Result<(), FaultsRefused>> {
+        Self::set_faults(self, backend, rules)
     }
 }

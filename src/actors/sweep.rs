@@ -34,19 +34,10 @@ pub(super) fn sweep(core: &Arc<Core>) {
         if !idle && index >= surplus {
             continue;
         }
-        let vacant = {
-            let occupant = slot.occupant();
-            match &*occupant {
-                Occupant::Active { address, .. } => {
-                    address.do_send(Passivate);
-                    false
-                }
-                Occupant::Vacant => true,
-                _ => false,
-            }
-        };
-        if vacant && slot.admitted() == 0 {
-            core.retire(slot);
+        if let Occupant::Active { address, .. } = &*slot.occupant() {
+            address.do_send(Passivate);
+            continue;
         }
+        core.retire_if_vacant(slot);
     }
 }

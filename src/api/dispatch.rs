@@ -20,6 +20,7 @@ use super::route::{Path, Route, Side, path_parse, route_find};
 use super::server::ApiState;
 use super::{admin, compute, v3};
 use crate::domain::ids::ProjectId;
+use crate::faults::{self, CrashPoint};
 use crate::identity::noauth::{Tokens, host_is_loopback};
 use crate::identity::{RequestContext, policy_enforce};
 use crate::telemetry::{self, RequestIds, RequestLine, request_log};
@@ -95,6 +96,9 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
         ids: &exchange.ids,
         cause: cause.as_deref(),
     });
+    if !request.method().is_safe() {
+        faults::pass(CrashPoint::ReplyBefore);
+    }
     response
 }
 

@@ -21,7 +21,7 @@ use crate::drivers::pool::DriverPool;
 use crate::identity::{MappedToken, Noauth};
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
-use crate::store::{Store, StoreOptions, Transaction};
+use crate::store::{Store, StoreOptions, Synchronous, Transaction};
 use crate::telemetry::Metrics;
 
 /// From SIGTERM to the end of the process. What has not settled then is left to the next start.
@@ -72,6 +72,9 @@ pub enum ServeError {
 pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
     let settings = &loaded.settings;
     crate::telemetry::logging::init();
+    if let Some(at) = settings.faults.crash_at {
+        crate::faults::arm(at);
+    }
     let state = StateDir::open(&settings.state.path, &settings.state.socket_dir())?;
     // before anything is recovered: a second service on the same port must fail without having touched a volume
     let listener = listen(settings.server.listen)?;
@@ -123,6 +126,7 @@ fn open_store(settings: &Settings, metrics: &Metrics) -> Result<Arc<dyn Store>, 
             end_at_once(EXIT_UNKNOWN);
         })),
         metrics: metrics.commits.clone(),
+        synchronous: if settings.faults.no_sync { Synchronous::Off } else { Synchronous::Full },
         ..StoreOptions::default()
     };
     let store = Arc::new(crate::store::open_threaded(&settings.database.url(), options)?);
@@ -171,7 +175,7 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>) -> ApiOptions {
     ApiOptions {
         workers: threads(settings.server.workers),
         availability_zone: settings.availability_zone.clone(),
-        faults_enabled: settings.faults_enabled,
+        faults_enabled: settings.faults.enabled,
         metrics,
         noauth: Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() },
         ..ApiOptions::default()

@@ -45,7 +45,8 @@ pub enum Request {
         /// Size in GiB.
         size_gib: u32,
     },
-    /// Remove the volume and everything of it; not there: `Done`. Live exports of the volume: `Refused`.
+    /// Remove the volume and everything of it; not there: `Done`. Live exports of the volume: `Refused`. A create that was
+    /// on its way meanwhile must not bring the volume back.
     Delete,
     /// Grow to at least this size; never shrinks. Exports that exist come back under their names with the new size.
     /// `Done` says the real size afterwards.

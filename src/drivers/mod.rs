@@ -33,6 +33,25 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Everything that exists at the backend, for `hearth fsck`. Read-only.
     fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>>;
+
+    /// Replaces the fault rules of a simulated backend (`/admin/faults`). Real backends have none.
+    fn set_faults(self: Arc<Self>, _rules: Vec<sim::FaultRule>) -> BoxFuture<'static, Result<(), FaultsRefused>> {
+        Box::pin(std::future::ready(Err(FaultsRefused::NotSimulated)))
+    }
+}
+
+/// Why fault rules were not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FaultsRefused {
+    /// No backend of this name, or none that is simulated.
+    #[error("there is no such simulated backend")]
+    NotSimulated,
+    /// The rules make no sense.
+    #[error("{0}")]
+    Senseless(String),
+    /// The process of the simulated backend does not answer.
+    #[error("the simulated backend cannot be reached")]
+    Unreachable,
 }
 
 /// A hypervisor that plugs volumes into running guests.

@@ -21,6 +21,7 @@ pub use backend::{BackendSettings, DriverSettings, FileDriverSettings, SimDriver
 pub use reader::{ENVIRONMENT_PREFIX, Problem};
 
 use crate::domain::quota::Limits;
+use crate::faults::CrashAt;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +48,8 @@ pub struct Settings {
     pub connections: ConnectionSettings,
     /// `history`.
     pub history: HistorySettings,
-    /// `faults.enabled`: `/admin/faults` exists.
-    pub faults_enabled: bool,
+    /// `faults`.
+    pub faults: FaultSettings,
     /// `availability_zone`: the zone of every volume and of the sole storage service.
     pub availability_zone: String,
 }
@@ -195,6 +196,17 @@ pub struct ConnectionSettings {
 pub struct HistorySettings {
     /// Events and soft-deleted rows are kept for so long.
     pub retention: Duration,
+}
+
+/// `faults`: failures on demand, for tests. The others are refused unless `enabled`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultSettings {
+    /// `/admin/faults` exists.
+    pub enabled: bool,
+    /// The process dies there.
+    pub crash_at: Option<CrashAt>,
+    /// The embedded database does not wait for the disk: breaks promise I4, so that the power-loss test can be seen to fail.
+    pub no_sync: bool,
 }
 
 /// The settings cannot be used.

@@ -10,9 +10,10 @@ use config::{Map, Value, ValueKind};
 use super::backend::absolute;
 use super::reader::{Problem, Table, layered};
 use super::{
-    ActorSettings, AuthSettings, ComputeMode, ConnectionSettings, Database, FixedToken, HistorySettings,
+    ActorSettings, AuthSettings, ComputeMode, ConnectionSettings, Database, FaultSettings, FixedToken, HistorySettings,
     HypervisorSettings, Invalid, Loaded, QuotaSettings, ServerSettings, Settings, StateSettings, backend,
 };
+use crate::faults::NoCrashPoint;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8776);
 /// In seconds.
@@ -66,7 +67,7 @@ fn read(root: &mut Table, problems: &mut Vec<Problem>) -> Settings {
         quota: quota(root.table(problems, "quota"), problems),
         connections: connections(root.table(problems, "connections"), problems),
         history: history(root.table(problems, "history"), problems),
-        faults_enabled: faults(root.table(problems, "faults"), problems),
+        faults: faults(root.table(problems, "faults"), problems),
         availability_zone: availability_zone(root, problems),
         state,
     }
@@ -241,10 +242,21 @@ fn history(mut table: Table, problems: &mut Vec<Problem>) -> HistorySettings {
     HistorySettings { retention }
 }
 
-fn faults(mut table: Table, problems: &mut Vec<Problem>) -> bool {
+fn faults(mut table: Table, problems: &mut Vec<Problem>) -> FaultSettings {
     let enabled = table.flag(problems, "enabled", false);
-    table.finish(problems, &["enabled"]);
-    enabled
+    let places = ["crash_at", "no_sync"].map(|name| (table.key(name), table.origin_of(name)));
+    let crash_at = table.take(problems, "crash_at", None, |value| match word(value)?.as_str() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|error: NoCrashPoint| error.to_string()),
+    });
+    let no_sync = table.flag(problems, "no_sync", false);
+    for (is_set, (key, origin)) in [crash_at.is_some(), no_sync].into_iter().zip(places) {
+        if is_set && !enabled {
+            problems.push(Problem { key, reason: "takes effect only with faults.enabled".to_owned(), origin });
+        }
+    }
+    table.finish(problems, &["enabled", "crash_at", "no_sync"]);
+    FaultSettings { enabled, crash_at, no_sync }
 }
 
 fn availability_zone(root: &mut Table, problems: &mut Vec<Problem>) -> String {

@@ -99,7 +99,9 @@ fn the_annotated_file_names_every_setting() {
         "compute.mode",
         "connections.queue_deadline",
         "database.url",
+        "faults.crash_at",
         "faults.enabled",
+        "faults.no_sync",
         "history.retention",
         "hypervisor.qmp_dirs",
         "quota.gigabytes",
@@ -232,6 +234,10 @@ fn wrong_values_are_refused_with_what_would_be_right() {
     refused("[actors]\nadmission = 0\n", &[], "actors.admission", "from 1", FILE);
     refused("[quota]\nvolumes = -2\n", &[], "quota.volumes", "from -1", FILE);
     refused("[faults]\nenabled = \"yes\"\n", &[], "faults.enabled", "true or false", FILE);
+    let enabled = "[faults]\nenabled = true\n";
+    refused(&format!("{enabled}crash_at = \"commit:0\"\n"), &[], "faults.crash_at", "commit.after", FILE);
+    refused("[faults]\ncrash_at = \"commit.after:1\"\n", &[], "faults.crash_at", "only with faults.enabled", FILE);
+    refused("[faults]\nno_sync = true\n", &[], "faults.no_sync", "only with faults.enabled", FILE);
     refused("server = 3\n", &[], "server", "section", FILE);
     refused("[hypervisor]\nqmp_dirs = [\"run\"]\n", &[], "hypervisor.qmp_dirs", "not absolute", FILE);
     refused("[[backends]]\nname = \"a/b\"\n", &[], "backends[0].name", "letters", FILE);

@@ -174,6 +174,11 @@ impl World {
         self.clock.now()
     }
 
+    /// Lets virtual time pass; everything that is due meanwhile happens.
+    pub async fn pass_time(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
     /// A volume id.
     pub fn volume_id(&self) -> VolumeId {
         VolumeId(self.randomness.uuid())

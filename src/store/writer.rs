@@ -21,6 +21,7 @@ use super::connection::{AnyConnection, Role, Target, is_connection_lost};
 use super::queue::Queue;
 use super::sql::{Dialect, Number, Sql};
 use super::{Aborted, CommitOutcome, StoreError, Transaction};
+use crate::faults::{self, CrashPoint};
 use crate::telemetry::CommitMetrics;
 
 /// Transactions that may wait for a writer. Beyond it callers wait for room, and admission in front of the actors refuses.
@@ -272,7 +273,11 @@ impl Shared {
                 return Attempt::NotWritten(failure);
             }
         };
-        let Err(error) = connection.batch_execute("COMMIT") else { return Attempt::Ended(judgements) };
+        faults::pass(CrashPoint::CommitBefore);
+        let Err(error) = connection.batch_execute("COMMIT") else {
+            faults::pass(CrashPoint::CommitAfter);
+            return Attempt::Ended(judgements);
+        };
         match (number, Failure::of(&error)) {
             (Some(_), failure) if failure.is_passing() && !is_connection_lost(&error) => Attempt::NotWritten(failure),
             (Some(number), failure) => {

@@ -14,8 +14,9 @@ use crate::domain::volume::command::ServerAttach;
 use crate::domain::volume::{Command, Refusal, Reply};
 use crate::store::StoreError;
 
-/// How often an attach is decided again because the server or its device names changed in between.
-const MAX_TRIES: u32 = 3;
+/// How often an attach or detach is decided again because the server or its device names changed in between, or because the
+/// volume's actor left before it looked at it.
+const MAX_TRIES: u32 = 8;
 
 impl ServerActor {
     /// Judges the server and reads the device names in use.
@@ -78,7 +79,8 @@ impl ServerActor {
                     let error = format!("The supplied device path ({name}) is in use.");
                     return refuse(*request, RequestError::ServerConflict(error));
                 }
-                Err(DeviceRefusal::InUse) => None,
+                // The volume will refuse; if it has been freed meanwhile, the unique index does.
+                Err(DeviceRefusal::InUse) => request.request.device.clone(),
                 Err(DeviceRefusal::Malformed) => {
                     let error = "The supplied device path is invalid".to_owned();
                     return refuse(*request, RequestError::ServerBadRequest(error));
@@ -122,6 +124,8 @@ impl ServerActor {
         if matches!(result, Err(RequestError::Refused(Refusal::ServerChanged))) {
             request.tries += 1;
             if request.tries < MAX_TRIES {
+                // Nothing is decided before the record has been read again.
+                self.loaded = false;
                 self.parked.push_front(ServerMessage::Attach(request));
                 return self.load(ctx);
             }
@@ -133,23 +137,31 @@ impl ServerActor {
     }
 
     /// Judges the server, then the volume decides.
-    pub(super) fn detach(&mut self, request: DetachRequest) {
-        let DetachRequest { volume_id, volume, shelved_allowed, caller, answer } = request;
-        let judged = self.judge_detach(volume_id, volume.as_deref(), shelved_allowed, &caller);
+    pub(super) fn detach(&mut self, mut request: DetachRequest, ctx: &Context<Self>) {
+        let volume = request.volume.as_deref();
+        let judged = self.judge_detach(request.volume_id, volume, request.shelved_allowed, &request.caller);
         if let Err(error) = judged {
-            let _ = answer.send(Err(error));
+            let _ = request.answer.send(Err(error));
             return;
         }
         let command = Command::ServerDetach { server_id: self.id.clone(), server_gone: false };
+        let (volume_id, caller) = (request.volume_id, request.caller.clone());
+        let address = ctx.address();
         let reply = ReplyTo::new(move |returned| {
             let result = match returned {
                 Returned::Answer(answer) => answer,
+                // The volume's actor was just leaving and has not looked at it. Through the mailbox, because this may run
+                // inside the supervisor's locks.
+                Returned::Undelivered(_) if request.tries < MAX_TRIES => {
+                    request.tries += 1;
+                    return address.do_send(ServerMessage::Detach(Box::new(request)));
+                }
                 Returned::Undelivered(_) => {
                     Err(RequestError::Overloaded { retry_after: std::time::Duration::from_secs(1) })
                 }
                 Returned::Lost => Err(RequestError::Lost),
             };
-            let _ = answer.send(result);
+            let _ = request.answer.send(result);
         });
         self.core.send(volume_id, Box::new(command), caller, reply);
     }

@@ -68,6 +68,8 @@ pub(super) struct DetachRequest {
     pub(super) shelved_allowed: bool,
     pub(super) caller: Caller,
     pub(super) answer: Answered<Reply>,
+    /// How often it came back unopened because the volume's actor was leaving.
+    pub(super) tries: u32,
 }
 
 /// A call for the server's guest.
@@ -153,7 +155,7 @@ impl ServerActor {
         match message {
             ServerMessage::Attach(request) => self.attach(request, ctx),
             ServerMessage::AttachOutcome { exchange, result } => self.attach_outcome(exchange, result, ctx),
-            ServerMessage::Detach(request) => self.detach(*request),
+            ServerMessage::Detach(request) => self.detach(*request, ctx),
             ServerMessage::Create(server, answer) => self.create(*server, answer, ctx),
             ServerMessage::Update(update, answer) => self.update(&update, answer, ctx),
             ServerMessage::Delete(caller, answer) => self.delete(caller, answer, ctx),

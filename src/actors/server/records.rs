@@ -3,7 +3,6 @@
 use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
 
 use super::{Answered, ServerActor};
-use crate::actors::reply::ReplyTo;
 use crate::actors::service::{RequestError, ServerUpdate};
 use crate::domain::server::Server;
 use crate::domain::status::VmState;
@@ -149,7 +148,7 @@ impl crate::actors::core::Core {
             Ok(rows) => {
                 for row in rows {
                     let command = Command::ServerDetach { server_id: id.clone(), server_gone: true };
-                    self.send(row.volume_id, Box::new(command), caller.clone(), ReplyTo::nobody());
+                    actix_rt::spawn(std::sync::Arc::clone(&self).send_surely(row.volume_id, command, caller.clone()));
                 }
             }
             Err(StoreError::Unavailable(reason) | StoreError::Damaged { reason, .. }) => {

@@ -25,7 +25,7 @@ pub async fn handle(call: &Call, route: &Route) -> Result<Answer, Problem> {
         Route::AdminDrivers => Ok(drivers::drivers(call)),
         Route::AdminEvents => events::event_list(call),
         Route::AdminOperations => operations::operation_list(call).await,
-        Route::AdminFault => faults::fault_inject(call),
+        Route::AdminFault => faults::fault_inject(call).await,
         _ => Err(Problem::Unrouted),
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +74,12 @@ impl Paths {
         self.dir.join("nbd.sock")
     }
 
+    /// The QMP socket of those who only look (`hearth fsck`, `hearth daemons`): a socket serves one client at a time, and
+    /// the service holds the other one.
+    pub(super) fn watch(&self) -> PathBuf {
+        self.dir.join("watch.sock")
+    }
+
     fn record(&self) -> PathBuf {
         self.dir.join("daemon.json")
     }
@@ -91,6 +98,8 @@ pub(super) struct Daemon {
     pub(super) index: usize,
     pub(super) paths: Paths,
     binary: Option<PathBuf>,
+    /// Whether this process drives the pool; if not it only looks.
+    owned: AtomicBool,
     /// Held while a process is looked for, started, connected or stopped: never two in one slot.
     gate: tokio::sync::Mutex<()>,
     /// The connection to the present process.
@@ -106,10 +115,20 @@ impl Daemon {
             index,
             paths: Paths::new(state_dir, index),
             binary,
+            owned: AtomicBool::new(false),
             gate: tokio::sync::Mutex::new(()),
             current: Mutex::new(None),
             changed: Notify::new(),
         }
+    }
+
+    /// From here on this process drives the daemon: it may start and end it, and uses the first of its sockets.
+    pub(super) fn own(&self) {
+        self.owned.store(true, Ordering::Relaxed);
+    }
+
+    fn is_owned(&self) -> bool {
+        self.owned.load(Ordering::Relaxed)
     }
 
     /// The connection if it is usable now; waits for nothing.
@@ -141,7 +160,7 @@ impl Daemon {
             let fresh = adopted.is_none();
             let process = match adopted {
                 Some(process) => process,
-                None if !start => {
+                None if !start || !self.is_owned() => {
                     *self.slot() = None;
                     return Ok(None);
                 }
@@ -154,6 +173,9 @@ impl Daemon {
                     *self.slot() = Some(link.clone());
                     self.changed.notify_one();
                     return Ok(Some(link));
+                }
+                None if !self.is_owned() => {
+                    return Err(DaemonError::Unreachable(io::ErrorKind::ConnectionRefused.into()));
                 }
                 // Nobody can ever talk to it again: its socket is gone. Only its death makes room for another.
                 None => end(&process).await.map_err(DaemonError::Unreachable)?,
@@ -211,7 +233,9 @@ impl Daemon {
         let Ok(text) = fs::read_to_string(self.paths.pid()) else { return Ok(None) };
         let Ok(pid) = text.trim().parse::<i32>() else { return Ok(None) };
         let Some(record) = Process::find(pid, &self.paths.qmp().to_string_lossy())? else { return Ok(None) };
-        write_json(&self.paths.record(), &record)?;
+        if self.is_owned() {
+            write_json(&self.paths.record(), &record)?;
+        }
         Process::open(&record)
     }
 
@@ -233,6 +257,9 @@ impl Daemon {
             .arg("--chardev")
             .arg(format!("socket,id=qmp,path={},server=on,wait=off", option(&self.paths.qmp())))
             .args(["--monitor", "chardev=qmp"])
+            .arg("--chardev")
+            .arg(format!("socket,id=watch,path={},server=on,wait=off", option(&self.paths.watch())))
+            .args(["--monitor", "chardev=watch"])
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
@@ -247,7 +274,7 @@ impl Daemon {
         let patience = if fresh { START_TIMEOUT } else { ADOPT_TIMEOUT };
         let deadline = tokio::time::Instant::now() + patience;
         loop {
-            let path = self.paths.qmp();
+            let path = if self.is_owned() { self.paths.qmp() } else { self.paths.watch() };
             let tried = home.spawn(async move { Qmp::connect(&path).await }).await;
             match tried.map_err(|error| DaemonError::Unreachable(io::Error::other(error)))? {
                 Ok(qmp) => {

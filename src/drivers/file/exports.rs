@@ -33,14 +33,16 @@ impl FileBackend {
             return refused(CauseKind::Other, "the export has no valid name or mode");
         }
         let _guard = self.locks.acquire(volume).await;
-        if self.fenced.get(&(volume, name.clone())).is_some() {
-            return refused(CauseKind::Other, "this connection was ended and cannot be made again");
-        }
-        let bytes = match self.on_files(move |images| images.size(volume)).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return refused(CauseKind::Other, "the volume does not exist at the backend"),
+        let (ended, looked_up) = (self.ended.clone(), name.clone());
+        let look = move |images: &super::Images| Ok((images.size(volume)?, ended.has(volume, &looked_up)?));
+        let (bytes, ended) = match self.on_files(look).await {
+            Ok((Some(bytes), ended)) => (bytes, ended),
+            Ok((None, _)) => return refused(CauseKind::Other, "the volume does not exist at the backend"),
             Err(error) => return error.into_outcome(),
         };
+        if ended || self.fenced.get(&(volume, name.clone())).is_some() {
+            return refused(CauseKind::Other, "this connection was ended and cannot be made again");
+        }
         let before = self.wanted_of(volume);
         let known = before.exports.get(&name).copied();
         if known.is_some_and(|known| known != mode) {
@@ -49,6 +51,9 @@ impl FileBackend {
         if known.is_none() {
             let mut after = before.clone();
             after.exports.insert(name.clone(), mode);
+            if !self.claim(volume, &name, &after) {
+                return refused(CauseKind::Busy, "another volume is exported under this name");
+            }
             if let Err(error) = self.save(volume, after).await {
                 return error.into_outcome();
             }
@@ -81,6 +86,7 @@ impl FileBackend {
         let _guard = self.locks.acquire(volume).await;
         // From here on no rebuild and no late call can serve it, whatever happens below.
         self.fenced.insert((volume, name.clone()), ());
+        self.remember_ended(volume, &name).await;
         let mut wanted = self.wanted_of(volume);
         let saved = if wanted.exports.remove(&name).is_some() { self.save(volume, wanted).await } else { Ok(()) };
         for daemon in self.daemons_of(volume) {
@@ -92,6 +98,33 @@ impl FileBackend {
             Ok(()) => Outcome::done(),
             // It is gone, but a restart might put it back: not done before that is impossible.
             Err(error) => Outcome::Unknown { cause: error.into_cause() },
+        }
+    }
+
+    /// Takes the name for this volume; false when another one has it. In one look at all volumes, so that of two calls at
+    /// the same time one wins; 10,000 exports are looked through in less than the record's own write takes.
+    fn claim(&self, volume: VolumeId, name: &ExportName, after: &Wanted) -> bool {
+        let mut wanted = self.wanted();
+        if wanted.iter().any(|(other, wanted)| *other != volume && wanted.exports.contains_key(name)) {
+            return false;
+        }
+        wanted.insert(volume, after.clone());
+        true
+    }
+
+    /// Writes down that the name has ended. A disk that is full or broken does not hold up a detach: that the name is no
+    /// longer wanted is recorded without any room, and while this process lives its memory has it.
+    async fn remember_ended(&self, volume: VolumeId, name: &ExportName) {
+        let (ended, name) = (self.ended.clone(), name.clone());
+        let written = self
+            .on_files(move |images| match images.size(volume)? {
+                Some(_) => Ok(ended.add(volume, &name)?),
+                // A volume that is gone has no exports, and its id never comes back.
+                None => Ok(()),
+            })
+            .await;
+        if let Err(error) = written {
+            tracing::warn!(%volume, ?error, "the end of an export is remembered in memory only");
         }
     }
 

@@ -6,11 +6,12 @@
 //!
 //! * `images`: the files, made, grown and removed durably.
 //! * `exports`: exports and online growth of one volume, under its lock.
-//! * `registry`: the exports that volumes shall have, on disk.
+//! * `registry`: the exports that volumes shall have, on disk; `ended`: the names that must never be served again.
 //! * `daemon`, `link`, `process`: one storage daemon: its slot, its connection, its process.
 //! * `supervisor`: adoption at start, restart and rebuild after a death.
 
 mod daemon;
+mod ended;
 mod exports;
 mod images;
 mod link;
@@ -33,6 +34,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 
 use self::daemon::{Daemon, Paths, SOCKET_PATH_MAX};
+use self::ended::Ended;
 use self::images::{FileError, GIB, Images};
 use self::locks::VolumeLocks;
 use self::recent::Recent;
@@ -45,8 +47,7 @@ use crate::domain::ids::{ExportName, VolumeId};
 /// Creates that are remembered: a repeated one answers as before, even if the volume has been deleted since.
 const CREATES_REMEMBERED: usize = 4096;
 
-/// Fenced names that are remembered, so that a late export call cannot serve one again. Older ones are guarded by the
-/// operations' epochs alone.
+/// Fenced names that are remembered in memory, for the case that their record on disk cannot be written (no space).
 const FENCED_REMEMBERED: usize = 65_536;
 
 /// Most storage daemons a pool may have; more would spread nothing and cost 9 MiB each.
@@ -120,6 +121,7 @@ pub struct FileBackend {
     can_export: bool,
     wanted: Mutex<HashMap<VolumeId, Wanted>>,
     fenced: Recent<(VolumeId, ExportName), ()>,
+    ended: Arc<Ended>,
     created: Recent<CallKey, u32>,
     /// The runtime that carries connections and watchers: a worker's own may end before the backend does.
     home: OnceLock<Handle>,
@@ -128,7 +130,8 @@ pub struct FileBackend {
 }
 
 impl FileBackend {
-    /// Opens the backend: reads what is on disk and starts nothing. Call [`Self::start`] before serving.
+    /// Opens the backend: reads what is on disk and starts nothing. Call [`Self::start`] before serving; without it the backend
+    /// can only be looked at, also while another process drives the same pool.
     pub fn open(mut options: FileOptions) -> Result<Arc<Self>, OpenError> {
         let name = options.name.clone();
         let problem = |problem: &str| OpenError::Options { name: name.clone(), problem: problem.into() };
@@ -142,12 +145,15 @@ impl FileBackend {
         // Clients get the socket's path, so it must not depend on the working directory.
         options.state_dir = std::path::absolute(&options.state_dir).map_err(state)?;
         options.path = std::path::absolute(&options.path).map_err(state)?;
-        let longest = Paths::new(&options.state_dir, DAEMONS_PER_POOL_MAX).nbd();
+        let longest = Paths::new(&options.state_dir, DAEMONS_PER_POOL_MAX).watch();
         if longest.as_os_str().len() > SOCKET_PATH_MAX {
             return Err(problem("the state directory's path is too long for a unix socket"));
         }
         let exports = options.state_dir.join("exports");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&exports).map_err(state)?;
+        let ended = options.state_dir.join("ended");
+        for dir in [&exports, &ended] {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(state)?;
+        }
 
         let registry = Registry::new(exports);
         let wanted = registry.load().map_err(state)?;
@@ -167,6 +173,7 @@ impl FileBackend {
             can_export: binary.is_some(),
             wanted: Mutex::new(wanted),
             fenced: Recent::new(FENCED_REMEMBERED),
+            ended: Arc::new(Ended::new(ended)),
             created: Recent::new(CREATES_REMEMBERED),
             home: OnceLock::new(),
             exclusive: Mutex::new(None),
@@ -214,10 +221,18 @@ impl FileBackend {
     async fn delete(&self, volume: VolumeId) -> Outcome {
         let _guard = self.locks.acquire(volume).await;
         match self.let_go(volume).await {
-            Ok(()) => match self.on_files(move |images| images.delete(volume)).await {
-                Ok(()) => Outcome::done(),
-                Err(error) => error.into_outcome(),
-            },
+            Ok(()) => {
+                let ended = self.ended.clone();
+                let delete = move |images: &Images| {
+                    images.delete(volume)?;
+                    // Only now: while there is a volume, an export call may come.
+                    Ok(ended.forget(volume)?)
+                };
+                match self.on_files(delete).await {
+                    Ok(()) => Outcome::done(),
+                    Err(error) => error.into_outcome(),
+                }
+            }
             Err(outcome) => outcome,
         }
     }

@@ -74,10 +74,15 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T
 
 /// Replaces a file atomically and durably.
 pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    write_bytes(path, &serde_json::to_vec(value)?)
+}
+
+/// Replaces a file atomically and durably.
+pub(super) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     remove_if_there(&temporary)?;
     let mut file = create_file(&temporary)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     sync_dir(path.parent().expect("a file in a directory"))

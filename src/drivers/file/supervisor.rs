@@ -36,7 +36,7 @@ pub struct DaemonInfo {
     pub index: usize,
     /// Its process.
     pub pid: i32,
-    /// Exports that it serves; none when it does not answer (a running service holds its only connection).
+    /// Exports that it serves; none when it does not answer.
     pub exports: Option<usize>,
 }
 
@@ -62,6 +62,9 @@ impl FileBackend {
     /// recorded export again. Exports that cannot be served yet are retried in the background.
     pub async fn start(self: &Arc<Self>) -> Result<(), OpenError> {
         self.take_pool().await?;
+        for daemon in &self.daemons {
+            daemon.own();
+        }
         match self.on_files(|images| images.remove_temporaries(None)).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(backend = %self.options.name, count, "temporaries of dead calls removed"),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::domain::backend::{Cause, CauseKind, Outcome, Request};
 use crate::drivers::{Backend, Capacity, Hypervisor};
+use crate::faults::{self, CrashPoint};
 
 use super::lock;
 use super::queue::{CallBook, JobId, Started, Tell};
@@ -114,7 +115,9 @@ impl DriverActor {
             let driver = self.driver.clone();
             let address = ctx.address();
             actix::spawn(async move {
+                faults::pass(CrashPoint::DriverBefore);
                 let caught = AssertUnwindSafe(driver.call(started)).catch_unwind().await;
+                faults::pass(CrashPoint::DriverAfter);
                 let panicked = caught.is_err();
                 let outcome = caught.unwrap_or_else(|_| Outcome::Unknown {
                     cause: Cause::new(CauseKind::Other, "the driver failed in an unforeseen way"),

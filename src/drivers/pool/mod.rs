@@ -23,9 +23,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use futures_util::future::BoxFuture;
+
 use crate::domain::backend::{Call, Cause, CauseKind, Deadlines, Guest, Outcome};
 use crate::domain::operation::Step;
 use crate::domain::server::HypervisorKind;
+use crate::drivers::FaultsRefused;
+use crate::drivers::sim::FaultRule;
 use crate::runtime::Placement;
 use crate::telemetry::Sample;
 
@@ -124,6 +128,8 @@ impl Lane {
 /// The pool: one actor for each backend and each kind of hypervisor.
 pub struct DriverPool {
     backends: Vec<Lane>,
+    /// The drivers themselves, in the same order: fault rules go past queue and deadlines.
+    drivers: Vec<Arc<dyn Backend>>,
     backend_index: BTreeMap<String, usize>,
     hypervisors: Vec<(HypervisorKind, Lane)>,
 }
@@ -137,6 +143,7 @@ impl DriverPool {
     ) -> Arc<Self> {
         let mut shards = 0_u64..;
         let mut next_shard = || shards.next().unwrap_or_default();
+        let drivers = backends.iter().map(|(_, driver, _)| Arc::clone(driver)).collect();
         let backends: Vec<Lane> = backends
             .into_iter()
             .map(|(name, backend, options)| {
@@ -151,7 +158,7 @@ impl DriverPool {
             })
             .collect();
         let backend_index = backends.iter().enumerate().map(|(index, lane)| (lane.name.clone(), index)).collect();
-        Arc::new(Self { backends, backend_index, hypervisors })
+        Arc::new(Self { backends, drivers, backend_index, hypervisors })
     }
 
     /// The backends' names in configured order.
@@ -200,6 +207,31 @@ impl DriverPool {
         } else {
             of(self.backend(host?)?)
         }
+    }
+
+    /// Replaces the fault rules of a simulated backend, by its full name or its name in the settings; without one, of every
+    /// simulated backend there is.
+    pub fn set_faults(
+        &self,
+        backend: Option<String>,
+        rules: Vec<FaultRule>,
+    ) -> BoxFuture<'static, Result<(), FaultsRefused>> {
+        let is_meant = |lane: &Lane| {
+            backend.as_ref().is_none_or(|name| lane.name == *name || lane.name.contains(&format!("@{name}#")))
+        };
+        let meant = self.backends.iter().zip(&self.drivers).filter(|(lane, _)| is_meant(lane));
+        let asked = meant.map(|(_, driver)| Arc::clone(driver).set_faults(rules.clone())).collect::<Vec<_>>();
+        Box::pin(async move {
+            let mut answer = Err(FaultsRefused::NotSimulated);
+            for asked in asked {
+                match asked.await {
+                    Ok(()) => answer = Ok(()),
+                    Err(FaultsRefused::NotSimulated) => {}
+                    refused => return refused,
+                }
+            }
+            answer
+        })
     }
 
     fn backend(&self, name: &str) -> Option<&Lane> {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Deadlines, Guest, Outcome, Request};
-use crate::domain::ids::VolumeId;
+use crate::domain::ids::{ServerId, VolumeId};
 
 use super::breaker::{Breaker, Verdict};
 use super::counters::Counters;
@@ -82,6 +82,9 @@ enum Timer {
     Waiter(JobId, usize),
 }
 
+/// What a probe is about: one volume, or one volume's device in one guest.
+type ProbeKey = (VolumeId, Option<ServerId>);
+
 /// The book.
 pub struct CallBook {
     options: PoolOptions,
@@ -92,6 +95,7 @@ pub struct CallBook {
     running: usize,
     overdue: usize,
     overdue_writes: BTreeMap<VolumeId, usize>,
+    overdue_probes: BTreeMap<ProbeKey, usize>,
     timers: BTreeSet<(Instant, Timer)>,
     breaker: Breaker,
     counters: Counters,
@@ -110,6 +114,7 @@ impl CallBook {
             running: 0,
             overdue: 0,
             overdue_writes: BTreeMap::new(),
+            overdue_probes: BTreeMap::new(),
             timers: BTreeSet::new(),
             counters: Counters::default(),
         }
@@ -125,7 +130,7 @@ impl CallBook {
             self.join(now, id, waiter);
             return Submitted::Accepted;
         }
-        if let Some(cause) = self.reason_to_turn_away(now, &call) {
+        if let Some(cause) = self.reason_to_turn_away(now, &call, guest.as_ref()) {
             self.counters.turned_away();
             let outcome = Outcome::Failed { cause };
             return Submitted::TurnedAway(Tell { to: waiter.done.unwrap_or_else(|| Box::new(|_| ())), outcome });
@@ -175,7 +180,10 @@ impl CallBook {
         if job.phase == Phase::Overdue {
             self.overdue -= 1;
             self.counters.late();
-            self.forget_overdue_write(&job.call);
+            match probe_key(&job.call, job.guest.as_ref()) {
+                Some(key) => forget_one(&mut self.overdue_probes, &key),
+                None => forget_one(&mut self.overdue_writes, &job.call.key.volume_id),
+            }
         } else {
             self.running -= 1;
             self.timers.remove(&(job.due, Timer::Job(id)));
@@ -257,7 +265,12 @@ impl CallBook {
         })
     }
 
-    fn reason_to_turn_away(&mut self, now: Instant, call: &Call) -> Option<Cause> {
+    fn reason_to_turn_away(&mut self, now: Instant, call: &Call, guest: Option<&Guest>) -> Option<Cause> {
+        // A volume that hangs is asked about for as long as it hangs: without this its probes alone would reach
+        // `max_outstanding`, and close the backend for every other volume (promise I7).
+        if probe_key(call, guest).is_some_and(|key| self.overdue_probes.contains_key(&key)) {
+            return Some(Cause::new(CauseKind::NotStarted, "an earlier probe has not come back"));
+        }
         let free_workers = self.options.workers.saturating_sub(self.running);
         if self.overdue >= self.options.max_outstanding {
             return Some(Cause::new(CauseKind::NotStarted, "too many calls of the backend have not come back"));
@@ -299,8 +312,9 @@ impl CallBook {
         job.phase = Phase::Overdue;
         self.running -= 1;
         self.overdue += 1;
-        if !is_read_only(&job.call.request) {
-            *self.overdue_writes.entry(job.call.key.volume_id).or_default() += 1;
+        match probe_key(&job.call, job.guest.as_ref()) {
+            Some(key) => *self.overdue_probes.entry(key).or_default() += 1,
+            None => *self.overdue_writes.entry(job.call.key.volume_id).or_default() += 1,
         }
         for done in job.waiters.iter_mut().filter_map(|waiter| waiter.done.take()) {
             self.counters.ended(job.call.request.name(), &overdue());
@@ -324,17 +338,21 @@ impl CallBook {
             self.by_key.remove(&join_key);
         }
     }
+}
 
-    fn forget_overdue_write(&mut self, call: &Call) {
-        if let Some(count) = self.overdue_writes.get_mut(&call.key.volume_id)
-            && !is_read_only(&call.request)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.overdue_writes.remove(&call.key.volume_id);
-            }
+/// One less of `key`.
+fn forget_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
+}
+
+/// The question that a probe asks; none for a call that has effects.
+fn probe_key(call: &Call, guest: Option<&Guest>) -> Option<ProbeKey> {
+    is_read_only(&call.request).then(|| (call.key.volume_id, guest.map(|guest| guest.server_id.clone())))
 }
 
 fn join_key(call: &Call) -> JoinKey {

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::attachment::AttachMode;
-use crate::domain::backend::{Answer, Call, Cause, CauseKind, Guest, Outcome, Request, Truth};
+use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request, Truth};
 use crate::domain::ids::{AttachmentId, ExportName, VolumeId};
 
 use super::state::{Change, SimDevice, SimExport, State, WriteRecord};
@@ -41,8 +41,8 @@ impl Effect {
 pub fn storage(state: &State, call: &Call, free_gib: u64, busy: bool) -> Effect {
     let volume_id = call.key.volume_id;
     match &call.request {
-        Request::Create { size_gib } => create(state, volume_id, *size_gib, free_gib),
-        Request::Delete => delete(state, volume_id),
+        Request::Create { size_gib } => create(state, &call.key, *size_gib, free_gib),
+        Request::Delete => delete(state, &call.key),
         Request::Extend { new_size_gib } => extend(state, volume_id, *new_size_gib, free_gib),
         Request::Export { attachment_id, export, connector, mode } => {
             open(state, volume_id, *attachment_id, export, connector, *mode)
@@ -98,7 +98,12 @@ pub fn write(state: &State, export: &ExportName, server: Option<&Guest>, marker:
     }
 }
 
-fn create(state: &State, volume_id: VolumeId, size_gib: u32, free_gib: u64) -> Effect {
+fn create(state: &State, key: &CallKey, size_gib: u32, free_gib: u64) -> Effect {
+    let volume_id = key.volume_id;
+    if state.removed.get(&volume_id).is_some_and(|epoch| key.epoch <= *epoch) {
+        // A message that was on its way when the volume was deleted must not bring it back.
+        return Effect::refused(CauseKind::Other, "the volume was deleted by a later operation");
+    }
     match state.volumes.get(&volume_id) {
         Some(volume) if volume.size_gib == size_gib => Effect::unchanged(Answer::Size { size_gib }),
         Some(_) => Effect::refused(CauseKind::Other, "the volume exists with another size"),
@@ -107,14 +112,15 @@ fn create(state: &State, volume_id: VolumeId, size_gib: u32, free_gib: u64) -> E
     }
 }
 
-fn delete(state: &State, volume_id: VolumeId) -> Effect {
+fn delete(state: &State, key: &CallKey) -> Effect {
+    let volume_id = key.volume_id;
     if !state.exports_of(volume_id).is_empty() {
         return Effect::refused(CauseKind::Busy, "the volume has live exports");
     }
-    if !state.volumes.contains_key(&volume_id) {
+    if state.removed.get(&volume_id) >= Some(&key.epoch) && !state.volumes.contains_key(&volume_id) {
         return Effect::unchanged(Answer::Nothing);
     }
-    Effect::changed(Change::VolumeDeleted { volume_id }, Answer::Nothing)
+    Effect::changed(Change::VolumeDeleted { volume_id, epoch: key.epoch }, Answer::Nothing)
 }
 
 fn extend(state: &State, volume_id: VolumeId, new_size_gib: u32, free_gib: u64) -> Effect {

@@ -31,7 +31,7 @@ use crate::domain::backend::{Call, Cause, Outcome, Truth};
 use crate::domain::ids::VolumeId;
 
 use super::hypervisor::sim::SimHypervisor;
-use super::{Backend, Capabilities, Capacity};
+use super::{Backend, Capabilities, Capacity, FaultsRefused};
 pub use carry_out::{EXPORT_MEMBER, PROTOCOL};
 pub use consumers::{Consumer, OVERLAP_BOUND, Overlap, Watch};
 pub(in crate::drivers) use engine::Engine;
@@ -87,5 +87,14 @@ impl Backend for SimBackend {
 
     fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>> {
         ready(Ok(self.0.inventory())).boxed()
+    }
+
+    fn set_faults(self: Arc<Self>, rules: Vec<FaultRule>) -> BoxFuture<'static, Result<(), FaultsRefused>> {
+        let set = self.0.faults().set(rules).map_err(|error| FaultsRefused::Senseless(error.to_string()));
+        if set.is_ok() {
+            // Calls that hang by the old rules go on.
+            self.0.faults().release(None);
+        }
+        ready(set).boxed()
     }
 }

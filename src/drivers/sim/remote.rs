@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::backend::{Call, Cause, CauseKind, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, VolumeId};
-use crate::drivers::{Backend, Capabilities, Capacity, Hypervisor};
+use crate::drivers::sim::FaultRule;
+use crate::drivers::{Backend, Capabilities, Capacity, FaultsRefused, Hypervisor};
 
 use super::wire::{Ask, Control, Question, Reply, Say};
 use super::{capabilities, lines};
@@ -178,6 +179,20 @@ impl Backend for SimRemote {
             match self.ask(Ask::Inventory).await {
                 Ok(Say::Inventory { volumes }) => Ok(volumes),
                 other => Err(unexpected(other)),
+            }
+        }
+        .boxed()
+    }
+
+    fn set_faults(self: Arc<Self>, rules: Vec<FaultRule>) -> BoxFuture<'static, Result<(), FaultsRefused>> {
+        async move {
+            match self.control(Control::SetFaults { rules }).await {
+                Ok(Say::Error { text }) => Err(FaultsRefused::Senseless(text)),
+                Ok(_) => match self.control(Control::Release { volume_id: None }).await {
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(FaultsRefused::Unreachable),
+                },
+                Err(_) => Err(FaultsRefused::Unreachable),
             }
         }
         .boxed()

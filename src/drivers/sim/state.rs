@@ -93,6 +93,9 @@ pub enum Change {
     VolumeDeleted {
         /// The volume.
         volume_id: VolumeId,
+        /// The epoch of the delete: older creates have no effect any more.
+        #[serde(default)]
+        epoch: u64,
     },
     /// A volume has grown.
     VolumeGrown {
@@ -166,6 +169,8 @@ pub struct State {
     pub exports: BTreeMap<ExportName, SimExport>,
     /// Names that are never served again.
     pub fenced: BTreeSet<ExportName>,
+    /// Volumes that were deleted, and the epoch of the last delete.
+    pub removed: BTreeMap<VolumeId, u64>,
     /// Devices in guests.
     pub guests: BTreeMap<ServerId, BTreeMap<AttachmentId, SimDevice>>,
     /// The last writes.
@@ -231,7 +236,9 @@ impl State {
                 self.used_gib += u64::from(size_gib);
                 None
             }
-            Change::VolumeDeleted { volume_id } => {
+            Change::VolumeDeleted { volume_id, epoch } => {
+                let fence = self.removed.entry(volume_id).or_default();
+                *fence = epoch.max(*fence);
                 let gone = self.volumes.remove(&volume_id)?;
                 self.used_gib -= u64::from(gone.size_gib);
                 None

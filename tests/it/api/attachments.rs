@@ -78,6 +78,32 @@ async fn reserve_connect_complete_delete() {
     harness.stop().await;
 }
 
+/// A client with another connector would cut the export under the guest, and nobody could free the row afterwards.
+#[actix_web::test]
+async fn r40_a_row_that_compute_made_is_connected_and_deleted_by_compute_alone() {
+    let harness = Harness::start().await;
+    let volume = harness.volume(MEMBER, json!({"size": 1})).await;
+    let server = harness.server("s").await;
+    let mappings = format!("/compute/v2.1/servers/{server}/os-volume_attachments");
+    let attach = json!({"volumeAttachment": {"volumeId": volume}});
+    assert_eq!(harness.post(&mappings, &attach).token(MEMBER).send().await.status, 200);
+    let shown = harness.until(&volume, "in-use").await;
+    let row = format!("/v3/attachments/{}", shown["attachments"][0]["attachment_id"].as_str().unwrap());
+    let text = format!("ConflictNovaUsingAttachment: Detach volume from instance {server} using the Compute API");
+    let connector = json!({"attachment": {"connector": {"host": "elsewhere"}}});
+    for got in [
+        harness.put(&row, &connector).token(ADMIN).volume("3.71").send().await,
+        harness.ask("DELETE", &row).token(ADMIN).volume("3.71").send().await,
+    ] {
+        assert_eq!(got.fault(), (409, text.clone()));
+    }
+    assert_eq!(harness.until(&volume, "in-use").await["attachments"], shown["attachments"]);
+    let got = harness.ask("DELETE", &format!("{mappings}/{volume}")).token(MEMBER).send().await;
+    assert_eq!(got.status, 202, "{}", got.text);
+    harness.until(&volume, "available").await;
+    harness.stop().await;
+}
+
 #[actix_web::test]
 async fn r01_one_of_two_attachments_wins() {
     let harness = Harness::start().await;

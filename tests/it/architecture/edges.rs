@@ -5,24 +5,26 @@ use regex::Regex;
 use super::code::SourceFile;
 
 /// A folder and what it may use. From bottom to top: nothing uses a folder that stands below it in this table.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("domain", &[]),
-    ("telemetry", &["domain"]),
+    ("faults", &[]),
     ("runtime", &["domain"]),
-    ("settings", &["domain"]),
-    ("store", &["domain", "runtime", "telemetry"]),
-    ("drivers", &["domain", "runtime", "telemetry"]),
+    ("telemetry", &["domain", "runtime"]),
+    ("settings", &["domain", "faults"]),
+    ("store", &["domain", "faults", "runtime", "telemetry"]),
+    ("drivers", &["domain", "faults", "runtime", "telemetry"]),
     ("images", &["domain", "runtime", "telemetry"]),
     ("actors", &["domain", "runtime", "telemetry", "store", "drivers"]),
     ("identity", &["domain", "runtime", "telemetry"]),
     ("policy", &["domain", "identity"]),
     ("sim", &["domain", "runtime", "telemetry", "store", "drivers", "actors"]),
-    ("api", &["domain", "runtime", "telemetry", "store", "identity", "policy", "images", "actors"]),
+    ("api", &["domain", "faults", "runtime", "telemetry", "store", "identity", "policy", "images", "actors"]),
     // the command line builds the parts and connects them
     (
         "cli",
         &[
             "domain",
+            "faults",
             "runtime",
             "telemetry",
             "settings",

@@ -89,3 +89,5 @@ macro_rules! storage_conformance {
 conformance!(sim_memory, subject::sim_memory);
 conformance!(sim_file, subject::sim_file);
 conformance!(sim_remote, subject::sim_remote);
+conformance!(file, subject::file);
+conformance!(file_restarted, subject::file_restarted);

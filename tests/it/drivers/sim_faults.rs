@@ -170,14 +170,14 @@ fn a_later_effect_does_not_repeat_what_a_retry_has_done() {
 }
 
 #[test]
-fn r61_a_duplicated_create_brings_a_deleted_volume_back_as_an_orphan() {
+fn r61_a_duplicated_create_does_not_bring_a_deleted_volume_back() {
     in_virtual_time(async {
         let backend = with(FaultRule::once("create", Fault::Twice { after_us: 5 * SECOND_US }));
         assert_eq!(ask(&backend, call(volume(1), 1, CREATE)).await, size(1));
         assert_eq!(ask(&backend, call(volume(1), 2, Request::Delete)).await, Outcome::done());
         assert!(!backend.truth().volume(volume(1)).exists);
         tokio::time::sleep(Duration::from_secs(6)).await;
-        assert!(backend.truth().volume(volume(1)).exists);
+        assert!(!backend.truth().volume(volume(1)).exists);
     });
 }
 

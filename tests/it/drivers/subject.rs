@@ -12,6 +12,7 @@ use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, Volum
 use hearth::domain::operation::Step;
 use hearth::domain::server::HypervisorKind;
 use hearth::drivers::Backend;
+use hearth::drivers::file::FileBackend;
 use hearth::drivers::sim::process::{ServeOptions, serve};
 use hearth::drivers::sim::remote::SimRemote;
 use hearth::drivers::sim::{DEFAULT_TOTAL_GIB, Durability, LatencyTable, SimBackend, SimOptions, SimTruth};
@@ -125,6 +126,34 @@ pub async fn sim_remote() -> Subject {
         async move { remote as Arc<dyn Backend> }.boxed()
     };
     Subject::reopened(Box::new(open), vec![Box::new(server)]).await
+}
+
+/// The `file` backend with its storage daemons.
+pub async fn file() -> Subject {
+    let (open, ground) = file_opener();
+    Subject::new(open, ground).await
+}
+
+/// The same, started again before each call, as after a restart of the service; the daemons go on.
+pub async fn file_restarted() -> Subject {
+    let (open, ground) = file_opener();
+    Subject::reopened(open, ground).await
+}
+
+fn file_opener() -> (Open, Vec<Box<dyn Any>>) {
+    let ground = super::file::Ground::new();
+    let options = ground.options();
+    let open = move || {
+        let options = options.clone();
+        async move {
+            let backend = FileBackend::open(options).expect("the backend can be opened");
+            // Waits until the one before has let go of the pool.
+            backend.start().await.expect("the backend starts");
+            backend as Arc<dyn Backend>
+        }
+        .boxed()
+    };
+    (Box::new(open), vec![Box::new(ground)])
 }
 
 /// A simulated backend on a thread and a runtime of its own, as its process would be: it lives on when the client's

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::hearth::{Environment, Hearth, binary, run};
-use super::openstack::server_register;
 
 /// A whole script: each of its calls has its own, shorter patience.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -24,7 +23,7 @@ async fn start() -> Hearth {
         .set("quota.gigabytes", "100");
     let hearth = Hearth::start(environment).await;
     hearth.wait_until_ready().await;
-    server_register(&hearth, SERVER, "vm-1", "sim", None).await;
+    hearth.server_register(SERVER, "vm-1", "sim", None).await;
     hearth
 }
 

@@ -72,15 +72,12 @@ impl Guest {
         // From here on the process is stopped whatever happens.
         let mut qemu = KillOnDrop(Some(qemu));
         let booted = tokio::time::timeout(BOOT_PATIENCE, async {
-            let mut console = loop {
-                match UnixStream::connect(&console).await {
-                    Ok(stream) => break stream,
-                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                }
+            let mut console = wait_for_console(&console, || {
                 let running = qemu.0.as_mut().expect("held").try_wait().expect("waited").is_none();
                 let log = || std::fs::read_to_string(dir.join(format!("{uuid}.log"))).unwrap_or_default();
                 assert!(running, "the guest's process ended: {}", log());
-            };
+            })
+            .await;
             read_until(&mut console, "GUEST-READY").await;
             console
         });
@@ -137,6 +134,17 @@ impl Drop for KillOnDrop {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// Connects to the console as soon as QEMU listens; `alive` fails when it never will.
+async fn wait_for_console(console: &Path, mut alive: impl FnMut()) -> UnixStream {
+    loop {
+        if let Ok(stream) = UnixStream::connect(console).await {
+            return stream;
+        }
+        alive();
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -37,11 +38,18 @@ impl Environment {
 
 /// A command with these settings and no others.
 pub fn command(environment: &Environment, arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = command_of(binary(), environment);
+    command.args(arguments);
+    command
+}
+
+/// Another program with these settings and no others.
+pub fn command_of(program: &Path, environment: &Environment) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEARTH__")) {
         command.env_remove(name);
     }
-    command.args(arguments).envs(&environment.0).stdin(Stdio::null()).kill_on_drop(true);
+    command.envs(&environment.0).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
@@ -56,6 +64,7 @@ pub struct Hearth {
     child: Child,
     environment: Environment,
     address: SocketAddr,
+    client: reqwest::Client,
     state: TempDir,
 }
 
@@ -63,18 +72,22 @@ impl Hearth {
     /// Starts it; returns when it listens.
     pub async fn start(environment: Environment) -> Self {
         let state = tempfile::Builder::new().prefix("hearth").tempdir().expect("temporary directory");
-        Self::start_in(state, environment).await
-    }
-
-    /// Starts it on an existing state directory.
-    pub async fn start_in(state: TempDir, environment: Environment) -> Self {
         let path = state.path().to_str().expect("utf-8 path").to_owned();
         let environment = environment.set("state.path", path).set("server.listen", "127.0.0.1:0");
-        let mut child =
-            command(&environment, &["serve"]).stdout(Stdio::piped()).spawn().expect("the shipped binary starts");
-        let stdout = child.stdout.take().expect("stdout is a pipe");
-        let address = tokio::time::timeout(PATIENCE, wait_for_address(stdout)).await.expect("it listens in time");
-        Self { child, environment, address, state }
+        let (child, address) = launch(&environment).await;
+        // A short patience of the client's own: a killed service must not hold a test.
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        Self { child, environment, address, client, state }
+    }
+
+    /// `kill -9`: the service is dead when this returns; its storage daemons live on.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("killed");
+    }
+
+    /// Starts it again on the same state, after a kill; returns when it listens.
+    pub async fn start_again(&mut self) {
+        (self.child, self.address) = launch(&self.environment).await;
     }
 
     /// `http://127.0.0.1:PORT` and this path.
@@ -102,17 +115,137 @@ impl Hearth {
         .await;
     }
 
-    /// A call with an admin's token. Fails the test unless the answer is a success.
-    pub async fn admin(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
-        let mut request = reqwest::Client::new().request(method, self.url(path)).header("X-Auth-Token", "admin:admin");
+    /// A call with an admin's token: status and body. `Err` when there was no answer.
+    pub async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<(u16, Value), reqwest::Error> {
+        self.ask_with(method, path, body, &[]).await
+    }
+
+    /// The same with further headers.
+    pub async fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Result<(u16, Value), reqwest::Error> {
+        let mut request = self.client.request(method, self.url(path)).header("X-Auth-Token", "admin:admin");
+        request = request.header("OpenStack-API-Version", "volume 3.71, compute 2.89");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await.expect("an answer");
-        let status = answer.status();
-        let text = answer.text().await.expect("a body");
-        assert!(status.is_success(), "{path}: {status} {text}");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+        let answer = request.send().await?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// A call with an admin's token. Fails the test unless the answer is a success.
+    pub async fn admin(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let (status, body) = self.ask(method, path, body).await.expect("an answer");
+        assert!((200..300).contains(&status), "{path}: {status} {body:#}");
+        body
+    }
+
+    /// A volume; none when it does not exist.
+    pub async fn volume(&self, id: &str) -> Option<Value> {
+        let (status, body) = self.ask(Method::GET, &format!("/v3/volumes/{id}"), None).await.expect("an answer");
+        match status {
+            404 => None,
+            200 => Some(body["volume"].clone()),
+            _ => panic!("{status} {body:#}"),
+        }
+    }
+
+    /// Makes a volume and waits until it is available; its id.
+    pub async fn volume_create(&self, size_gib: u32) -> String {
+        let body = json!({"volume": {"size": size_gib}});
+        let made = self.admin(Method::POST, "/v3/volumes", Some(body)).await;
+        let id = made["volume"]["id"].as_str().expect("an id").to_owned();
+        self.wait_for_status(&id, "available").await;
+        id
+    }
+
+    /// Waits until the volume has this status; the volume. An error status ends the wait at once.
+    pub async fn wait_for_status(&self, id: &str, status: &str) -> Value {
+        let mut seen = Value::Null;
+        wait_until(&format!("volume {id} is {status}"), async || {
+            seen = self.volume(id).await.unwrap_or_default();
+            let word = seen["status"].as_str().unwrap_or_default();
+            assert!(word == status || !word.starts_with("error"), "{seen:#}");
+            word == status
+        })
+        .await;
+        seen
+    }
+
+    /// Attaches a volume to a server through Compute and waits for it; the attachment's id.
+    pub async fn server_add_volume(&self, server: &str, id: &str) -> String {
+        let path = format!("/compute/v2.1/servers/{server}/os-volume_attachments");
+        self.admin(Method::POST, &path, Some(json!({"volumeAttachment": {"volumeId": id}}))).await;
+        let volume = self.wait_for_status(id, "in-use").await;
+        volume["attachments"][0]["attachment_id"].as_str().expect("one attachment").to_owned()
+    }
+
+    /// Detaches a volume from a server through Compute and waits for it.
+    pub async fn server_remove_volume(&self, server: &str, id: &str) {
+        let path = format!("/compute/v2.1/servers/{server}/os-volume_attachments/{id}");
+        self.admin(Method::DELETE, &path, None).await;
+        self.wait_for_status(id, "available").await;
+    }
+
+    /// Deletes a volume and waits until it is gone.
+    pub async fn volume_delete(&self, id: &str) {
+        self.admin(Method::DELETE, &format!("/v3/volumes/{id}"), None).await;
+        wait_until("the volume is gone", async || self.volume(id).await.is_none()).await;
+    }
+
+    /// Registers a server at `/admin/servers`.
+    pub async fn server_register(&self, id: &str, name: &str, hypervisor: &str, qmp_socket: Option<&Path>) {
+        let server = json!({
+            "id": id,
+            "name": name,
+            "project_id": "admin",
+            "host": "compute-1",
+            "hypervisor": hypervisor,
+            "qmp_socket": qmp_socket,
+            "vm_state": "active",
+        });
+        self.admin(Method::POST, "/admin/servers", Some(json!({ "server": server }))).await;
+    }
+
+    /// What `hearth fsck --json` prints beside the running service, one value a line; the exit code must fit.
+    pub async fn fsck(&self) -> Vec<Value> {
+        let output = run(&self.environment, &["fsck", "--json"]).await;
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let differences: Vec<Value> = stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect();
+        let expected = i32::from(differences.iter().any(|difference| difference["explained_by"].is_null()));
+        assert_eq!(output.status.code(), Some(expected), "{stdout}{stderr}");
+        differences
+    }
+
+    /// The file of a volume in the default pool.
+    pub fn volume_file(&self, id: &str) -> PathBuf {
+        self.state_file(&format!("pools/local/{id}.raw"))
+    }
+
+    /// The storage daemons that work for this state directory, by their command lines: also those which no record names.
+    pub fn daemon_pids(&self) -> Vec<i32> {
+        let mark = format!("{}/run/", self.state.path().display());
+        let processes = std::fs::read_dir("/proc").expect("/proc");
+        processes
+            .filter_map(|entry| {
+                let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+                let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+                let text = String::from_utf8_lossy(&command_line).into_owned();
+                (text.contains("qemu-storage-daemon") && text.contains(&mark)).then_some(pid)
+            })
+            .collect()
     }
 
     /// SIGTERM; the exit status and how long it took.
@@ -127,13 +260,26 @@ impl Hearth {
 }
 
 impl Drop for Hearth {
-    /// Ends the service (by its handle, `kill_on_drop`) and the storage daemons, which outlive it on purpose.
+    /// Ends the service and the storage daemons, which outlive it on purpose.
     fn drop(&mut self) {
         let _ = self.child.start_kill();
-        let mut stop = std::process::Command::new(binary());
-        stop.args(["daemons", "stop", "--force"]).envs(&self.environment.0);
-        let _ = stop.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        // It may be starting a daemon at this moment: only when it is dead there are no further ones.
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
+        for pid in self.daemon_pids() {
+            // SAFETY: plain system call; the process was recognised by its command line just now
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
     }
+}
+
+async fn launch(environment: &Environment) -> (Child, SocketAddr) {
+    let mut child = command(environment, &["serve"]).stdout(Stdio::piped()).spawn().expect("the shipped binary starts");
+    let stdout = child.stdout.take().expect("stdout is a pipe");
+    let address = tokio::time::timeout(PATIENCE, wait_for_address(stdout)).await.expect("it listens in time");
+    (child, address)
 }
 
 async fn wait_for_address(stdout: tokio::process::ChildStdout) -> SocketAddr {

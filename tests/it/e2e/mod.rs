@@ -2,7 +2,11 @@
 
 mod binary;
 mod clients;
+mod failures;
 pub mod guest;
-mod hearth;
+pub mod hearth;
+pub mod host;
+mod maintenance;
 mod openstack;
 mod plug;
+pub mod writer;

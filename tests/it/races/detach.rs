@@ -189,7 +189,7 @@ fn r105_r106_r110_row_and_mapping_come_and_go_in_one_commit() {
                     assert_eq!(state.volume.status, VolumeStatus::Available);
                     break;
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                client.world.pass_time(std::time::Duration::from_millis(1)).await;
             }
         }
         client.assert_clean().await;

@@ -4,5 +4,6 @@ mod attach;
 mod detach;
 mod lifecycle;
 mod recovery;
-mod scenario;
+pub mod scenario;
+mod seeds;
 mod size;

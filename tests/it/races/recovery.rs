@@ -314,7 +314,7 @@ fn r119_a_row_is_never_torn() {
                 assert_eq!(attached, state.volume.status == VolumeStatus::InUse, "{state:#?}");
                 let usage = client.world.store_now().usage_audit().await.expect("reads");
                 assert!(usage.iter().all(|audit| audit.stored == audit.counted), "{usage:?}");
-                tokio::time::sleep(Duration::from_micros(700)).await;
+                client.world.pass_time(Duration::from_micros(700)).await;
             }
         };
         let writing = async {
@@ -326,5 +326,45 @@ fn r119_a_row_is_never_torn() {
             }
         };
         futures_util::join!(reading, writing);
+    });
+}
+
+/// An attach that an administrator fenced leaves a row which its owner can free.
+#[test]
+fn r83_a_fenced_attach_is_freed_by_its_owner() {
+    in_world(833, async |client| {
+        let id = client.available(1).await;
+        client.server("a").await.expect("alive");
+        client.world.backend().faults().set(vec![slow("export", 3)]).expect("rules");
+        accepted(client.server_attach("a", id).await);
+        accepted(client.reset(id, VolumeStatus::Available).await);
+        accepted(client.server_detach("a", id).await);
+        client.node.settle(PATIENCE).await.expect("alive");
+        let state = alive(client.view(id).await);
+        assert_eq!((state.volume.status, state.attachments.len()), (VolumeStatus::Available, 0));
+        client.assert_clean().await;
+    });
+}
+
+/// A volume whose backend call never ends is looked after for ever; the bound on overdue calls belongs to all volumes.
+#[test]
+fn looking_after_a_hung_volume_never_uses_up_the_backends_bounds() {
+    let mut options = WorldOptions::seeded(7);
+    options.pool.max_outstanding = 3;
+    simulate(options, async |world: &World| {
+        let node = world.start().await;
+        let client = Client::new(world, &node);
+        let hung = client.available(1).await;
+        let other = client.available(1).await;
+        let hang = |request: &str| FaultRule::on(request, Fault::Hang { effect_first: false }).of(hung);
+        world.backend().faults().set(vec![hang("extend"), hang("probe")]).expect("rules");
+        accepted(client.extend(hung, 2).await);
+        node.run(world.pass_time(Duration::from_secs(1_200))).await.expect("alive");
+        assert_eq!(alive(client.view(hung).await).volume.status, VolumeStatus::ErrorExtending);
+        accepted(client.extend(other, 2).await);
+        client.wait(other, VolumeStatus::Available).await.expect("alive");
+        world.backend().faults().clear();
+        world.backend().faults().release(None);
+        client.assert_clean().await;
     });
 }

@@ -201,7 +201,7 @@ fn r61_a_create_that_comes_late_leaves_no_orphan() {
         client.world.backend().faults().clear();
         accepted(client.delete(id).await);
         client.wait_gone(id).await.expect("alive");
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        client.world.pass_time(Duration::from_secs(60)).await;
         client.assert_clean().await;
     });
 }

@@ -1,1 +1,13 @@
-//! service
+//! The service's promises, on the whole service: live (SQLite or PostgreSQL behind real HTTP, simulated backends whose faults
+//! and truth the test holds) and, where a promise is about instants, under virtual time.
+
+mod backend_faults;
+mod counted;
+mod hung;
+mod live;
+mod panics;
+mod passivation;
+mod postgres;
+mod quota;
+mod reads;
+mod storm;

@@ -3,7 +3,7 @@
 
 mod bench;
 mod build;
-mod cluster;
+pub mod cluster;
 mod commits;
 mod failing_disk;
 mod histories;
@@ -11,7 +11,7 @@ mod inline;
 mod lists;
 mod lost_connection;
 mod records;
-mod vfs;
+pub mod vfs;
 
 /// Runs each case on every database.
 macro_rules! on_every_store {

@@ -18,6 +18,15 @@ struct Disk {
     is_dead: bool,
     fails_log_syncs: bool,
     images: HashMap<PathBuf, Vec<u8>>,
+    /// Where the images are kept, too, so that they outlive the process.
+    synced: Option<PathBuf>,
+}
+
+impl Disk {
+    /// Where the image of `path` is kept beside memory.
+    fn kept(&self, path: &Path) -> Option<PathBuf> {
+        Some(self.synced.as_ref()?.join(path.file_name()?))
+    }
 }
 
 static DISKS: Mutex<Option<HashMap<PathBuf, Disk>>> = Mutex::new(None);
@@ -55,6 +64,38 @@ pub fn restore(directory: &Path) {
     });
 }
 
+/// The images of the disk under `directory` are kept in `synced` from now on: a kill of this process followed by
+/// [`lose_power`] in another one is a power cut. What is there now counts as synced.
+pub fn keep_synced(directory: &Path, synced: &Path) {
+    for entry in std::fs::read_dir(synced).unwrap().flatten() {
+        std::fs::remove_file(entry.path()).unwrap();
+    }
+    for path in database_files(directory) {
+        std::fs::copy(&path, synced.join(path.file_name().unwrap())).unwrap();
+    }
+    with_disk(directory, |disk| disk.synced = Some(synced.to_owned()));
+}
+
+/// What a power cut leaves of the database under `directory`, whose process has died: what is in `synced`.
+pub fn lose_power(directory: &Path, synced: &Path) {
+    for path in database_files(directory) {
+        let image = std::fs::read(synced.join(path.file_name().unwrap())).unwrap_or_default();
+        std::fs::write(&path, image).unwrap();
+    }
+    // the index of the log lives in memory
+    let index = directory.join("hearth.db-shm");
+    if index.exists() {
+        std::fs::remove_file(index).unwrap();
+    }
+}
+
+fn database_files(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    ["hearth.db", "hearth.db-wal", "hearth.db-journal"]
+        .map(|name| directory.join(name))
+        .into_iter()
+        .filter(|p| p.exists())
+}
+
 /// From now on syncing the write-ahead log fails, or works again.
 pub fn fail_log_syncs(directory: &Path, fails: bool) {
     with_disk(directory, |disk| disk.fails_log_syncs = fails);
@@ -62,6 +103,15 @@ pub fn fail_log_syncs(directory: &Path, fails: bool) {
 
 /// Makes the shim known to SQLite, not as the default.
 pub fn register() {
+    register_as(0);
+}
+
+/// Makes the shim the default: every database of this process lies behind it.
+pub fn register_as_default() {
+    register_as(1);
+}
+
+fn register_as(is_default: c_int) {
     REGISTERED.call_once(|| {
         // SAFETY: SQLite allows registration at any time; the structure and its name live as long as the process
         unsafe {
@@ -74,7 +124,7 @@ pub fn register() {
             shim.pAppData = system.cast::<c_void>();
             shim.xOpen = Some(open);
             shim.xDelete = Some(delete);
-            assert_eq!(ffi::sqlite3_vfs_register(Box::into_raw(Box::new(shim)), 0), ffi::SQLITE_OK);
+            assert_eq!(ffi::sqlite3_vfs_register(Box::into_raw(Box::new(shim)), is_default), ffi::SQLITE_OK);
         }
     });
 }
@@ -163,6 +213,9 @@ unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, name: *const c_char, syn
         let is_dead = disk_of(&path, |disk| {
             if !disk.is_dead && sync_directory != 0 {
                 disk.images.remove(&path);
+                if let Some(kept) = disk.kept(&path) {
+                    let _ = std::fs::remove_file(kept);
+                }
             }
             disk.is_dead
         });
@@ -218,6 +271,12 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
             let count = c_int::try_from(size).unwrap();
             if count > 0 {
                 assert_eq!(system!(file, xRead, image.as_mut_ptr().cast(), count, 0), ffi::SQLITE_OK);
+            }
+            if let Some(kept) = disk.kept(path) {
+                // as a whole: a kill in the middle must leave the old image or the new one
+                let new = kept.with_extension("new");
+                std::fs::write(&new, &image).unwrap();
+                std::fs::rename(new, kept).unwrap();
             }
             disk.images.insert(path.to_owned(), image);
         }

@@ -129,6 +129,13 @@ pub(super) fn update(
     if let Some(refusal) = connector_refusal(connector) {
         return Verdict::Refuse(refusal);
     }
+    // Compute connects its own rows. Another connector would cut the export under the guest's device, and leave a row that
+    // neither Compute's detach (400) nor a delete can free.
+    if let Some(bdm) = &row.bdm
+        && !caller.is_service
+    {
+        return Verdict::Refuse(Refusal::UsedByServer(bdm.server_id.clone()));
+    }
     if state.operation_in(Lane::Connection).is_some() {
         return Verdict::Queue;
     }

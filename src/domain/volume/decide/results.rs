@@ -310,7 +310,9 @@ pub(super) fn connection_undone(draft: &mut Draft<'_>, operation: &Operation, ca
         OperationKind::Connect { attachment_id, row_is_new, .. } => {
             if *row_is_new {
                 draft.remove_row(*attachment_id);
-            } else if let Some(row) = draft.next.attachment_mut(*attachment_id) {
+            } else if let Some(row) = draft.next.attachment_mut(*attachment_id).filter(|row| row.export.is_none()) {
+                // A row that still has an export was never touched by this operation, which has not started: it stays as
+                // it was, in doubt or not.
                 row.attach_status = AttachStatus::Reserved;
                 row.connector = None;
                 row.connection_info = Some(serde_json::json!({}));
@@ -358,9 +360,11 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
             done(draft, operation, &Answer::Nothing);
         }
         Step::Delete => delete_failed(draft, operation, cause),
-        Step::Export { .. } => {
-            // Certainly not exported: the name is free of any effect.
-            if let Some(row) = operation.kind.attachment_id().and_then(|row| draft.next.attachment_mut(row)) {
+        Step::Export { export } => {
+            // Certainly not exported by this call: a name of its own is free of any effect.
+            if let Some(row) = operation.kind.attachment_id().and_then(|row| draft.next.attachment_mut(row))
+                && steps::is_own_export(operation, row.id, export)
+            {
                 row.export = None;
             }
             connection_undone(draft, operation, cause);

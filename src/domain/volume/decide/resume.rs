@@ -19,6 +19,13 @@ pub(super) fn resume(state: &VolumeState, caller: &Caller, facts: &Facts) -> Ver
                 let cause = Cause::new(CauseKind::Other, "the service was restarted");
                 results::connection_undone(&mut draft, operation, &cause);
             }
+            (OperationKind::Connect { attachment_id, .. }, Step::Export { export })
+                if !super::steps::is_own_export(operation, *attachment_id, export) =>
+            {
+                // A reconnect of a connection that was there before: it stays as it was.
+                let cause = Cause::new(CauseKind::Other, "the service was restarted");
+                results::connection_undone(&mut draft, operation, &cause);
+            }
             (OperationKind::Connect { attachment_id, .. }, _) if operation.undoing.is_none() => {
                 let export = super::steps::export_of(&draft.next, *attachment_id);
                 if let Some(operation) = draft.operation_mut(operation.id) {

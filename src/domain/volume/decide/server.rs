@@ -95,8 +95,8 @@ pub(super) fn detach(
     }
     let mut draft = Draft::of(state, caller, facts);
     draft.speak_of(row_id);
-    let never_connected = row.export.is_none() && row.attach_status != AttachStatus::Reserved;
-    if never_connected {
+    let is_bare = row.export.is_none() && !is_worked_on(state, row_id);
+    if is_bare {
         draft.remove_row(row_id);
     } else {
         if let Some(bdm) = draft.next.attachment_mut(row_id).and_then(|row| row.bdm.as_mut()) {
@@ -140,24 +140,24 @@ fn may_detach(state: &VolumeState, row_id: AttachmentId, detaching: bool) -> Res
             volume.id, volume.status
         )))
     };
-    if detaching || !state.is_migration_idle() {
+    if detaching || is_worked_on(state, row_id) || !state.is_migration_idle() {
         return refuse();
     }
-    let attached = state.attachment(row_id).is_some_and(|row| {
-        matches!(
-            row.attach_status,
-            AttachStatus::Attached | AttachStatus::ErrorDetaching | AttachStatus::ErrorAttaching
-        )
-    });
+    // A row that is not attached and that nothing works on (its attach was fenced, or its export is in doubt) is freed by
+    // detaching it, whatever the word is.
     let in_doubt = state.attachment(row_id).is_some_and(|row| row.attach_status != AttachStatus::Attached);
     let status_allows = match volume.status {
         VolumeStatus::InUse => true,
         // An extend that failed must not keep its owner from freeing the server (docs/differences.md).
         VolumeStatus::ErrorExtending => true,
         VolumeStatus::Detaching => volume.multiattach,
-        // A row whose export is in doubt is freed by detaching it, whatever the word is.
         VolumeStatus::Reserved | VolumeStatus::Available | VolumeStatus::Attaching => in_doubt,
         _ => false,
     };
-    if attached && status_allows { Ok(()) } else { refuse() }
+    if status_allows { Ok(()) } else { refuse() }
+}
+
+/// Whether an open operation has to do with the row.
+fn is_worked_on(state: &VolumeState, row_id: AttachmentId) -> bool {
+    state.operations.iter().any(|operation| operation.kind.attachment_id() == Some(row_id))
 }

@@ -46,7 +46,42 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnM
 pub struct Pool {
     pub backend: Arc<FileBackend>,
     pub options: FileOptions,
-    _root: TempDir,
+    _ground: Ground,
+}
+
+/// The directory that a backend works in; the daemons that were started there end with it.
+pub struct Ground {
+    root: TempDir,
+}
+
+impl Ground {
+    pub fn new() -> Self {
+        Self { root: tempfile::tempdir().expect("a directory") }
+    }
+
+    pub fn options(&self) -> FileOptions {
+        FileOptions::new("local", self.root.path().join("pool"), self.state_dir())
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.root.path().join("state")
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        for pid in daemon_pids(&self.state_dir()) {
+            kill(pid);
+            // SAFETY: plain system call; for a process that is not this one's child it does nothing.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        }
+    }
+}
+
+/// Pids on record in the state directory of a backend.
+pub fn daemon_pids(state_dir: &Path) -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir(state_dir) else { return Vec::new() };
+    entries.filter_map(|entry| recorded_pid(&entry.ok()?.path())).collect()
 }
 
 impl Pool {
@@ -55,12 +90,12 @@ impl Pool {
     }
 
     pub async fn start_with(change: impl FnOnce(&mut FileOptions)) -> Self {
-        let root = tempfile::tempdir().expect("a directory");
-        let mut options = FileOptions::new("local", root.path().join("pool"), root.path().join("state"));
+        let ground = Ground::new();
+        let mut options = ground.options();
         change(&mut options);
         let backend = FileBackend::open(options.clone()).expect("opened");
         within(backend.start()).await.expect("started");
-        Self { backend, options, _root: root }
+        Self { backend, options, _ground: ground }
     }
 
     /// What a restart of the service does: everything in memory is lost, the daemons go on.
@@ -124,18 +159,7 @@ impl Pool {
 
     /// Pids on record in the state directory.
     pub fn daemon_pids(&self) -> Vec<i32> {
-        let Ok(entries) = std::fs::read_dir(&self.options.state_dir) else { return Vec::new() };
-        entries.filter_map(|entry| recorded_pid(&entry.ok()?.path())).collect()
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        for pid in self.daemon_pids() {
-            kill(pid);
-            // SAFETY: plain system call; for a process that is not this one's child it does nothing.
-            unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-        }
+        daemon_pids(&self.options.state_dir)
     }
 }
 

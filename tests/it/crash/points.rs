@@ -1,0 +1,130 @@
+//! The named crash points: a life in which the process dies at the nth passage of one point, for every n that there is.
+//!
+//! A failure says `POINT:N`; with it in `HEARTH_CRASH_AT` only this one is run.
+
+use std::collections::BTreeMap;
+
+use hearth::faults::CrashPoint;
+
+use super::ledger::Change;
+use super::life::{Owner, Took, life};
+use super::service::Start;
+use super::site::Site;
+
+/// Runs the life with a crash at every passage of `point`; at least `least` there are. What retries were told.
+async fn die_at_every(point: CrashPoint, least: u64) -> BTreeMap<&'static str, u16> {
+    let only = std::env::var("HEARTH_CRASH_AT").ok();
+    let mut told = BTreeMap::new();
+    for nth in 1.. {
+        let at = format!("{}:{nth}", point.name());
+        if only.as_ref().is_some_and(|only| *only != at) {
+            assert!(nth < 1_000, "{only:?} is no passage of {}", point.name());
+            continue;
+        }
+        println!("HEARTH_CRASH_AT={at}");
+        let site = Site::start(vec![Start { crash_at: Some(at.clone()) }]).await;
+        told.extend(life(&site, &mut async |_| {}).await);
+        match site.service.deaths().as_slice() {
+            [] => {
+                assert!(nth > least, "the life passes {} only {} times", point.name(), nth - 1);
+                break;
+            }
+            [death] => assert!(death.was_at(&at), "{death:?}"),
+            deaths => panic!("it died again after {at}: {deaths:#?}"),
+        }
+        if only.is_some() {
+            break;
+        }
+    }
+    told
+}
+
+#[tokio::test]
+async fn dying_before_every_commit_settles_by_itself() {
+    die_at_every(CrashPoint::CommitBefore, 20).await;
+}
+
+#[tokio::test]
+async fn dying_after_every_commit_settles_by_itself() {
+    die_at_every(CrashPoint::CommitAfter, 20).await;
+}
+
+#[tokio::test]
+async fn dying_before_every_driver_step_settles_by_itself() {
+    die_at_every(CrashPoint::DriverBefore, 10).await;
+}
+
+#[tokio::test]
+async fn dying_after_every_driver_step_settles_by_itself() {
+    die_at_every(CrashPoint::DriverAfter, 10).await;
+}
+
+/// The commit is done and the answer is lost: the client asks again and gets the documented answer, never a second effect.
+#[tokio::test]
+async fn r100_dying_before_every_reply_and_a_retry_gets_the_documented_answer() {
+    let told = die_at_every(CrashPoint::ReplyBefore, 11).await;
+    let documented = [
+        // no idempotency key: a second volume
+        ("create", 202),
+        ("delete", 404),
+        // a second attachment of the same server: live migration needs it
+        ("attachment create", 200),
+        ("attachment update", 200),
+        ("attachment complete", 204),
+        ("attachment delete", 404),
+        ("extend", 400),
+        ("server attach", 400),
+        ("server detach", 404),
+    ];
+    if std::env::var_os("HEARTH_CRASH_AT").is_none() {
+        assert_eq!(told, BTreeMap::from(documented));
+    }
+}
+
+/// Work of every kind is open; then the service dies again and again in the middle of recovering it.
+#[tokio::test]
+async fn dying_in_the_middle_of_recovery_settles_by_itself() {
+    let site = Site::start(Vec::new()).await;
+    site.server("server-1").await;
+    let mut owners: Vec<Owner> = Vec::new();
+    for number in 0..5 {
+        let mut owner = Owner::new(&site, format!("volume-{number}"));
+        owner.insist_on_creation(1, &mut BTreeMap::new()).await;
+        owners.push(owner);
+    }
+    let server = || "server-1".to_owned();
+    owners[0].insist(&Change::ServerAttach(server()), &mut BTreeMap::new()).await;
+    owners[1].insist(&Change::ServerAttach(server()), &mut BTreeMap::new()).await;
+    site.storage_takes(std::time::Duration::from_millis(300), std::time::Duration::from_millis(600)).await;
+    let changes = [
+        Change::ServerDetach(server()),
+        Change::Extend(2),
+        Change::ServerAttach(server()),
+        Change::Extend(2),
+        Change::Delete,
+    ];
+    for (owner, change) in owners.iter_mut().zip(&changes) {
+        assert_eq!(owner.change(change).await, Took::Effect, "{change:?}");
+    }
+    let mut sixth = Owner::new(&site, "");
+    assert_eq!(sixth.create("volume-5".to_owned(), 1).await, Took::Effect);
+    owners.push(sixth);
+
+    let points = [CrashPoint::DriverBefore, CrashPoint::CommitBefore, CrashPoint::CommitAfter, CrashPoint::DriverAfter];
+    let plans: Vec<Start> = (1..=3)
+        .flat_map(|nth| points.map(|point| Start { crash_at: Some(format!("{}:{nth}", point.name())) }))
+        .collect();
+    site.service.plan(plans.clone());
+    site.service.kill().await;
+    for owner in &owners {
+        owner.assert_as_known().await;
+    }
+    site.assert_sound().await;
+    let deaths = site.service.deaths();
+    let in_recovery = deaths[1..]
+        .iter()
+        .zip(&plans)
+        .take_while(|(death, plan)| death.was_at(plan.crash_at.as_deref().expect("every plan has a point")));
+    let in_recovery = in_recovery.count();
+    assert!(in_recovery >= 8 && in_recovery == deaths.len() - 1, "{in_recovery} of {deaths:#?}");
+}

@@ -1,0 +1,114 @@
+//! A store that counts what tells how many actors a volume has had: loads, and commits that another writer was faster than.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use hearth::domain::attachment::Attachment;
+use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, VolumeId};
+use hearth::domain::quota::Usage;
+use hearth::domain::server::Server;
+use hearth::domain::time::Timestamp;
+use hearth::domain::volume::VolumeState;
+use hearth::store::{
+    Aborted, AttachmentQuery, CommitOutcome, Event, ListError, Message, MessageQuery, OpenOperation, Page, Reading,
+    ServerQuery, Store, ThreadedStore, Transaction, UsageAudit, VolumeQuery, VolumeType,
+};
+use uuid::Uuid;
+
+/// The threaded store, counted.
+pub struct Counted {
+    inner: Arc<ThreadedStore>,
+    loads: Mutex<BTreeMap<VolumeId, u64>>,
+    stale: Arc<AtomicU64>,
+}
+
+impl Counted {
+    pub fn new(inner: Arc<ThreadedStore>) -> Arc<Self> {
+        Arc::new(Self { inner, loads: Mutex::default(), stale: Arc::default() })
+    }
+
+    /// How often the volume was read by id: by an actor that is activated, or by a view of a volume that is not active.
+    pub fn loads(&self, id: VolumeId) -> u64 {
+        self.loads.lock().expect("nobody panics with it").get(&id).copied().unwrap_or(0)
+    }
+
+    /// Commits that came second: with one service there is one writer for each volume, so there is none.
+    pub fn stale(&self) -> u64 {
+        self.stale.load(Ordering::SeqCst)
+    }
+}
+
+impl Store for Counted {
+    fn commit(&self, transaction: Transaction) -> BoxFuture<'static, CommitOutcome> {
+        let stale = Arc::clone(&self.stale);
+        let outcome = self.inner.commit(transaction);
+        async move {
+            let outcome = outcome.await;
+            if matches!(outcome, CommitOutcome::Aborted(Aborted::Stale)) {
+                stale.fetch_add(1, Ordering::SeqCst);
+            }
+            outcome
+        }
+        .boxed()
+    }
+
+    fn volume_get(&self, id: VolumeId) -> Reading<Option<VolumeState>> {
+        *self.loads.lock().expect("nobody panics with it").entry(id).or_default() += 1;
+        self.inner.volume_get(id)
+    }
+
+    fn volume_list(&self, query: VolumeQuery) -> BoxFuture<'static, Result<Page<VolumeState>, ListError>> {
+        self.inner.volume_list(query)
+    }
+    fn attachment_volume(&self, id: AttachmentId) -> Reading<Option<VolumeId>> {
+        self.inner.attachment_volume(id)
+    }
+    fn attachment_list(&self, query: AttachmentQuery) -> BoxFuture<'static, Result<Page<Attachment>, ListError>> {
+        self.inner.attachment_list(query)
+    }
+    fn server_attachments(&self, id: ServerId) -> Reading<Vec<Attachment>> {
+        self.inner.server_attachments(id)
+    }
+    fn server_get(&self, id: ServerId) -> Reading<Option<Server>> {
+        self.inner.server_get(id)
+    }
+    fn server_list(&self, query: ServerQuery) -> BoxFuture<'static, Result<Page<Server>, ListError>> {
+        self.inner.server_list(query)
+    }
+    fn volume_types(&self) -> Reading<Vec<VolumeType>> {
+        self.inner.volume_types()
+    }
+    fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>> {
+        self.inner.message_list(query)
+    }
+    fn message_get(&self, project_id: ProjectId, id: Uuid) -> Reading<Option<Message>> {
+        self.inner.message_get(project_id, id)
+    }
+    fn message_delete(&self, project_id: ProjectId, id: Uuid) -> Reading<bool> {
+        self.inner.message_delete(project_id, id)
+    }
+    fn events(&self, volume_id: VolumeId, limit: u64) -> Reading<Vec<Event>> {
+        self.inner.events(volume_id, limit)
+    }
+    fn open_operations(&self, after: Option<OperationId>, limit: u64) -> Reading<Vec<OpenOperation>> {
+        self.inner.open_operations(after, limit)
+    }
+    fn unsettled_volumes(&self) -> Reading<Vec<VolumeId>> {
+        self.inner.unsettled_volumes()
+    }
+    fn deleted_servers_with_attachments(&self) -> Reading<Vec<ServerId>> {
+        self.inner.deleted_servers_with_attachments()
+    }
+    fn usage_audit(&self) -> Reading<Vec<UsageAudit>> {
+        self.inner.usage_audit()
+    }
+    fn usage(&self, project_id: ProjectId) -> Reading<Usage> {
+        self.inner.usage(project_id)
+    }
+    fn history_purge(&self, before: Timestamp, batch: u64) -> Reading<u64> {
+        self.inner.history_purge(before, batch)
+    }
+}
