@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::settle;
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::Request;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId};
@@ -51,6 +52,10 @@ pub(super) fn export_step(state: &mut VolumeState, operation: &Operation, row_id
     let export = ExportName::new(row_id, operation.epoch);
     if let Some(row) = state.attachment_mut(row_id) {
         row.export = Some(export.clone());
+        if row.attach_status.is_error() {
+            // With an export on its way the row holds the volume again.
+            settle::rows_changed(state);
+        }
     }
     Step::Export { export }
 }
