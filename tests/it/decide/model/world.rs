@@ -97,6 +97,9 @@ pub struct World {
     pub ghost: Ghost,
 }
 
+/// Looks at outstanding calls that may be under way or unheard at once.
+const LOOKS_MAX: usize = 2;
+
 /// A broken promise, in words.
 pub type Broken = String;
 
@@ -371,12 +374,14 @@ impl World {
 
     fn start(&mut self, jobs: Vec<Job>) {
         for mut job in jobs {
-            // Only its back-off depends on the number of the look; one look under way is as good as two.
+            // Only its back-off depends on the number of the look. One that is under way is as good as two, and answers
+            // that nobody has heard yet are bounded: else a timer that comes again and again makes ever new worlds.
             if let Job::ProbeOutstanding { attempt, .. } = &mut job {
                 *attempt = 1;
-                let under_way =
-                    |pending: &Pending| pending.answer.is_none() && matches!(pending.job, Job::ProbeOutstanding { .. });
-                if self.jobs.iter().any(under_way) {
+                let is_look = |pending: &&Pending| matches!(pending.job, Job::ProbeOutstanding { .. });
+                let looks = self.jobs.iter().filter(is_look);
+                let under_way = looks.clone().any(|pending| pending.answer.is_none());
+                if under_way || looks.count() >= LOOKS_MAX {
                     continue;
                 }
             }
