@@ -186,6 +186,10 @@ pub struct Operation {
     pub step: Step,
     /// How often the step has been tried, from 1.
     pub attempt: u32,
+    /// The step was issued before, by a process that is gone, and nobody knows what became of it: a certain failure of the
+    /// present call says nothing about that one, so the truth is looked up.
+    #[serde(default)]
+    pub is_repeated: bool,
     /// The step's outcome is unknown and is being probed.
     pub probing: Option<Probing>,
     /// The operation is being undone, and why.

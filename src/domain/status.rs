@@ -102,6 +102,13 @@ words!(
     }
 );
 
+impl AttachStatus {
+    /// Whether the word is one of the errors, in which a row holds its volume only by its export.
+    pub const fn is_error(self) -> bool {
+        matches!(self, Self::ErrorAttaching | Self::ErrorDetaching)
+    }
+}
+
 words!(
     /// The states of a server which decide about attach and detach (`spec/nova-volume-attachments.md` §7).
     VmState {

@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod crash;
+mod decide;
 mod drivers;
 mod e2e;
 mod races;

@@ -102,6 +102,7 @@ pub fn extend(n: u128, of: &VolumeState, reserved_gib: u32) -> Operation {
         step: Step::Extend,
         attempt: 1,
         probing: None,
+        is_repeated: false,
         undoing: None,
         reserved_gib,
         previous_status: Some(VolumeStatus::Available),

@@ -154,6 +154,7 @@ fn operation() -> Operation {
         step: Step::Extend,
         attempt: 1,
         probing: None,
+        is_repeated: false,
         undoing: None,
         reserved_gib: 1,
         previous_status: None,

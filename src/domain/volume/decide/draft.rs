@@ -75,6 +75,7 @@ impl<'a> Draft<'a> {
             kind,
             step: Step::Queued,
             attempt: 1,
+            is_repeated: false,
             probing: None,
             undoing: None,
             reserved_gib: 0,
@@ -102,6 +103,7 @@ impl<'a> Draft<'a> {
         if let Some(operation) = self.operation_mut(id) {
             operation.step = step;
             operation.attempt = 1;
+            operation.is_repeated = false;
             operation.probing = None;
             operation.step_started_at = now;
         }

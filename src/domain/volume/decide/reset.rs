@@ -1,7 +1,8 @@
 //! `os-reset_status` (`spec/volume-actions.md` §2.3): sets words, fences running work (R-83…R-86), calls no backend.
 
 use super::draft::Draft;
-use crate::domain::operation::OperationKind;
+use super::settle;
+use crate::domain::operation::{Lane, OperationKind};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
 use crate::domain::volume::state::VolumeState;
@@ -32,6 +33,9 @@ pub(super) fn reset_status(
     for operation in state.operations.iter().filter(|operation| operation.kind != OperationKind::Repair) {
         draft.fence(operation.id, Refusal::Conflict("the volume's status was reset by an administrator".to_owned()));
     }
+    if status.is_none() {
+        words_of_cut_off_work(&mut draft.next, state);
+    }
     match attach_status {
         Some(AttachStatus::Detached) => {
             // The rows go as asked; exports that may be live stay registered as orphans.
@@ -41,7 +45,7 @@ pub(super) fn reset_status(
             draft.next.volume.attach_status = AttachStatus::Detached;
             draft.next.volume.admin_metadata.remove("attached_mode");
             if status.is_none() {
-                super::settle::rows_changed(&mut draft.next);
+                settle::rows_changed(&mut draft.next);
             }
         }
         Some(other) => draft.next.volume.attach_status = other,
@@ -57,4 +61,15 @@ pub(super) fn reset_status(
     // Even if no word changes, older results must not be applied any more.
     draft.next.volume.epoch += 1;
     draft.finish()
+}
+
+/// No word is asked for, but the word of work that is cut off would have no owner any more (P5): the rows decide, and a
+/// volume that nobody has seen complete is in error.
+fn words_of_cut_off_work(next: &mut VolumeState, before: &VolumeState) {
+    match before.operation_in(Lane::Data).map(|running| &running.kind) {
+        Some(OperationKind::Create) => settle::data_work_failed(next, VolumeStatus::Error),
+        Some(_) => settle::data_work_ended(next),
+        None if before.operations.is_empty() => {}
+        None => settle::rows_changed(next),
+    }
 }

@@ -3,7 +3,7 @@
 use super::draft::{Draft, ticket_of};
 use super::{resume, settle, steps};
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
-use crate::domain::ids::OperationId;
+use crate::domain::ids::{ExportName, OperationId};
 use crate::domain::operation::{Operation, OperationKind, Probing, Step};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::command::{Caller, Facts, Refusal, Ticket, UserMessage, Verdict};
@@ -53,19 +53,26 @@ pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outc
             }
             draft.issue(operation.id);
         }
+        Outcome::Refused { cause } | Outcome::Failed { cause } if operation.is_repeated => {
+            look_up(draft, operation, cause);
+        }
         Outcome::Refused { cause } | Outcome::Failed { cause } => failed(draft, operation, cause),
         Outcome::Unknown { cause } => match operation.step {
             // A timer: the outstanding calls have not been answered in time, or the step's row is gone.
             Step::Drain | Step::Queued => drain_over(draft, operation),
             _ if steps::request(&draft.next, operation).is_none() => failed(draft, operation, cause),
-            _ => {
-                if let Some(operation) = draft.operation_mut(operation.id) {
-                    operation.probing = Some(Probing { cause: cause.clone(), attempt: 1 });
-                }
-                draft.issue(operation.id);
-            }
+            _ => look_up(draft, operation, cause),
         },
     }
+}
+
+/// Asks for the truth, because nobody knows whether the step is done.
+fn look_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
+    if let Some(operation) = draft.operation_mut(operation.id) {
+        operation.is_repeated = false;
+        operation.probing = Some(Probing { cause: cause.clone(), attempt: 1 });
+    }
+    draft.issue(operation.id);
 }
 
 /// What a probe says of the step.
@@ -85,15 +92,24 @@ fn probed(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outcome) {
     match finding(&operation.step, operation, outcome) {
         Finding::Done(answer) => done(draft, operation, &answer),
         Finding::NotDone if operation.attempt < MAX_TRIES => {
+            let is_served = is_served(&operation.step, outcome);
             if let Some(operation) = draft.operation_mut(operation.id) {
                 operation.probing = None;
                 operation.attempt += 1;
+                // An export that is there is asked for its answer: should that fail, it is there all the same.
+                operation.is_repeated = is_served;
             }
             draft.issue(operation.id);
         }
         Finding::NotDone => {
             if let Outcome::Done { answer: Answer::Truth { truth } } = outcome {
                 adopt_size(draft, truth);
+            }
+            if let Step::Export { export } = &operation.step
+                && is_served(&operation.step, outcome)
+            {
+                // Only its answer never came: it must not outlive the operation.
+                return undo_export(draft, operation, export, &probing.cause);
             }
             failed(draft, operation, &probing.cause);
         }
@@ -137,10 +153,25 @@ fn finding(step: &Step, operation: &Operation, outcome: &Outcome) -> Finding {
     if is_done { Finding::Done(Answer::Size { size_gib: truth.size_gib }) } else { Finding::NotDone }
 }
 
+/// Whether the probe found the export that the step is to make.
+fn is_served(step: &Step, outcome: &Outcome) -> bool {
+    match (step, outcome) {
+        (Step::Export { export }, Outcome::Done { answer: Answer::Truth { truth } }) => truth.exports.contains(export),
+        _ => false,
+    }
+}
+
 /// The backend's real size goes into the books: it cannot be undone, so it is not judged.
 pub(super) fn adopt_size(draft: &mut Draft<'_>, truth: &Truth) {
-    if truth.exists && truth.size_gib > draft.next.volume.size_gib {
-        draft.next.volume.size_gib = truth.size_gib;
+    if !truth.exists || truth.size_gib <= draft.next.volume.size_gib {
+        return;
+    }
+    draft.next.volume.size_gib = truth.size_gib;
+    // What is in the books already is not reserved any more.
+    for operation in &mut draft.next.operations {
+        if let OperationKind::Extend { new_size_gib } = operation.kind {
+            operation.reserved_gib = new_size_gib.saturating_sub(truth.size_gib);
+        }
     }
 }
 
@@ -199,7 +230,7 @@ fn extended(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
         Answer::Size { size_gib } => (*size_gib).max(new_size_gib),
         _ => new_size_gib,
     };
-    draft.next.volume.size_gib = real;
+    draft.next.volume.size_gib = real.max(draft.next.volume.size_gib);
     if let Some(operation) = draft.operation_mut(operation.id) {
         operation.reserved_gib = 0;
     }
@@ -213,7 +244,11 @@ fn extended(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
 fn exported(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
     let Some(row_id) = operation.kind.attachment_id() else { return };
     let Answer::Connection { info } = answer else {
-        return failed(draft, operation, &Cause::new(CauseKind::Other, "the backend answered no connection"));
+        let cause = Cause::new(CauseKind::Other, "the backend answered no connection");
+        return match &operation.step {
+            Step::Export { export } => undo_export(draft, operation, export, &cause),
+            _ => failed(draft, operation, &cause),
+        };
     };
     let now = draft.facts.now;
     let is_multiattach = draft.next.volume.multiattach;
@@ -302,17 +337,11 @@ fn unexport_row(draft: &mut Draft<'_>, id: OperationId, row_id: crate::domain::i
 
 /// Nothing of a connect is left at the backend: the row goes back, or away if the same request had made it.
 pub(super) fn connection_undone(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
-    let refusal = match cause.kind {
-        CauseKind::BadConnector => Refusal::BadConnector(cause.text.clone()),
-        _ => Refusal::Backend(cause.text.clone()),
-    };
     match &operation.kind {
         OperationKind::Connect { attachment_id, row_is_new, .. } => {
             if *row_is_new {
                 draft.remove_row(*attachment_id);
-            } else if let Some(row) = draft.next.attachment_mut(*attachment_id).filter(|row| row.export.is_none()) {
-                // A row that still has an export was never touched by this operation, which has not started: it stays as
-                // it was, in doubt or not.
+            } else if let Some(row) = draft.next.attachment_mut(*attachment_id) {
                 row.attach_status = AttachStatus::Reserved;
                 row.connector = None;
                 row.connection_info = Some(serde_json::json!({}));
@@ -328,7 +357,15 @@ pub(super) fn connection_undone(draft: &mut Draft<'_>, operation: &Operation, ca
         _ => {}
     }
     settle::rows_changed(&mut draft.next);
-    draft.end(operation.id, Err(refusal));
+    draft.end(operation.id, Err(connection_refusal(cause)));
+}
+
+/// A connector that lacks what the backend needs is the client's mistake (400), everything else the backend's (500).
+fn connection_refusal(cause: &Cause) -> Refusal {
+    match cause.kind {
+        CauseKind::BadConnector => Refusal::BadConnector(cause.text.clone()),
+        _ => Refusal::Backend(cause.text.clone()),
+    }
 }
 
 /// The step has certainly failed.
@@ -360,11 +397,10 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
             done(draft, operation, &Answer::Nothing);
         }
         Step::Delete => delete_failed(draft, operation, cause),
-        Step::Export { export } => {
-            // Certainly not exported by this call: a name of its own is free of any effect.
-            if let Some(row) = operation.kind.attachment_id().and_then(|row| draft.next.attachment_mut(row))
-                && steps::is_own_export(operation, row.id, export)
-            {
+        Step::Export { export } if !is_own_export(operation, export) => connection_kept(draft, operation, cause),
+        Step::Export { .. } => {
+            // Certainly not exported: the name is free of any effect.
+            if let Some(row) = operation.kind.attachment_id().and_then(|row| draft.next.attachment_mut(row)) {
                 row.export = None;
             }
             connection_undone(draft, operation, cause);
@@ -384,6 +420,33 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
     }
 }
 
+/// Whether this operation has made up the export's name; else it asks again for an earlier connection's export.
+pub(super) fn is_own_export(operation: &Operation, export: &ExportName) -> bool {
+    operation.kind.attachment_id().is_some_and(|row| ExportName::new(row, operation.epoch) == *export)
+}
+
+/// Nothing has been done for this connect: an earlier connection of the row stays as it is, a row made by the same request
+/// goes.
+pub(super) fn connection_kept(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
+    match operation.kind {
+        OperationKind::Connect { row_is_new: false, .. } => {
+            draft.end(operation.id, Err(connection_refusal(cause)));
+        }
+        _ => connection_undone(draft, operation, cause),
+    }
+}
+
+/// The export exists or may exist, and its operation has failed.
+fn undo_export(draft: &mut Draft<'_>, operation: &Operation, export: &ExportName, cause: &Cause) {
+    if !is_own_export(operation, export) {
+        return connection_kept(draft, operation, cause);
+    }
+    if let Some(operation) = draft.operation_mut(operation.id) {
+        operation.undoing = Some(cause.clone());
+    }
+    draft.run(operation.id, Step::Unexport { export: export.clone() });
+}
+
 fn delete_failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
     if cause.kind == CauseKind::Busy {
         // "Backend busy": back to available, no error (volumes.md §6).
@@ -397,7 +460,7 @@ fn delete_failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
 }
 
 /// The export is certainly still there: repair keeps at it, and nothing else is connected before that.
-fn unexport_failed(draft: &mut Draft<'_>, operation: &Operation, export: &crate::domain::ids::ExportName) {
+fn unexport_failed(draft: &mut Draft<'_>, operation: &Operation, export: &ExportName) {
     if matches!(operation.kind, OperationKind::Repair | OperationKind::Delete) {
         if operation.kind == OperationKind::Delete && operation.attempt >= MAX_TRIES {
             let cause = Cause::new(CauseKind::Busy, "an export of the volume cannot be removed");
@@ -486,10 +549,16 @@ fn given_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
 
 /// The row's export may or may not be live: the row keeps its name and an error status, and holds the volume.
 fn connection_in_doubt(draft: &mut Draft<'_>, operation: &Operation, status: AttachStatus, cause: &Cause) {
-    if let Some(row) = operation.kind.attachment_id().and_then(|row| draft.next.attachment_mut(row)) {
+    let row_id = operation.kind.attachment_id();
+    // Compute's detach of the same row may have been accepted meanwhile and wait for its turn.
+    let detach_waits = draft.next.operations.iter().any(|other| {
+        other.id != operation.id
+            && matches!(other.kind, OperationKind::ServerDetach { attachment_id, .. } if Some(attachment_id) == row_id)
+    });
+    if let Some(row) = row_id.and_then(|row| draft.next.attachment_mut(row)) {
         row.attach_status = status;
         if let Some(bdm) = row.bdm.as_mut() {
-            bdm.detaching = false;
+            bdm.detaching = detach_waits;
         }
     }
     settle::rows_changed(&mut draft.next);
@@ -515,7 +584,7 @@ fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
             draft.end(id, Err(Refusal::Backend(cause.text)));
         }
         OperationKind::Connect { .. } | OperationKind::ServerAttach { .. } => {
-            connection_undone(draft, operation, &cause);
+            connection_kept(draft, operation, &cause);
         }
         OperationKind::Disconnect { .. } => {
             connection_in_doubt(draft, operation, AttachStatus::ErrorDetaching, &cause);

@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::{results, settle};
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::OperationId;
-use crate::domain::operation::{Lane, OperationKind, Step};
+use crate::domain::operation::{Lane, Operation, OperationKind, Step};
 use crate::domain::status::AttachStatus;
 use crate::domain::volume::command::{Caller, Facts, Verdict};
 use crate::domain::volume::state::VolumeState;
@@ -17,14 +17,11 @@ pub(super) fn resume(state: &VolumeState, caller: &Caller, facts: &Facts) -> Ver
         match (&operation.kind, &operation.step) {
             (OperationKind::Connect { .. }, Step::Queued | Step::Drain) => {
                 let cause = Cause::new(CauseKind::Other, "the service was restarted");
-                results::connection_undone(&mut draft, operation, &cause);
+                results::connection_kept(&mut draft, operation, &cause);
             }
-            (OperationKind::Connect { attachment_id, .. }, Step::Export { export })
-                if !super::steps::is_own_export(operation, *attachment_id, export) =>
-            {
-                // A reconnect of a connection that was there before: it stays as it was.
-                let cause = Cause::new(CauseKind::Other, "the service was restarted");
-                results::connection_undone(&mut draft, operation, &cause);
+            // Asking again for an earlier connection's export harms nobody; ending it would cut off whoever uses it.
+            (OperationKind::Connect { .. }, Step::Export { export }) if !results::is_own_export(operation, export) => {
+                repeat(&mut draft, operation);
             }
             (OperationKind::Connect { attachment_id, .. }, _) if operation.undoing.is_none() => {
                 let export = super::steps::export_of(&draft.next, *attachment_id);
@@ -39,13 +36,22 @@ pub(super) fn resume(state: &VolumeState, caller: &Caller, facts: &Facts) -> Ver
                     }
                 }
             }
-            _ => draft.issue(operation.id),
+            _ => repeat(&mut draft, operation),
         }
     }
     if !draft.next.volume.outstanding.is_empty() {
         draft.probe_outstanding(1);
     }
     draft.finish()
+}
+
+/// Issues a step again whose call nobody has heard of since the restart.
+fn repeat(draft: &mut Draft<'_>, operation: &Operation) {
+    let asks = !matches!(operation.step, Step::Queued | Step::Drain);
+    if let Some(operation) = draft.operation_mut(operation.id).filter(|operation| asks && operation.probing.is_none()) {
+        operation.is_repeated = true;
+    }
+    draft.issue(operation.id);
 }
 
 /// A call that its operation no longer waits for has returned.
@@ -118,10 +124,10 @@ fn reconcile(draft: &mut Draft<'_>, truth: &Truth) {
             draft.next.volume.orphan_exports.push(export.clone());
         }
     }
-    let extending = draft
-        .next
-        .operation_in(Lane::Data)
-        .is_some_and(|operation| matches!(operation.kind, OperationKind::Extend { .. }));
+    // An extend that is under way settles the size itself; one that still waits at `Drain` has not begun.
+    let extending = draft.next.operation_in(Lane::Data).is_some_and(|operation| {
+        matches!(operation.kind, OperationKind::Extend { .. }) && operation.step != Step::Drain
+    });
     if !extending {
         results::adopt_size(draft, truth);
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::settle;
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::Request;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId};
@@ -46,17 +47,15 @@ fn connect_step(state: &mut VolumeState, operation: &Operation, row_id: Attachme
     }
 }
 
-/// Whether this operation has given the export its name. A reconnect from the same host asks for an export that exists
-/// already: its failure, or the loss of its client, must not take that export away.
-pub(super) fn is_own_export(operation: &Operation, row_id: AttachmentId, export: &ExportName) -> bool {
-    *export == ExportName::new(row_id, operation.epoch)
-}
-
 /// The step that makes a new export for a row, under a name never used before.
 pub(super) fn export_step(state: &mut VolumeState, operation: &Operation, row_id: AttachmentId) -> Step {
     let export = ExportName::new(row_id, operation.epoch);
     if let Some(row) = state.attachment_mut(row_id) {
         row.export = Some(export.clone());
+        if row.attach_status.is_error() {
+            // With an export on its way the row holds the volume again.
+            settle::rows_changed(state);
+        }
     }
     Step::Export { export }
 }

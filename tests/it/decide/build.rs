@@ -1,0 +1,85 @@
+//! Builders: volumes, rows, commands and facts, with the fewest words.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, RequestId, ServerId, UserId, VolumeId};
+use hearth::domain::operation::Requester;
+use hearth::domain::quota::Limits;
+use hearth::domain::status::{AttachStatus, VolumeStatus};
+use hearth::domain::time::Timestamp;
+use hearth::domain::volume::command::CreateVolume;
+use hearth::domain::volume::{Caller, Command, Facts};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub const VOLUME: VolumeId = VolumeId(Uuid::from_u128(0x10));
+pub const BACKEND: &str = "host@model#pool";
+
+/// The `n`th row.
+pub const fn row_id(n: u128) -> AttachmentId {
+    AttachmentId(Uuid::from_u128(0xa000 + n))
+}
+
+/// The `n`th operation.
+pub const fn operation_id(n: u128) -> OperationId {
+    OperationId(Uuid::from_u128(0xb000 + n))
+}
+
+pub fn member() -> Caller {
+    Caller { requester: requester("user"), is_admin: false, is_service: false }
+}
+
+pub fn system() -> Caller {
+    Caller { requester: requester("system"), is_admin: true, is_service: true }
+}
+
+pub fn requester(user: &str) -> Requester {
+    Requester {
+        request_id: RequestId::from("req-1"),
+        user_id: UserId::from(user),
+        project_id: ProjectId::from("project"),
+    }
+}
+
+/// Facts whose ids are never used twice: an operation always raises the epoch, a row is always asked for.
+pub fn facts_of(epoch: u64, asked: u8) -> Facts {
+    let (epoch, asked) = (u128::from(epoch), u128::from(asked));
+    Facts {
+        now: Timestamp(1_000),
+        ids: [
+            operation_id(epoch).0,
+            row_id(asked).0,
+            Uuid::from_u128(0xc000 + asked),
+            OperationId(Uuid::from_u128(0xd000 + epoch)).0,
+        ],
+        limits: Limits { volumes: 10, gigabytes: 1_000, per_volume_gigabytes: -1 },
+        drain_deadline: Duration::from_secs(30),
+    }
+}
+
+pub fn connector(host: &str) -> Value {
+    json!({"host": host})
+}
+
+pub fn create_command(multiattach: bool) -> Command {
+    Command::Create(Box::new(CreateVolume {
+        volume_id: VOLUME,
+        size_gib: 1,
+        name: None,
+        description: None,
+        metadata: BTreeMap::new(),
+        volume_type_id: None,
+        multiattach,
+        availability_zone: "nova".to_owned(),
+        host: Some(BACKEND.to_owned()),
+    }))
+}
+
+pub fn attachment_create(server: Option<&str>, host: Option<&str>) -> Command {
+    Command::AttachmentCreate { instance_uuid: server.map(ServerId::from), connector: host.map(connector), mode: None }
+}
+
+pub fn reset(status: Option<VolumeStatus>, attach_status: Option<AttachStatus>) -> Command {
+    Command::ResetStatus { status, attach_status, migration_status: None }
+}

@@ -1,0 +1,214 @@
+//! Every history up to a bound: breadth first, so that what breaks a promise is shown by a shortest one.
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt::Write;
+
+use hearth::domain::status::VolumeStatus;
+
+use super::model::acts::Act;
+use super::model::invariants;
+use super::model::world::{Broken, Budget, Event, Fate, World};
+
+/// What may happen in one exploration.
+struct Exploration {
+    acts: &'static [Act],
+    fates: &'static [Fate],
+    budget: Budget,
+    /// What has happened before: it is carried through without a fault.
+    before: &'static [Act],
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    worlds: usize,
+    events: usize,
+}
+
+impl Exploration {
+    fn run(&self) -> Found {
+        let mut start = World::new(Budget { acts: 100, faults: 0, crashes: 0 });
+        for act in self.before {
+            start.happen(Event::Ask(*act)).expect("a good beginning");
+            rest(start.clone(), &mut HashSet::new()).expect("a good beginning");
+            while let Some(event) = start.next_without_faults() {
+                start.happen(event).expect("a good beginning");
+            }
+        }
+        start.left = self.budget;
+
+        let mut found = Found::default();
+        let mut seen = HashSet::from([start.fingerprint()]);
+        let mut restful = HashSet::new();
+        let mut path: Vec<(usize, Option<Event>)> = vec![(0, None)];
+        let mut frontier = VecDeque::from([(0, start)]);
+        while let Some((node, world)) = frontier.pop_front() {
+            found.worlds += 1;
+            for event in world.possible(self.acts, self.fates) {
+                found.events += 1;
+                let mut next = world.clone();
+                let outcome = next.happen(event);
+                if let Err(broken) = outcome {
+                    fail(&path, node, &[event], &broken, &next);
+                }
+                if !seen.insert(next.fingerprint()) {
+                    continue;
+                }
+                if let Err(end) = rest(next.clone(), &mut restful) {
+                    let (tail, broken, world) = *end;
+                    fail(&path, node, &[&[event], tail.as_slice()].concat(), &broken, &world);
+                }
+                path.push((node, Some(event)));
+                frontier.push_back((path.len() - 1, next));
+            }
+        }
+        found
+    }
+}
+
+/// Without further faults and requests the volume comes to rest, and is in order then (races.md §5.5, §5.9). `restful`
+/// holds the worlds of which this is known.
+fn rest(mut world: World, restful: &mut HashSet<u64>) -> Result<(), Box<(Vec<Event>, Broken, World)>> {
+    let mut events = Vec::new();
+    let mut passed = HashSet::new();
+    while let Some(event) = world.next_without_faults() {
+        let here = world.fingerprint();
+        if restful.contains(&here) {
+            restful.extend(passed);
+            return Ok(());
+        }
+        events.push(event);
+        if !passed.insert(here) {
+            return Err(Box::new((events, "it never comes to rest".to_owned(), world)));
+        }
+        if let Err(broken) = world.happen(event) {
+            return Err(Box::new((events, broken, world)));
+        }
+    }
+    if let Err(broken) = invariants::of_quiet(&world) {
+        return Err(Box::new((events, broken, world)));
+    }
+    restful.extend(passed);
+    Ok(())
+}
+
+/// Ends the test with the history that breaks a promise.
+fn fail(path: &[(usize, Option<Event>)], mut node: usize, tail: &[Event], broken: &Broken, world: &World) -> ! {
+    let mut history = Vec::new();
+    while let (parent, Some(event)) = path[node] {
+        history.push(event);
+        node = parent;
+    }
+    history.reverse();
+    history.extend(tail);
+    let mut text = format!("{broken}\n");
+    for (number, event) in history.iter().enumerate() {
+        let _ = writeln!(text, "{:3}. {event:?}", number + 1);
+    }
+    panic!("{text}{}", world.describe());
+}
+
+/// Everything that can go wrong with a call.
+const FATES: &[Fate] = &[Fate::Fails, Fate::Refuses, Fate::AnswerLost, Fate::NothingDone, Fate::Hangs];
+
+const PLAIN: &[Act] = &[Act::Create { multiattach: false }];
+const MULTIATTACH: &[Act] = &[Act::Create { multiattach: true }];
+
+#[track_caller]
+fn explore(before: &'static [Act], acts: &'static [Act], budget: (u8, u8, u8)) {
+    let (acts_left, faults, crashes) = budget;
+    let budget = Budget { acts: acts_left, faults, crashes };
+    let found = Exploration { acts, fates: FATES, budget, before }.run();
+    println!("{found:?}");
+    // fewer would mean that the exploration does not explore
+    assert!(found.worlds > 1_000, "{found:?}");
+}
+
+#[test]
+fn create_extend_and_delete() {
+    const ACTS: &[Act] = &[
+        Act::Create { multiattach: false },
+        Act::Extend,
+        Act::Delete,
+        Act::ForceDelete,
+        Act::Reset(VolumeStatus::Available),
+        Act::Reset(VolumeStatus::Error),
+        Act::ResetAttached,
+    ];
+    explore(&[], ACTS, (2, 1, 1));
+}
+
+#[test]
+fn compute_attaches_and_detaches() {
+    const ACTS: &[Act] =
+        &[Act::ServerAttach("a"), Act::ServerAttach("b"), Act::ServerDetach("a"), Act::ServerGone("a")];
+    explore(PLAIN, ACTS, (2, 1, 1));
+}
+
+#[test]
+fn compute_and_the_life_of_the_volume() {
+    const ACTS: &[Act] =
+        &[Act::ServerAttach("a"), Act::ServerDetach("a"), Act::Extend, Act::ForceDelete, Act::ResetAttached];
+    explore(PLAIN, ACTS, (2, 1, 1));
+}
+
+#[test]
+fn rows_of_two_hosts() {
+    const ACTS: &[Act] = &[
+        Act::Reserve("a"),
+        Act::CreateConnected("a"),
+        Act::CreateConnected("b"),
+        Act::Connect(0, "a"),
+        Act::Connect(0, "b"),
+        Act::Complete(0),
+        Act::DeleteRow(0),
+    ];
+    explore(PLAIN, ACTS, (2, 1, 1));
+}
+
+#[test]
+fn two_rows_of_one_server() {
+    const ACTS: &[Act] = &[
+        Act::Reserve("a"),
+        Act::CreateConnected("a"),
+        Act::Connect(0, "a"),
+        Act::Connect(1, "b"),
+        Act::DeleteRow(0),
+        Act::DeleteRow(1),
+    ];
+    explore(&[Act::Create { multiattach: false }, Act::CreateConnected("a"), Act::Complete(0)], ACTS, (2, 1, 1));
+}
+
+#[test]
+fn an_administrator_in_the_way() {
+    const ACTS: &[Act] = &[
+        Act::ServerAttach("b"),
+        Act::ServerDetach("a"),
+        Act::DeleteRow(0),
+        Act::Extend,
+        Act::ForceDelete,
+        Act::Reset(VolumeStatus::Available),
+        Act::Reset(VolumeStatus::Error),
+        Act::ResetDetached,
+        Act::ResetAttached,
+    ];
+    explore(&[Act::Create { multiattach: false }, Act::ServerAttach("a")], ACTS, (2, 1, 0));
+}
+
+#[test]
+fn calls_that_fail_twice() {
+    const ACTS: &[Act] = &[Act::ServerAttach("a"), Act::ServerDetach("a"), Act::Extend, Act::DeleteRow(0)];
+    explore(PLAIN, ACTS, (1, 2, 1));
+}
+
+#[test]
+fn two_servers_on_a_multiattach_volume() {
+    const ACTS: &[Act] = &[
+        Act::ServerAttach("a"),
+        Act::ServerAttach("b"),
+        Act::ServerDetach("a"),
+        Act::ServerDetach("b"),
+        Act::Extend,
+        Act::ForceDelete,
+    ];
+    explore(MULTIATTACH, ACTS, (2, 1, 1));
+}

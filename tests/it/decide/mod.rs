@@ -1,0 +1,11 @@
+//! The pure core (`domain::volume::decide`), proved without a service: tables from the specification, every small history,
+//! long random ones, and any state at all.
+//!
+//! | file | proves |
+//! |---|---|
+//! | `histories` | the promises in every interleaving of requests, results, faults and crashes up to a bound |
+//! | `model` | the world of these histories: a backend and guests with a truth of their own, and the promises |
+
+mod build;
+mod histories;
+mod model;

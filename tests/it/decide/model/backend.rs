@@ -1,0 +1,130 @@
+//! What is true at the model's storage backend and in its guests. It never fails by itself: faults are the world's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth::domain::backend::{Answer, Call, Cause, CauseKind, Outcome, Request, Truth};
+use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId};
+use hearth::domain::operation::Step;
+use serde_json::json;
+
+/// A call that goes on at the backend although its caller has given it up, or has died.
+#[derive(Clone, Debug)]
+pub struct Running {
+    pub call: Call,
+    pub guest: Option<ServerId>,
+    /// Its return is told to the volume; not after a crash.
+    pub is_heard: bool,
+}
+
+/// Who reaches the volume through an export: a server, or a host that no server is known of.
+pub type Consumer = String;
+
+#[derive(Clone, Debug, Default)]
+pub struct Backend {
+    /// GiB; none: there is no such volume.
+    pub size_gib: Option<u32>,
+    pub exports: BTreeMap<ExportName, Consumer>,
+    pub fenced: BTreeSet<ExportName>,
+    pub devices: BTreeMap<(ServerId, AttachmentId), ExportName>,
+    pub running: Vec<Running>,
+}
+
+impl Backend {
+    /// Carries a call out. `consumer` is who an export would be for; `busy` is what a probe says about other calls.
+    pub fn carry_out(
+        &mut self,
+        request: &Request,
+        guest: Option<&ServerId>,
+        consumer: Consumer,
+        busy: bool,
+    ) -> Outcome {
+        match request {
+            Request::Create { size_gib } => match self.size_gib {
+                Some(existing) if existing != *size_gib => refused(CauseKind::Other),
+                _ => {
+                    self.size_gib = Some(*size_gib);
+                    done(Answer::Size { size_gib: *size_gib })
+                }
+            },
+            Request::Delete if !self.exports.is_empty() => refused(CauseKind::Busy),
+            Request::Delete => {
+                self.size_gib = None;
+                Outcome::done()
+            }
+            Request::Extend { new_size_gib } => match self.size_gib {
+                None => refused(CauseKind::Other),
+                Some(size_gib) => {
+                    let size_gib = size_gib.max(*new_size_gib);
+                    self.size_gib = Some(size_gib);
+                    done(Answer::Size { size_gib })
+                }
+            },
+            Request::Export { export, .. } => {
+                if self.fenced.contains(export) || self.size_gib.is_none() {
+                    return refused(CauseKind::Other);
+                }
+                self.exports.insert(export.clone(), consumer);
+                done(Answer::Connection { info: json!({"driver_volume_type": "model", "export": export}) })
+            }
+            Request::Unexport { export } => {
+                self.exports.remove(export);
+                self.fenced.insert(export.clone());
+                Outcome::done()
+            }
+            Request::Probe => done(Answer::Truth {
+                truth: Truth {
+                    exists: self.size_gib.is_some(),
+                    size_gib: self.size_gib.unwrap_or(0),
+                    exports: self.exports.keys().cloned().collect(),
+                    busy,
+                },
+            }),
+            Request::Plug { attachment_id, connection_info, .. } => {
+                let export = ExportName(connection_info["export"].as_str().unwrap_or_default().to_owned());
+                if !self.exports.contains_key(&export) {
+                    return refused(CauseKind::Guest);
+                }
+                self.devices.insert((guest.expect("a guest's call").clone(), *attachment_id), export);
+                Outcome::done()
+            }
+            Request::Unplug { attachment_id } => {
+                self.devices.remove(&(guest.expect("a guest's call").clone(), *attachment_id));
+                Outcome::done()
+            }
+            Request::ResizeGuest { attachment_id, .. } => {
+                match self.devices.get(&(guest.expect("a guest's call").clone(), *attachment_id)) {
+                    Some(_) => Outcome::done(),
+                    None => refused(CauseKind::Guest),
+                }
+            }
+            Request::ProbeGuest { attachment_id } => {
+                let plugged = self.devices.contains_key(&(guest.expect("a guest's call").clone(), *attachment_id));
+                done(Answer::Plugged { plugged })
+            }
+        }
+    }
+
+    /// A call of the same key that is under way is the same call: whoever asks again waits for it.
+    pub fn join(&mut self, call: &Call) {
+        self.running.retain(|running| running.call.key != call.key || running.call.request != call.request);
+    }
+}
+
+/// What tells one operation's step from another.
+pub type Late = (OperationId, u64, Step, Outcome);
+
+pub fn done(answer: Answer) -> Outcome {
+    Outcome::Done { answer }
+}
+
+pub fn refused(kind: CauseKind) -> Outcome {
+    Outcome::Refused { cause: Cause::new(kind, "the model refuses") }
+}
+
+pub fn failed(kind: CauseKind) -> Outcome {
+    Outcome::Failed { cause: Cause::new(kind, "an injected failure") }
+}
+
+pub fn unknown() -> Outcome {
+    Outcome::Unknown { cause: Cause::new(CauseKind::Deadline, "an injected silence") }
+}

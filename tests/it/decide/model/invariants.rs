@@ -1,0 +1,258 @@
+//! The promises (`spec/races.md` §5), looked at after everything that happens.
+
+use std::collections::BTreeSet;
+
+use hearth::domain::operation::{Lane, Operation, OperationKind, Step};
+use hearth::domain::status::{AttachStatus, VolumeStatus};
+use hearth::domain::volume::command::Ticket;
+use hearth::domain::volume::{Command, Decision, Job, Verdict, VolumeState};
+
+use super::world::{Broken, World};
+
+macro_rules! hold {
+    ($condition:expr, $($words:tt)+) => {
+        if !$condition {
+            return Err(format!($($words)+));
+        }
+    };
+}
+
+/// What a decision may be, whatever the world is.
+pub fn of_verdict(before: Option<&VolumeState>, command: &Command, verdict: &Verdict) -> Result<(), Broken> {
+    if is_late(before, command) {
+        // A late message starts a look at the truth at most (I3, races.md §5.8).
+        hold!(matches!(verdict, Verdict::Nothing { .. }), "a late message changed the volume: {command:?}");
+    }
+    let Verdict::Commit(decision) = verdict else { return Ok(()) };
+    of_operations(before, decision)?;
+    of_usage(before, command, decision)?;
+    if let Some(before) = before {
+        hold!(decision.next.volume.generation == before.volume.generation + 1, "the generation is not the next one");
+        hold!(decision.next.volume.size_gib >= before.volume.size_gib, "the size decreases");
+    }
+    Ok(())
+}
+
+fn is_late(before: Option<&VolumeState>, command: &Command) -> bool {
+    let waits_for =
+        |is_meant: &dyn Fn(&Operation) -> bool| before.is_some_and(|state| state.operations.iter().any(is_meant));
+    match command {
+        Command::JobResult { ticket, .. } => !waits_for(&|operation| {
+            ticket_of(operation) == *ticket
+                || !ticket.probe && operation.id == ticket.operation_id && operation.step == ticket.step
+        }),
+        Command::CallReturned { operation_id, epoch, step, .. } => !waits_for(&|operation| {
+            operation.id == *operation_id && operation.epoch == *epoch && operation.step == *step
+        }),
+        _ => false,
+    }
+}
+
+fn ticket_of(operation: &Operation) -> Ticket {
+    Ticket {
+        operation_id: operation.id,
+        epoch: operation.epoch,
+        step: operation.step.clone(),
+        attempt: operation.probing.as_ref().map_or(operation.attempt, |probing| probing.attempt),
+        probe: operation.probing.is_some(),
+    }
+}
+
+fn of_operations(before: Option<&VolumeState>, decision: &Decision) -> Result<(), Broken> {
+    let next = &decision.next;
+    let old_epoch = before.map_or(0, |before| before.volume.epoch);
+    hold!(next.volume.epoch >= old_epoch, "the epoch decreases");
+    hold!(next.operations.windows(2).all(|pair| pair[0].epoch < pair[1].epoch), "epochs are not in order");
+    for operation in &next.operations {
+        let known = before.is_some_and(|before| before.operations.iter().any(|old| old.id == operation.id));
+        hold!(known || operation.epoch > old_epoch, "the epoch of a new operation is not a new one");
+        hold!(operation.epoch <= next.volume.epoch, "an operation's epoch is ahead of its volume's");
+    }
+    for lane in [Lane::Data, Lane::Connection] {
+        let mut of_lane = next.operations.iter().filter(|operation| operation.kind.lane() == lane);
+        hold!(of_lane.next().is_none_or(|first| first.step != Step::Queued), "the first of a lane is queued");
+        hold!(of_lane.all(|later| later.step == Step::Queued), "two operations run in one lane");
+    }
+    for job in &decision.jobs {
+        if let Job::Step { ticket, .. } = job {
+            hold!(
+                next.operations.iter().any(|operation| ticket_of(operation) == *ticket),
+                "a job without its operation"
+            );
+        }
+    }
+    // Whoever waits for an operation is answered when it leaves.
+    for old in before.iter().flat_map(|before| &before.operations) {
+        let goes_on = next.operations.iter().any(|operation| operation.id == old.id);
+        hold!(
+            goes_on != decision.ended.iter().any(|(ended, _)| *ended == old.id),
+            "the {} operation left without a word, or ended and stayed",
+            old.kind.name()
+        );
+    }
+    Ok(())
+}
+
+fn of_usage(before: Option<&VolumeState>, command: &Command, decision: &Decision) -> Result<(), Broken> {
+    let next = &decision.next;
+    for operation in &next.operations {
+        let growth = match operation.kind {
+            // the volume's own size counts from the moment it has grown
+            OperationKind::Extend { new_size_gib } => new_size_gib.saturating_sub(next.volume.size_gib),
+            _ => 0,
+        };
+        hold!(operation.reserved_gib == growth, "{} GiB reserved for {growth} GiB", operation.reserved_gib);
+    }
+    let usage = next.usage();
+    let expected = if next.volume.deleted { (0, 0) } else { (1, i64::from(next.volume.size_gib)) };
+    hold!((usage.volumes, usage.gigabytes) == expected, "the usage is not the volume's");
+    let growth = usage.minus(before.map(VolumeState::usage).unwrap_or_default());
+    let wished = matches!(command, Command::Create(_) | Command::Extend { .. });
+    let grows = growth.volumes > 0 || growth.gigabytes + growth.reserved_gigabytes > 0;
+    hold!(!wished || !grows || decision.limits.is_some(), "a wish for more is not judged");
+    hold!(wished || decision.limits.is_none(), "a fact is judged");
+    Ok(())
+}
+
+/// What is true of the world at every moment.
+pub fn of_world(world: &World) -> Result<(), Broken> {
+    let Some(state) = &world.volume else { return Ok(()) };
+    if state.volume.deleted {
+        hold!(world.backend.size_gib.is_none(), "the volume is deleted and exists at the backend");
+        hold!(world.backend.exports.is_empty(), "the volume is deleted and exported");
+        return Ok(());
+    }
+    no_two_writers(world, state)?;
+    every_export_is_accounted_for(world, state)?;
+    every_word_has_an_owner(world, state)?;
+    every_operation_has_its_word(world, state)?;
+    if !world.is_down {
+        every_operation_is_carried_out(world, state)?;
+    }
+    Ok(())
+}
+
+/// I1, judged by the backend.
+fn no_two_writers(world: &World, state: &VolumeState) -> Result<(), Broken> {
+    let consumers = world.backend.exports.values().collect::<BTreeSet<_>>();
+    hold!(state.volume.multiattach || consumers.len() <= 1, "a plain volume is exported to {consumers:?}");
+    Ok(())
+}
+
+/// No export that nobody would ever remove.
+fn every_export_is_accounted_for(world: &World, state: &VolumeState) -> Result<(), Broken> {
+    for export in world.backend.exports.keys() {
+        let owned = state.attachments.iter().any(|row| row.export.as_ref() == Some(export))
+            || state.volume.orphan_exports.contains(export);
+        let in_doubt = state.volume.outstanding.iter().any(
+            |call| matches!(&call.key.step, Step::Export { export: of } | Step::Unexport { export: of } if of == export),
+        );
+        hold!(owned || in_doubt, "nobody owns the live export {export}");
+    }
+    Ok(())
+}
+
+/// I2: a transitional word is owned by an operation or a row, unless an administrator has set it.
+fn every_word_has_an_owner(world: &World, state: &VolumeState) -> Result<(), Broken> {
+    let volume = &state.volume;
+    let holders = || state.attachments.iter().filter(|row| row.holds_volume());
+    let runs = |is_meant: &dyn Fn(&OperationKind) -> bool| {
+        state.operation_in(Lane::Data).is_some_and(|operation| is_meant(&operation.kind))
+    };
+    if world.ghost.status_by_hand != Some(volume.status) {
+        let has_owner = match volume.status {
+            VolumeStatus::Creating => runs(&|kind| *kind == OperationKind::Create),
+            VolumeStatus::Extending => runs(&|kind| matches!(kind, OperationKind::Extend { .. })),
+            VolumeStatus::Deleting => runs(&|kind| *kind == OperationKind::Delete),
+            VolumeStatus::Detaching => holders().any(|row| row.bdm.as_ref().is_some_and(|bdm| bdm.detaching)),
+            VolumeStatus::Attaching => holders().any(|row| row.attach_status == AttachStatus::Attaching),
+            VolumeStatus::Reserved => holders().next().is_some(),
+            VolumeStatus::InUse => {
+                holders().any(|row| matches!(row.attach_status, AttachStatus::Attached | AttachStatus::ErrorDetaching))
+            }
+            VolumeStatus::Available => holders().next().is_none(),
+            _ => true,
+        };
+        hold!(has_owner, "the status {} has no owner", volume.status);
+    }
+    if !world.ghost.attach_status_by_hand {
+        let detached = volume.attach_status == AttachStatus::Detached;
+        hold!(
+            detached == holders().next().is_none(),
+            "attach_status {} is not what the rows say",
+            volume.attach_status
+        );
+    }
+    Ok(())
+}
+
+/// The reverse: what runs is shown.
+fn every_operation_has_its_word(world: &World, state: &VolumeState) -> Result<(), Broken> {
+    if world.ghost.status_by_hand.is_none()
+        && let Some(running) = state.operation_in(Lane::Data)
+    {
+        let word = match running.kind {
+            OperationKind::Create => VolumeStatus::Creating,
+            OperationKind::Extend { .. } => VolumeStatus::Extending,
+            _ => VolumeStatus::Deleting,
+        };
+        hold!(state.volume.status == word, "{} runs while the status is {}", running.kind.name(), state.volume.status);
+    }
+    for row in &state.attachments {
+        let detaches = state.operations.iter().any(|operation| {
+            matches!(operation.kind, OperationKind::ServerDetach { attachment_id, .. } if attachment_id == row.id)
+        });
+        let marked = row.bdm.as_ref().is_some_and(|bdm| bdm.detaching);
+        hold!(detaches == marked, "detach runs: {detaches}, the row says: {marked}");
+    }
+    Ok(())
+}
+
+/// Nothing waits for a message that nobody will send.
+fn every_operation_is_carried_out(world: &World, state: &VolumeState) -> Result<(), Broken> {
+    for operation in state.operations.iter().filter(|operation| operation.step != Step::Queued) {
+        hold!(
+            world.is_under_way(&ticket_of(operation)),
+            "nothing is under way for {} at {}",
+            operation.kind.name(),
+            operation.step.name()
+        );
+    }
+    let looks = world.jobs.iter().any(|pending| matches!(pending.job, Job::ProbeOutstanding { .. }));
+    hold!(state.volume.outstanding.is_empty() || looks, "nobody looks after the outstanding calls");
+    for id in &world.waiting {
+        hold!(
+            state.operations.iter().any(|operation| operation.id == *id),
+            "a request waits for an operation that has ended"
+        );
+    }
+    Ok(())
+}
+
+/// What is true when nothing is under way any more.
+pub fn of_quiet(world: &World) -> Result<(), Broken> {
+    hold!(world.queue.is_empty(), "a request waits in the connection queue of a quiet volume");
+    let Some(state) = world.live() else { return Ok(()) };
+    let volume = &state.volume;
+    hold!(state.operations.is_empty(), "an operation is open");
+    hold!(volume.outstanding.is_empty(), "calls are outstanding");
+    hold!(volume.orphan_exports.is_empty(), "orphan exports are left");
+    for export in world.backend.exports.keys() {
+        hold!(
+            state.attachments.iter().any(|row| row.export.as_ref() == Some(export)),
+            "the export {export} is live without a row"
+        );
+    }
+    for row in state.attachments.iter().filter(|row| row.attach_status == AttachStatus::Attached) {
+        if let Some(export) = row.export.as_ref().filter(|_| !world.ghost.was_reset) {
+            hold!(world.backend.exports.contains_key(export), "the attached row's export {export} is not served");
+        }
+    }
+    if let Some(size_gib) = world.backend.size_gib {
+        hold!(size_gib == volume.size_gib, "{size_gib} GiB at the backend, {} GiB in the books", volume.size_gib);
+    } else {
+        let may_be_missing = world.ghost.was_reset || volume.status.is_error();
+        hold!(may_be_missing, "{} and not at the backend", volume.status);
+    }
+    Ok(())
+}

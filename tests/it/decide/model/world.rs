@@ -1,0 +1,465 @@
+//! One volume, its backend and everything that is under way between them; and everything that may happen next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::rc::Rc;
+
+use hearth::domain::backend::{CauseKind, Outcome};
+use hearth::domain::ids::{AttachmentId, OperationId, ServerId};
+use hearth::domain::operation::Lane;
+use hearth::domain::status::VolumeStatus;
+use hearth::domain::volume::command::{ReplyWhen, Ticket};
+use hearth::domain::volume::{Caller, Command, Decision, Job, JobTarget, Verdict, VolumeState, decide};
+
+use super::acts::Act;
+use super::backend::{Backend, Late, Running, failed, refused, unknown};
+use super::invariants;
+use crate::decide::build;
+
+/// A job of a committed decision.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    pub job: Job,
+    /// How it ended; not told to the volume yet.
+    pub answer: Option<Outcome>,
+}
+
+/// How a job's call goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// As asked.
+    Carried,
+    /// Certainly nothing done.
+    Fails,
+    /// Certainly nothing done, and there is no use in asking again.
+    Refuses,
+    /// Done, but nobody learns it.
+    AnswerLost,
+    /// Not done, and nobody learns it.
+    NothingDone,
+    /// It outlives its deadline and goes on at the backend.
+    Hangs,
+}
+
+/// Everything that can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    Ask(Act),
+    /// A job's call is carried out.
+    Work(usize, Fate),
+    /// Its answer reaches the volume.
+    Hear(usize),
+    /// A call that outlived its caller's patience ends.
+    Finish(usize),
+    /// The word of it reaches the volume.
+    HearLate(usize),
+    /// The process dies; the calls under way die with it, or go on.
+    Crash {
+        calls_go_on: bool,
+    },
+    /// The process is back and the volume is active.
+    Resume,
+}
+
+/// What may still go wrong or be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Budget {
+    pub acts: u8,
+    pub faults: u8,
+    pub crashes: u8,
+}
+
+/// What the invariants must know besides the state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ghost {
+    /// The word that an administrator set, until the volume has another one.
+    pub status_by_hand: Option<VolumeStatus>,
+    /// The attach status was set by hand and no row has changed since.
+    pub attach_status_by_hand: bool,
+    /// An administrator has cut work off: a row may stay whose connection is half gone, to be detached again.
+    pub was_reset: bool,
+    /// Whom each row that ever existed was for.
+    pub servers: BTreeMap<AttachmentId, Option<ServerId>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct World {
+    pub volume: Option<Rc<VolumeState>>,
+    pub backend: Backend,
+    pub jobs: Vec<Pending>,
+    pub late: Vec<Late>,
+    pub queue: Vec<(Command, Caller)>,
+    /// Requests that are answered when their operation ends.
+    pub waiting: BTreeSet<OperationId>,
+    pub is_down: bool,
+    pub left: Budget,
+    pub asked: u8,
+    pub ghost: Ghost,
+}
+
+/// Looks at outstanding calls that may be under way or unheard at once.
+const LOOKS_MAX: usize = 2;
+
+/// A broken promise, in words.
+pub type Broken = String;
+
+impl World {
+    pub fn new(left: Budget) -> Self {
+        Self {
+            volume: None,
+            backend: Backend::default(),
+            jobs: Vec::new(),
+            late: Vec::new(),
+            queue: Vec::new(),
+            waiting: BTreeSet::new(),
+            is_down: false,
+            left,
+            asked: 0,
+            ghost: Ghost::default(),
+        }
+    }
+
+    /// The volume, unless it is deleted.
+    pub fn live(&self) -> Option<&Rc<VolumeState>> {
+        self.volume.as_ref().filter(|state| !state.volume.deleted)
+    }
+
+    /// Everything that may happen now, of `acts` and of the world's own doing.
+    pub fn possible(&self, acts: &[Act], fates: &[Fate]) -> Vec<Event> {
+        let mut events = (0..self.backend.running.len()).map(Event::Finish).collect::<Vec<_>>();
+        if self.is_down {
+            events.push(Event::Resume);
+            return events;
+        }
+        if self.left.acts > 0 {
+            events.extend(acts.iter().filter(|act| act.applies(self)).map(|act| Event::Ask(*act)));
+        }
+        events.extend((0..self.late.len()).map(Event::HearLate));
+        for (index, pending) in self.jobs.iter().enumerate() {
+            if pending.answer.is_some() {
+                events.push(Event::Hear(index));
+                continue;
+            }
+            events.push(Event::Work(index, Fate::Carried));
+            if self.left.faults > 0 {
+                let allowed = fates.iter().filter(|fate| is_possible(&pending.job, **fate));
+                events.extend(allowed.map(|fate| Event::Work(index, *fate)));
+            }
+        }
+        if self.left.crashes > 0 && self.volume.is_some() {
+            events.push(Event::Crash { calls_go_on: false });
+            if self.jobs.iter().any(|pending| pending.answer.is_none() && writes(&pending.job)) {
+                events.push(Event::Crash { calls_go_on: true });
+            }
+        }
+        events
+    }
+
+    /// What happens next when nothing fails any more and nobody asks anything; none: nothing is under way. Timers come last.
+    pub fn next_without_faults(&self) -> Option<Event> {
+        if self.is_down {
+            return Some(Event::Resume);
+        }
+        if !self.backend.running.is_empty() {
+            return Some(Event::Finish(0));
+        }
+        if !self.late.is_empty() {
+            return Some(Event::HearLate(0));
+        }
+        let turn = |job: &Job| match job {
+            Job::Step { target: JobTarget::Timer, .. } => 2,
+            Job::ProbeOutstanding { .. } => 1,
+            Job::Step { .. } => 0,
+        };
+        let mut order = self.jobs.iter().enumerate().collect::<Vec<_>>();
+        order.sort_by_key(|(_, pending)| turn(&pending.job));
+        order.first().map(|(index, pending)| match pending.answer {
+            Some(_) => Event::Hear(*index),
+            None => Event::Work(*index, Fate::Carried),
+        })
+    }
+
+    pub fn happen(&mut self, event: Event) -> Result<(), Broken> {
+        match event {
+            Event::Ask(act) => {
+                self.left.acts -= 1;
+                self.asked += 1;
+                let (command, caller) = act.command(self);
+                self.ask(command, caller)?;
+            }
+            Event::Work(index, fate) => self.work(index, fate),
+            Event::Hear(index) => {
+                let pending = self.jobs.remove(index);
+                let outcome = pending.answer.expect("only answered jobs are heard of");
+                let command = match pending.job {
+                    Job::Step { ticket, .. } => Command::JobResult { ticket, outcome },
+                    Job::ProbeOutstanding { attempt, .. } => Command::OutstandingProbed { outcome, attempt },
+                };
+                self.ask(command, build::system())?;
+            }
+            Event::Finish(index) => {
+                let running = self.backend.running.remove(index);
+                let outcome = self.carry_out(&running.call.request, running.guest.as_ref());
+                if running.is_heard {
+                    let key = running.call.key;
+                    self.late.push((key.operation_id, key.epoch, key.step, outcome));
+                }
+            }
+            Event::HearLate(index) => {
+                let (operation_id, epoch, step, outcome) = self.late.remove(index);
+                self.ask(Command::CallReturned { operation_id, epoch, step, outcome }, build::system())?;
+            }
+            Event::Crash { calls_go_on } => self.crash(calls_go_on),
+            Event::Resume => {
+                self.is_down = false;
+                if self.live().is_some() {
+                    self.ask(Command::Resume, build::system())?;
+                }
+            }
+        }
+        invariants::of_world(self)
+    }
+
+    fn work(&mut self, index: usize, fate: Fate) {
+        if fate != Fate::Carried {
+            self.left.faults -= 1;
+        }
+        let (request, guest, call) = match &self.jobs[index].job {
+            Job::ProbeOutstanding { request, .. } => (request.clone(), None, None),
+            Job::Step { call: Some(call), target, .. } => {
+                let guest = match target {
+                    JobTarget::Guest(server) => Some(server.clone()),
+                    _ => None,
+                };
+                (call.request.clone(), guest, Some(call.clone()))
+            }
+            Job::Step { call: None, .. } => {
+                self.jobs[index].answer = Some(unknown());
+                return;
+            }
+        };
+        let writes = writes(&self.jobs[index].job);
+        let answer = match fate {
+            Fate::Fails => failed(CauseKind::Unavailable),
+            Fate::Refuses => refused(CauseKind::Guest),
+            Fate::NothingDone => unknown(),
+            Fate::Hangs => {
+                if let Some(call) = call.filter(|_| writes) {
+                    self.backend.join(&call);
+                    self.backend.running.push(Running { call, guest, is_heard: true });
+                }
+                unknown()
+            }
+            Fate::Carried | Fate::AnswerLost => {
+                if let Some(call) = call.filter(|_| writes) {
+                    self.backend.join(&call);
+                }
+                let outcome = self.carry_out(&request, guest.as_ref());
+                if fate == Fate::AnswerLost { unknown() } else { outcome }
+            }
+        };
+        self.jobs[index].answer = Some(answer);
+    }
+
+    fn carry_out(&mut self, request: &hearth::domain::backend::Request, guest: Option<&ServerId>) -> Outcome {
+        use hearth::domain::backend::Request;
+        let consumer = match request {
+            Request::Export { attachment_id, connector, .. } => match self.ghost.servers.get(attachment_id) {
+                Some(Some(server)) => server.to_string(),
+                _ => connector["host"].as_str().unwrap_or_default().to_owned(),
+            },
+            _ => String::new(),
+        };
+        // Calls of the other lane that are just being carried out count as well: a probe cannot tell them apart.
+        let storage = |job: &Job| writes(job) && !matches!(job, Job::Step { target: JobTarget::Guest(_), .. });
+        let busy = self.backend.running.iter().any(|running| running.guest.is_none())
+            || self.jobs.iter().any(|pending| pending.answer.is_none() && storage(&pending.job));
+        self.backend.carry_out(request, guest, consumer, busy)
+    }
+
+    fn crash(&mut self, calls_go_on: bool) {
+        self.left.crashes -= 1;
+        for running in &mut self.backend.running {
+            running.is_heard = false;
+        }
+        for pending in std::mem::take(&mut self.jobs) {
+            if calls_go_on
+                && pending.answer.is_none()
+                && writes(&pending.job)
+                && let Job::Step { call: Some(call), target, .. } = pending.job
+            {
+                let guest = match target {
+                    JobTarget::Guest(server) => Some(server),
+                    _ => None,
+                };
+                self.backend.join(&call);
+                self.backend.running.push(Running { call, guest, is_heard: false });
+            }
+        }
+        self.late.clear();
+        self.queue.clear();
+        self.waiting.clear();
+        self.is_down = true;
+    }
+
+    /// As the volume's actor does it: decide, commit, start the jobs, then whoever waits for the connection lane.
+    fn ask(&mut self, command: Command, caller: Caller) -> Result<(), Broken> {
+        self.take(command, caller)?;
+        loop {
+            let lane_is_free = self.live().is_none_or(|state| state.operation_in(Lane::Connection).is_none());
+            if self.queue.is_empty() || !lane_is_free {
+                return Ok(());
+            }
+            let (command, caller) = self.queue.remove(0);
+            self.take(command, caller)?;
+        }
+    }
+
+    fn take(&mut self, command: Command, caller: Caller) -> Result<(), Broken> {
+        let facts = build::facts_of(self.volume.as_ref().map_or(0, |state| state.volume.epoch), self.asked);
+        let before = self.live().cloned();
+        let verdict = decide(build::VOLUME, before.as_deref(), &command, &caller, &facts);
+        invariants::of_verdict(before.as_deref(), &command, &verdict)?;
+        match verdict {
+            Verdict::Refuse(_) => Ok(()),
+            Verdict::Nothing { jobs, .. } => {
+                self.start(jobs);
+                Ok(())
+            }
+            Verdict::Queue => {
+                if before.is_none_or(|state| state.operation_in(Lane::Connection).is_none()) {
+                    return Err(format!("{} queues although the lane is free", command.name()));
+                }
+                self.queue.push((command, caller));
+                Ok(())
+            }
+            Verdict::Commit(decision) => self.commit(&command, *decision),
+        }
+    }
+
+    fn commit(&mut self, command: &Command, decision: Decision) -> Result<(), Broken> {
+        for row in &decision.next.attachments {
+            self.ghost.servers.entry(row.id).or_insert_with(|| row.instance_uuid.clone());
+        }
+        let before = self.volume.replace(Rc::new(decision.next));
+        let next = self.volume.as_deref().expect("just put there");
+        let status_changed = before.as_ref().is_none_or(|before| before.volume.status != next.volume.status);
+        let rows_changed = before.as_ref().is_none_or(|before| before.attachments != next.attachments);
+        match command {
+            Command::ResetStatus { status, attach_status, .. } => {
+                self.ghost.was_reset = true;
+                if status.is_some() {
+                    self.ghost.status_by_hand = *status;
+                }
+                self.ghost.attach_status_by_hand |= attach_status.is_some() || status.is_some();
+            }
+            _ => {
+                if status_changed {
+                    self.ghost.status_by_hand = None;
+                }
+                if rows_changed {
+                    self.ghost.attach_status_by_hand = false;
+                }
+            }
+        }
+        if let ReplyWhen::OperationEnds(id) = decision.reply {
+            self.waiting.insert(id);
+        }
+        for (ended, _) in &decision.ended {
+            self.waiting.remove(ended);
+        }
+        self.start(decision.jobs);
+        Ok(())
+    }
+
+    fn start(&mut self, jobs: Vec<Job>) {
+        for mut job in jobs {
+            // Only its back-off depends on the number of the look. One that is under way is as good as two, and answers
+            // that nobody has heard yet are bounded: else a timer that comes again and again makes ever new worlds.
+            if let Job::ProbeOutstanding { attempt, .. } = &mut job {
+                *attempt = 1;
+                let is_look = |pending: &&Pending| matches!(pending.job, Job::ProbeOutstanding { .. });
+                let looks = self.jobs.iter().filter(is_look);
+                let under_way = looks.clone().any(|pending| pending.answer.is_none());
+                if under_way || looks.count() >= LOOKS_MAX {
+                    continue;
+                }
+            }
+            self.jobs.push(Pending { job, answer: None });
+        }
+    }
+
+    /// The world in a few lines.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        if let Some(state) = &self.volume {
+            let volume = &state.volume;
+            let _ = writeln!(
+                text,
+                "volume: {} {} {} GiB, epoch {}, deleted {}, orphans {:?}",
+                volume.status,
+                volume.attach_status,
+                volume.size_gib,
+                volume.epoch,
+                volume.deleted,
+                volume.orphan_exports
+            );
+            for call in &volume.outstanding {
+                let _ = writeln!(text, "outstanding: {:?}", call.key.step);
+            }
+            for row in &state.attachments {
+                let detaching = row.bdm.as_ref().map(|bdm| bdm.detaching);
+                let _ = writeln!(
+                    text,
+                    "row: {} {} {:?} export {:?} detaching {detaching:?}",
+                    row.id, row.attach_status, row.instance_uuid, row.export
+                );
+            }
+            for operation in &state.operations {
+                let _ = writeln!(
+                    text,
+                    "operation: {} {:?} {:?} probing {:?} undoing {:?}",
+                    operation.kind.name(),
+                    operation.id,
+                    operation.step,
+                    operation.probing,
+                    operation.undoing
+                );
+            }
+        }
+        let _ = writeln!(
+            text,
+            "backend: {:?} GiB, exports {:?}, running {:?}",
+            self.backend.size_gib, self.backend.exports, self.backend.running
+        );
+        for pending in &self.jobs {
+            let _ = writeln!(text, "job: {pending:?}");
+        }
+        text
+    }
+
+    /// Whether the job of this ticket is under way.
+    pub fn is_under_way(&self, ticket: &Ticket) -> bool {
+        self.jobs.iter().any(|pending| matches!(&pending.job, Job::Step { ticket: of, .. } if of == ticket))
+    }
+}
+
+/// Whether a job's call changes anything.
+fn writes(job: &Job) -> bool {
+    match job {
+        Job::Step { ticket, call, .. } => call.is_some() && !ticket.probe,
+        Job::ProbeOutstanding { .. } => false,
+    }
+}
+
+fn is_possible(job: &Job, fate: Fate) -> bool {
+    let is_guest = matches!(job, Job::Step { target: JobTarget::Guest(_), .. });
+    match fate {
+        Fate::Carried => true,
+        Fate::Fails => !matches!(job, Job::Step { call: None, .. }),
+        Fate::Refuses => is_guest && writes(job),
+        Fate::AnswerLost | Fate::NothingDone => writes(job),
+        // a probe that hangs has no effect to come
+        Fate::Hangs => !matches!(job, Job::Step { call: None, .. }),
+    }
+}
