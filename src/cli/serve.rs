@@ -127,7 +127,6 @@ fn open_store(settings: &Settings, metrics: &Metrics) -> Result<Arc<dyn Store>, 
         })),
         synchronous: if settings.faults.no_sync { Synchronous::Off } else { Synchronous::Full },
         metrics: metrics.commits.clone(),
-        synchronous: if settings.faults.no_sync { Synchronous::Off } else { Synchronous::Full },
         ..StoreOptions::default()
     };
     let store = Arc::new(crate::store::open_threaded(&settings.database.url(), options)?);

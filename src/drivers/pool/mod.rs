@@ -234,31 +234,6 @@ impl DriverPool {
         }
     }
 
-    /// Replaces the fault rules of a simulated backend, by its full name or its name in the settings; without one, of every
-    /// simulated backend there is.
-    pub fn set_faults(
-        &self,
-        backend: Option<String>,
-        rules: Vec<FaultRule>,
-    ) -> BoxFuture<'static, Result<(), FaultsRefused>> {
-        let is_meant = |lane: &Lane| {
-            backend.as_ref().is_none_or(|name| lane.name == *name || lane.name.contains(&format!("@{name}#")))
-        };
-        let meant = self.backends.iter().zip(&self.drivers).filter(|(lane, _)| is_meant(lane));
-        let asked = meant.map(|(_, driver)| Arc::clone(driver).set_faults(rules.clone())).collect::<Vec<_>>();
-        Box::pin(async move {
-            let mut answer = Err(FaultsRefused::NotSimulated);
-            for asked in asked {
-                match asked.await {
-                    Ok(()) => answer = Ok(()),
-                    Err(FaultsRefused::NotSimulated) => {}
-                    refused => return refused,
-                }
-            }
-            answer
-        })
-    }
-
     fn backend(&self, name: &str) -> Option<&Lane> {
         self.backend_index.get(name).and_then(|index| self.backends.get(*index))
     }
