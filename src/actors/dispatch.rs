@@ -30,12 +30,12 @@ impl Core {
     fn start_job(self: &Arc<Self>, volume_id: VolumeId, job: Job) {
         match job {
             Job::Step { ticket, target, call, .. } => self.start_step(volume_id, ticket, target, call),
-            Job::ProbeOutstanding { target, request, attempt, .. } => {
+            Job::ProbeOutstanding { target, request, attempt, asked_at, .. } => {
                 let core = Arc::clone(self);
                 let key =
                     CallKey { volume_id, operation_id: OperationId(uuid::Uuid::nil()), epoch: 0, step: Step::Drain };
                 let done = Box::new(move |outcome| {
-                    core.deliver(volume_id, Command::OutstandingProbed { outcome, attempt });
+                    core.deliver(volume_id, Command::OutstandingProbed { outcome, attempt, asked_at });
                 });
                 let completion = Completion { done, late: Box::new(|_| {}) };
                 self.submit(target, Call { key, request }, completion);

@@ -241,6 +241,9 @@ pub struct OutstandingCall {
     pub key: CallKey,
     /// Since when.
     pub since: Timestamp,
+    /// The volume's generation when it was recorded: only a look decided on since then says anything about it.
+    #[serde(default)]
+    pub recorded_at: u64,
 }
 
 /// The wait before try number `attempt` (from 1; the first one does not wait): 0.5 s doubling up to 30 s.

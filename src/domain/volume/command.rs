@@ -133,6 +133,8 @@ pub enum Command {
         outcome: Outcome,
         /// How many probes there were.
         attempt: u32,
+        /// The generation at which it was decided to look: the answer says nothing about calls recorded later.
+        asked_at: u64,
     },
     /// The actor has just been activated: open operations go on where the record says they stood (P7).
     Resume,
@@ -269,6 +271,8 @@ pub enum Job {
         request: Request,
         /// Which probe this is.
         attempt: u32,
+        /// The generation at which it was decided to look.
+        asked_at: u64,
         /// Not before this much time has passed.
         delay: Duration,
     },

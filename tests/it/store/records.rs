@@ -41,7 +41,8 @@ async fn a_volume_comes_back_as_it_was_written(bench: Bench) {
     let mut operation = extend(1, &state, 3);
     let cause = Cause::new(CauseKind::Deadline, "no answer");
     operation.probing = Some(hearth::domain::operation::Probing { cause, attempt: 1 });
-    state.volume.outstanding = vec![OutstandingCall { key: operation.call_key(state.id()), since: Timestamp(8) }];
+    state.volume.outstanding =
+        vec![OutstandingCall { key: operation.call_key(state.id()), since: Timestamp(8), recorded_at: 3 }];
     state.operations.push(operation);
     for (n, mode) in [(1, None), (2, Some(AttachMode::Undecided)), (3, Some(AttachMode::ReadOnly))] {
         let mut row = attachment(n, &state, None, None);

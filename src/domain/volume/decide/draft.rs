@@ -155,8 +155,9 @@ impl<'a> Draft<'a> {
     /// Records that the call of the operation's present step may still have effects.
     pub(super) fn remember_outstanding(&mut self, operation: &Operation) {
         let key = operation.call_key(self.next.id());
+        let recorded_at = self.next.volume.generation;
         if !self.next.volume.outstanding.iter().any(|call| call.key == key) {
-            self.next.volume.outstanding.push(OutstandingCall { key, since: self.facts.now });
+            self.next.volume.outstanding.push(OutstandingCall { key, since: self.facts.now, recorded_at });
         }
     }
 
@@ -299,6 +300,7 @@ fn probe_outstanding_job(state: &VolumeState, attempt: u32) -> Job {
         target: steps::backend_of(state),
         request: Request::Probe,
         attempt,
+        asked_at: state.volume.generation,
         delay: backoff(attempt).min(OUTSTANDING_LOOK),
     }
 }

@@ -82,8 +82,8 @@ pub fn decide(
         Command::CallReturned { operation_id, epoch, step, outcome } => {
             resume::call_returned(state, *operation_id, *epoch, step, outcome, caller, facts)
         }
-        Command::OutstandingProbed { outcome, attempt } => {
-            resume::outstanding_probed(state, outcome, *attempt, caller, facts)
+        Command::OutstandingProbed { outcome, attempt, asked_at } => {
+            resume::outstanding_probed(state, outcome, *attempt, *asked_at, caller, facts)
         }
         Command::Resume => resume::resume(state, caller, facts),
         Command::Wake => Verdict::Nothing { jobs: Vec::new(), attachment_id: None },

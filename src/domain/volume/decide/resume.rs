@@ -88,6 +88,7 @@ pub(super) fn outstanding_probed(
     state: &VolumeState,
     outcome: &Outcome,
     attempt: u32,
+    asked_at: u64,
     caller: &Caller,
     facts: &Facts,
 ) -> Verdict {
@@ -97,7 +98,12 @@ pub(super) fn outstanding_probed(
     }
     match outcome {
         Outcome::Done { answer: Answer::Truth { truth } } if !truth.busy => {
-            draft.next.volume.outstanding.clear();
+            draft.next.volume.outstanding.retain(|call| call.recorded_at > asked_at);
+            if !draft.next.volume.outstanding.is_empty() {
+                // Calls were recorded after this look was decided on: the truth has to be asked for again.
+                draft.probe_outstanding(1);
+                return draft.finish();
+            }
             reconcile(&mut draft, truth);
             let waiting = draft
                 .next

@@ -193,7 +193,9 @@ impl World {
                 let outcome = pending.answer.expect("only answered jobs are heard of");
                 let command = match pending.job {
                     Job::Step { ticket, .. } => Command::JobResult { ticket, outcome },
-                    Job::ProbeOutstanding { attempt, .. } => Command::OutstandingProbed { outcome, attempt },
+                    Job::ProbeOutstanding { attempt, asked_at, .. } => {
+                        Command::OutstandingProbed { outcome, attempt, asked_at }
+                    }
                 };
                 self.ask(command, build::system())?;
             }
