@@ -82,7 +82,7 @@ impl VolumeActor {
             CommitOutcome::Aborted(reason) => {
                 self.slot.commit_ended(None);
                 self.phase = Phase::Ready;
-                content.reply.answer(Err(RequestError::Refused(refusal_of(reason))));
+                content.answer(Err(RequestError::Refused(refusal_of(reason))));
             }
             CommitOutcome::Unknown(reason) => {
                 // Nothing may be decided on or answered as done. After an I/O error the process is ending; a lost PostgreSQL
@@ -107,13 +107,14 @@ impl VolumeActor {
         let answer = |attachment_id| Reply { state: Arc::clone(&next), attachment_id };
         for (operation, result) in decision.ended {
             while let Some(index) = self.waiting.iter().position(|(id, _, _)| *id == operation) {
-                let (_, reply, _permit) = self.waiting.swap_remove(index);
+                let (_, reply, permit) = self.waiting.swap_remove(index);
+                drop(permit);
                 let result = result.clone().map(|()| answer(decision.attachment_id)).map_err(RequestError::Refused);
                 reply.answer(result);
             }
         }
         match decision.reply {
-            ReplyWhen::Committed => content.reply.answer(Ok(answer(decision.attachment_id))),
+            ReplyWhen::Committed => content.answer(Ok(answer(decision.attachment_id))),
             ReplyWhen::OperationEnds(operation) => self.waiting.push((operation, content.reply, content.permit)),
         }
         if deleted {
@@ -125,7 +126,7 @@ impl VolumeActor {
     fn retire(&mut self, ctx: &mut Context<Self>) {
         self.core.retire(&self.slot);
         for content in self.parked.drain(..).chain(self.connection_queue.drain(..)) {
-            content.reply.answer(Err(RequestError::Refused(Refusal::VolumeNotFound(self.slot.volume_id))));
+            content.answer(Err(RequestError::Refused(Refusal::VolumeNotFound(self.slot.volume_id))));
         }
         self.leave(ctx);
     }
@@ -134,7 +135,7 @@ impl VolumeActor {
     fn stale(&mut self, mut content: Content, ctx: &mut Context<Self>) {
         content.stale += 1;
         if content.stale > MAX_STALE {
-            content.reply.answer(Err(RequestError::Overloaded { retry_after: std::time::Duration::from_secs(1) }));
+            content.answer(Err(RequestError::Overloaded { retry_after: std::time::Duration::from_secs(1) }));
         } else {
             self.parked.push_front(content);
         }

@@ -39,6 +39,14 @@ pub(super) struct Content {
     stale: u32,
 }
 
+impl Content {
+    /// Answers. The place in the volume's admission is free before the client can send its next request.
+    fn answer(self, answer: Result<Reply, RequestError>) {
+        drop(self.permit);
+        self.reply.answer(answer);
+    }
+}
+
 impl Envelope {
     pub(super) fn new(command: Box<Command>, caller: Caller, reply: ReplyTo, permit: Admission) -> Self {
         Self(Some(Content { command, caller, reply, permit, queued_at: None, stale: 0 }))
@@ -52,7 +60,7 @@ impl Envelope {
     /// Answers without delivery.
     pub(super) fn refuse(mut self, error: RequestError) {
         if let Some(content) = self.0.take() {
-            content.reply.answer(Err(error));
+            content.answer(Err(error));
         }
     }
 }
@@ -157,7 +165,7 @@ impl VolumeActor {
             Err(error) => {
                 tracing::error!(volume_id = %self.slot.volume_id, %error, "the volume cannot be loaded");
                 for content in self.parked.drain(..) {
-                    content.reply.answer(Err(RequestError::Store(error.clone())));
+                    content.answer(Err(RequestError::Store(error.clone())));
                 }
                 // Its operations must go on when the database can be read again.
                 let core = Arc::clone(&self.core);
@@ -197,14 +205,14 @@ impl VolumeActor {
         let facts = self.facts();
         let verdict = decide(self.slot.volume_id, self.state.as_deref(), &content.command, &content.caller, &facts);
         match verdict {
-            Verdict::Refuse(refusal) => content.reply.answer(Err(RequestError::Refused(refusal))),
+            Verdict::Refuse(refusal) => content.answer(Err(RequestError::Refused(refusal))),
             Verdict::Nothing { jobs, attachment_id } => {
                 self.core.start_jobs(self.slot.volume_id, jobs);
                 let answer = match &self.state {
                     Some(state) => Ok(Reply { state: Arc::clone(state), attachment_id }),
                     None => Err(RequestError::Refused(Refusal::VolumeNotFound(self.slot.volume_id))),
                 };
-                content.reply.answer(answer);
+                content.answer(answer);
             }
             Verdict::Queue => self.enqueue(content, ctx),
             Verdict::Commit(decision) => self.commit(content, *decision, ctx),
@@ -239,7 +247,7 @@ impl VolumeActor {
         self.connection_queue = still;
         let expired: VecDeque<Content> = expired;
         for content in expired {
-            content.reply.answer(Err(RequestError::Refused(Refusal::QueueDeadline)));
+            content.answer(Err(RequestError::Refused(Refusal::QueueDeadline)));
         }
         self.go_on(ctx);
     }

@@ -110,7 +110,7 @@ async fn lives(world: &World, client: &Client<'_>, server: usize, ids: &[VolumeI
         client.delete(*id).await.expect("alive").expect("deleted");
         client.wait_gone(*id).await.expect("alive");
         instants.push(world.now().0);
-        tokio::time::sleep(BETWEEN_LIVES).await;
+        world.pass_time(BETWEEN_LIVES).await;
     }
     instants
 }
@@ -132,7 +132,7 @@ async fn poke(client: &Client<'_>, hung: VolumeId) {
         drop(client.ask(hung, Command::Delete { force: true }).await);
         quiet().await;
         drop(client.reset(hung, VolumeStatus::Available).await);
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        client.world.pass_time(Duration::from_secs(1)).await;
     }
 }
 

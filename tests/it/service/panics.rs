@@ -139,13 +139,13 @@ fn i7_a_quarantine_ends_and_the_volume_works_again() {
             loop {
                 match client.ask(id, rename()).await.expect("alive") {
                     Err(RequestError::Lost) => break,
-                    Err(RequestError::Overloaded { retry_after }) => tokio::time::sleep(retry_after).await,
+                    Err(RequestError::Overloaded { retry_after }) => world.pass_time(retry_after).await,
                     other => panic!("{other:?}"),
                 }
             }
         }
         assert_eq!(client.ask(id, rename()).await.expect("alive").err(), Some(RequestError::Quarantined));
-        node.run(tokio::time::sleep(Duration::from_secs(301))).await;
+        node.run(world.pass_time(Duration::from_secs(301))).await;
         let reply = client.ask(id, rename()).await.expect("alive").expect("in service again");
         assert_eq!(reply.state.volume.status, VolumeStatus::Available);
         client.extend(id, 2).await.expect("alive").expect("extended");

@@ -204,6 +204,6 @@ async fn look_through_a_tick(world: &World, service: &Service) {
             }
             tokio::task::yield_now().await;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        world.pass_time(Duration::from_millis(1)).await;
     }
 }

@@ -6,8 +6,9 @@
 //! | `create`, `update`, `extend`, `delete`, `reset` | the volume's own verbs |
 //! | `attachment` | Block Storage's attachments |
 //! | `server` | Compute's attach and detach |
-//! | `steps` | which step follows which, and how each step fails (the operations' plans) |
-//! | `results` | results, probes, giving up |
+//! | `steps` | which step comes first, what each step asks of whom (the operations' plans) |
+//! | `results` | results and probes: what follows when a step is done |
+//! | `failures` | how each step fails, is undone, or is given up |
 //! | `resume` | going on after a restart, late returns, reconciliation with the backend's truth |
 //! | `settle` | the status that follows from rows and operations |
 //! | `draft` | the decision under construction |
@@ -17,6 +18,7 @@ mod create;
 mod delete;
 mod draft;
 mod extend;
+mod failures;
 mod reset;
 mod results;
 mod resume;

@@ -1,7 +1,7 @@
 //! Going on after an activation, and reconciling with what the backend says is true (P7, `spec/races.md` §3).
 
 use super::draft::Draft;
-use super::{results, settle};
+use super::{failures, results, settle};
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::OperationId;
 use crate::domain::operation::{Lane, Operation, OperationKind, Step};
@@ -17,10 +17,10 @@ pub(super) fn resume(state: &VolumeState, caller: &Caller, facts: &Facts) -> Ver
         match (&operation.kind, &operation.step) {
             (OperationKind::Connect { .. }, Step::Queued | Step::Drain) => {
                 let cause = Cause::new(CauseKind::Other, "the service was restarted");
-                results::connection_kept(&mut draft, operation, &cause);
+                failures::connection_kept(&mut draft, operation, &cause);
             }
             // Asking again for an earlier connection's export harms nobody; ending it would cut off whoever uses it.
-            (OperationKind::Connect { .. }, Step::Export { export }) if !results::is_own_export(operation, export) => {
+            (OperationKind::Connect { .. }, Step::Export { export }) if !failures::is_own_export(operation, export) => {
                 repeat(&mut draft, operation);
             }
             (OperationKind::Connect { attachment_id, .. }, _) if operation.undoing.is_none() => {
@@ -32,7 +32,7 @@ pub(super) fn resume(state: &VolumeState, caller: &Caller, facts: &Facts) -> Ver
                     Some(export) => draft.run(operation.id, Step::Unexport { export }),
                     None => {
                         let cause = Cause::new(CauseKind::Other, "the service was restarted");
-                        results::connection_undone(&mut draft, operation, &cause);
+                        failures::connection_undone(&mut draft, operation, &cause);
                     }
                 }
             }

@@ -24,7 +24,14 @@ impl World {
         hash_unordered(&self.backend.running, into, |running, into| {
             (&running.call.key, running.call.request.name(), &running.guest, running.is_heard).hash(into);
         });
-        hash_unordered(&self.jobs, into, hash_pending);
+        let outstanding = self.volume.as_deref().map_or(&[][..], |state| &state.volume.outstanding);
+        hash_unordered(&self.jobs, into, |pending, into| {
+            hash_pending(pending, into);
+            if let Job::ProbeOutstanding { asked_at, .. } = &pending.job {
+                // which calls the look can speak of
+                outstanding.iter().for_each(|call| (call.recorded_at <= *asked_at).hash(into));
+            }
+        });
         hash_unordered(&self.late, into, |(id, epoch, step, outcome), into| {
             (id, epoch, step).hash(into);
             hash_outcome(outcome, into);

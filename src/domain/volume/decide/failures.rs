@@ -1,0 +1,271 @@
+//! How steps fail: what is undone, what is handed to repair, which error status has a name, and when a step is given up
+//! (design §3.8, `spec/races.md` §3).
+
+use super::draft::Draft;
+use super::results::{MAX_TRIES, done, settle_ended, unexport_row, unexported};
+use super::{settle, steps};
+use crate::domain::backend::{Answer, Cause, CauseKind};
+use crate::domain::ids::{AttachmentId, ExportName, OperationId};
+use crate::domain::operation::{Operation, OperationKind, Step};
+use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::volume::command::{Refusal, UserMessage};
+
+/// Nothing of a connect is left at the backend: the row goes back, or away if the same request had made it.
+pub(super) fn connection_undone(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
+    match &operation.kind {
+        OperationKind::Connect { attachment_id, row_is_new, .. } => {
+            if *row_is_new {
+                draft.remove_row(*attachment_id);
+            } else if let Some(row) = draft.next.attachment_mut(*attachment_id) {
+                row.attach_status = AttachStatus::Reserved;
+                row.connector = None;
+                row.connection_info = Some(serde_json::json!({}));
+                row.attached_host = None;
+                row.mountpoint = None;
+                row.attach_time = None;
+            }
+        }
+        OperationKind::ServerAttach { attachment_id, .. } => {
+            draft.remove_row(*attachment_id);
+            draft.tell_owner(message(operation, "002", "021", cause));
+        }
+        _ => {}
+    }
+    settle::rows_changed(&mut draft.next);
+    draft.end(operation.id, Err(connection_refusal(cause)));
+}
+
+/// A connector that lacks what the backend needs is the client's mistake (400), everything else the backend's (500).
+pub(super) fn connection_refusal(cause: &Cause) -> Refusal {
+    match cause.kind {
+        CauseKind::BadConnector => Refusal::BadConnector(cause.text.clone()),
+        _ => Refusal::Backend(cause.text.clone()),
+    }
+}
+
+/// The step has certainly failed.
+pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
+    let id = operation.id;
+    match &operation.step {
+        Step::Queued | Step::Drain => drain_over(draft, operation),
+        Step::Create => {
+            let text = if draft.next.volume.host.is_none() { ("001", "003") } else { ("008", "012") };
+            draft.tell_owner(message(operation, text.0, text.1, cause));
+            settle::data_work_failed(&mut draft.next, VolumeStatus::Error);
+            draft.end(id, Err(Refusal::Backend(cause.text.clone())));
+        }
+        Step::Extend if cause.kind == CauseKind::NoSpace => {
+            // Like a capacity check that fails: the volume goes back to what its rows say (volume-actions.md §2.1).
+            draft.tell_owner(message(operation, "007", "003", cause));
+            settle_ended(draft, id, Err(Refusal::Backend(cause.text.clone())));
+        }
+        Step::Extend => {
+            draft.tell_owner(message(operation, "007", "010", cause));
+            settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorExtending);
+            draft.end(id, Err(Refusal::Backend(cause.text.clone())));
+        }
+        Step::ResizeGuest { attachment_id } => {
+            // The volume has grown; that the guest was not told is only a message (volume-actions.md §2.1).
+            if draft.next.attachment(*attachment_id).is_some() {
+                draft.tell_owner(message(operation, "007", "009", cause));
+            }
+            done(draft, operation, &Answer::Nothing);
+        }
+        Step::Delete => delete_failed(draft, operation, cause),
+        Step::Export { export } if !is_own_export(operation, export) => connection_kept(draft, operation, cause),
+        Step::Export { .. } => {
+            // Certainly not exported: the name is free of any effect.
+            if let Some(row) = operation.kind.attachment_id().and_then(|row| draft.next.attachment_mut(row)) {
+                row.export = None;
+            }
+            connection_undone(draft, operation, cause);
+        }
+        Step::Unexport { export } => {
+            let export = export.clone();
+            unexport_failed(draft, operation, &export);
+        }
+        Step::Plug { attachment_id } => undo_attach(draft, id, *attachment_id, cause),
+        Step::Unplug { attachment_id } => match &operation.kind {
+            OperationKind::ServerDetach { server_gone: false, .. } if operation.undoing.is_none() => {
+                roll_detaching(draft, operation, *attachment_id, cause);
+            }
+            // The server is going, or an attach is being undone: the fence of the export is what counts.
+            _ => unexport_row(draft, id, *attachment_id),
+        },
+    }
+}
+
+/// Whether this operation has made up the export's name; else it asks again for an earlier connection's export.
+pub(super) fn is_own_export(operation: &Operation, export: &ExportName) -> bool {
+    operation.kind.attachment_id().is_some_and(|row| ExportName::new(row, operation.epoch) == *export)
+}
+
+/// Nothing has been done for this connect: an earlier connection of the row stays as it is, a row made by the same request
+/// goes.
+pub(super) fn connection_kept(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
+    match operation.kind {
+        OperationKind::Connect { row_is_new: false, .. } => {
+            draft.end(operation.id, Err(connection_refusal(cause)));
+        }
+        _ => connection_undone(draft, operation, cause),
+    }
+}
+
+/// The export exists or may exist, and its operation has failed.
+pub(super) fn undo_export(draft: &mut Draft<'_>, operation: &Operation, export: &ExportName, cause: &Cause) {
+    if !is_own_export(operation, export) {
+        return connection_kept(draft, operation, cause);
+    }
+    if let Some(operation) = draft.operation_mut(operation.id) {
+        operation.undoing = Some(cause.clone());
+    }
+    draft.run(operation.id, Step::Unexport { export: export.clone() });
+}
+
+pub(super) fn delete_failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
+    if cause.kind == CauseKind::Busy {
+        // "Backend busy": back to available, no error (volumes.md §6).
+        draft.next.volume.terminated_at = None;
+        settle_ended(draft, operation.id, Err(Refusal::Backend(cause.text.clone())));
+    } else {
+        draft.tell_owner(message(operation, "017", "001", cause));
+        settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorDeleting);
+        draft.end(operation.id, Err(Refusal::Backend(cause.text.clone())));
+    }
+}
+
+/// The export is certainly still there: repair keeps at it, and nothing else is connected before that.
+pub(super) fn unexport_failed(draft: &mut Draft<'_>, operation: &Operation, export: &ExportName) {
+    if matches!(operation.kind, OperationKind::Repair | OperationKind::Delete) {
+        if operation.kind == OperationKind::Delete && operation.attempt >= MAX_TRIES {
+            let cause = Cause::new(CauseKind::Busy, "an export of the volume cannot be removed");
+            draft.tell_owner(message(operation, "017", "001", &cause));
+            settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorDeleting);
+            return draft.end(operation.id, Err(Refusal::Backend(cause.text)));
+        }
+        if let Some(operation) = draft.operation_mut(operation.id) {
+            operation.probing = None;
+            operation.attempt += 1;
+        }
+        return draft.issue(operation.id);
+    }
+    if !draft.next.volume.orphan_exports.contains(export) {
+        draft.next.volume.orphan_exports.push(export.clone());
+    }
+    if let Some(row) = operation.kind.attachment_id().and_then(|row| draft.next.attachment_mut(row)) {
+        row.export = None;
+    }
+    if matches!(operation.kind, OperationKind::Connect { .. }) && operation.undoing.is_none() {
+        // The old export of a reconnect cannot be removed: the row must not get a second one.
+        let cause = Cause::new(CauseKind::Unavailable, "the previous connection could not be ended");
+        return connection_undone(draft, operation, &cause);
+    }
+    unexported(draft, operation);
+}
+
+pub(super) fn undo_attach(draft: &mut Draft<'_>, id: OperationId, row_id: AttachmentId, cause: &Cause) {
+    if let Some(operation) = draft.operation_mut(id) {
+        operation.undoing = Some(cause.clone());
+        operation.probing = None;
+    }
+    unexport_row(draft, id, row_id);
+}
+
+/// The guest keeps the device: the detach is rolled back (`spec/nova-volume-attachments.md` §6).
+pub(super) fn roll_detaching(draft: &mut Draft<'_>, operation: &Operation, row_id: AttachmentId, cause: &Cause) {
+    if let Some(bdm) = draft.next.attachment_mut(row_id).and_then(|row| row.bdm.as_mut()) {
+        bdm.detaching = false;
+    }
+    settle::rows_changed(&mut draft.next);
+    draft.tell_owner(message(operation, "018", "022", cause));
+    draft.end(operation.id, Err(Refusal::Backend(cause.text.clone())));
+}
+
+/// Step and probe have both hung: a named error status, and a record of the call that may still have effects.
+pub(super) fn given_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
+    let hung = Cause::new(CauseKind::Deadline, format!("the backend does not answer ({})", cause.text));
+    if steps::has_backend_call(&operation.step) {
+        draft.remember_outstanding(operation);
+        draft.probe_outstanding(2);
+    }
+    match &operation.step {
+        Step::Export { .. } => connection_in_doubt(draft, operation, AttachStatus::ErrorAttaching, &hung),
+        Step::Unexport { .. } => match operation.kind {
+            OperationKind::Disconnect { .. } | OperationKind::ServerDetach { .. } => {
+                connection_in_doubt(draft, operation, AttachStatus::ErrorDetaching, &hung);
+            }
+            OperationKind::Delete => {
+                draft.tell_owner(message(operation, "017", "001", &hung));
+                settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorDeleting);
+                draft.end(operation.id, Err(Refusal::Backend(hung.text)));
+            }
+            OperationKind::Repair => {
+                // The orphan stays registered; repair waits at `Drain` until the backend has answered.
+                draft.run(operation.id, Step::Drain);
+            }
+            _ => connection_in_doubt(draft, operation, AttachStatus::ErrorAttaching, &hung),
+        },
+        Step::Plug { attachment_id } => {
+            // The guest does not answer. Unplugging is tried once more, then the export's fence decides.
+            let row_id = *attachment_id;
+            if let Some(operation) = draft.operation_mut(operation.id) {
+                operation.undoing = Some(hung);
+            }
+            draft.run(operation.id, Step::Unplug { attachment_id: row_id });
+        }
+        _ => failed(draft, operation, &hung),
+    }
+}
+
+/// The row's export may or may not be live: the row keeps its name and an error status, and holds the volume.
+pub(super) fn connection_in_doubt(draft: &mut Draft<'_>, operation: &Operation, status: AttachStatus, cause: &Cause) {
+    let row_id = operation.kind.attachment_id();
+    // Compute's detach of the same row may have been accepted meanwhile and wait for its turn.
+    let detach_waits = draft.next.operations.iter().any(|other| {
+        other.id != operation.id
+            && matches!(other.kind, OperationKind::ServerDetach { attachment_id, .. } if Some(attachment_id) == row_id)
+    });
+    if let Some(row) = row_id.and_then(|row| draft.next.attachment_mut(row)) {
+        row.attach_status = status;
+        if let Some(bdm) = row.bdm.as_mut() {
+            bdm.detaching = detach_waits;
+        }
+    }
+    settle::rows_changed(&mut draft.next);
+    let codes = if status == AttachStatus::ErrorDetaching { ("018", "022") } else { ("002", "021") };
+    draft.tell_owner(message(operation, codes.0, codes.1, cause));
+    draft.end(operation.id, Err(Refusal::Backend(cause.text.clone())));
+}
+
+/// Earlier calls were not answered in time, so the operation was never started: it ends without a trace, or in the error
+/// status of its verb where the volume must not be used.
+pub(super) fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
+    let cause = Cause::new(CauseKind::Deadline, "an earlier call to the backend has not been answered yet");
+    let id = operation.id;
+    match &operation.kind {
+        OperationKind::Create => failed(draft, &Operation { step: Step::Create, ..operation.clone() }, &cause),
+        OperationKind::Extend { .. } => {
+            draft.tell_owner(message(operation, "007", "010", &cause));
+            settle_ended(draft, id, Err(Refusal::Backend(cause.text)));
+        }
+        OperationKind::Delete => {
+            draft.tell_owner(message(operation, "017", "001", &cause));
+            settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorDeleting);
+            draft.end(id, Err(Refusal::Backend(cause.text)));
+        }
+        OperationKind::Connect { .. } | OperationKind::ServerAttach { .. } => {
+            connection_kept(draft, operation, &cause);
+        }
+        OperationKind::Disconnect { .. } => {
+            connection_in_doubt(draft, operation, AttachStatus::ErrorDetaching, &cause);
+        }
+        OperationKind::ServerDetach { attachment_id, .. } => {
+            roll_detaching(draft, operation, *attachment_id, &cause);
+        }
+        OperationKind::Repair => draft.run(id, Step::Drain),
+    }
+}
+
+pub(super) fn message(operation: &Operation, action: &'static str, detail: &'static str, cause: &Cause) -> UserMessage {
+    UserMessage { action, detail, cause: Some(cause.text.clone()), requester: operation.requester.clone() }
+}
