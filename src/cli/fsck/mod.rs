@@ -23,9 +23,9 @@ pub struct Arguments {
 }
 
 /// Exit code when records, backends and guests do not agree.
-const EXIT_DIFFERENCES: u8 = 1;
+const EXIT_DIFFERENCES: u8 = 3;
 /// Exit code when they could not be compared.
-const EXIT_FAILED: u8 = 3;
+const EXIT_FAILED: u8 = 1;
 
 /// Compares and reports.
 pub(super) fn run(settings: &crate::settings::Settings, json: bool) -> ExitCode {

@@ -241,3 +241,27 @@ fn r107_the_newest_row_of_a_server_is_its_mapping() {
         assert!(!matches!(answer, Some(Err(RequestError::ServerNotFound(_)))));
     });
 }
+
+#[test]
+fn r112_a_volume_goes_with_its_server_unless_it_was_detached_before() {
+    in_world(112, async |client| {
+        let (kept, gone, freed) = (client.attached("a").await, client.available(1).await, client.available(1).await);
+        for id in [gone, freed] {
+            let request = hearth::actors::ServerAttachRequest {
+                delete_on_termination: true,
+                ..hearth::actors::ServerAttachRequest::default()
+            };
+            let caller = client.world.caller();
+            client.node.service.server_attach(ServerId::from("a"), id, request, caller).await.expect("attached");
+            client.wait(id, VolumeStatus::InUse).await.expect("alive");
+        }
+        accepted(client.server_detach("a", freed).await);
+        client.wait(freed, VolumeStatus::Available).await.expect("alive");
+        let caller = client.world.caller();
+        client.node.service.server_delete(ServerId::from("a"), caller).await.expect("removed");
+        client.wait_gone(gone).await.expect("alive");
+        client.wait(kept, VolumeStatus::Available).await.expect("alive");
+        assert_eq!(alive(client.view(freed).await).volume.status, VolumeStatus::Available);
+        client.assert_clean().await;
+    });
+}

@@ -3,8 +3,9 @@
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
 use super::{resume, settle, steps};
+use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
-use crate::domain::ids::OperationId;
+use crate::domain::ids::{AttachmentId, OperationId};
 use crate::domain::operation::{Operation, OperationKind, Probing, Step};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::command::{Caller, Facts, Refusal, Ticket, Verdict};
@@ -315,6 +316,13 @@ pub(super) fn unexported(draft: &mut Draft<'_>, operation: &Operation) {
             let cause = cause.clone();
             connection_undone(draft, operation, &cause);
         }
+        (OperationKind::ServerDetach { attachment_id, server_gone: true, .. }, _) => {
+            let goes_along = release_with_server(draft, *attachment_id);
+            draft.end(id, Ok(()));
+            if goes_along {
+                delete_with_server(draft, operation);
+            }
+        }
         (OperationKind::Disconnect { attachment_id } | OperationKind::ServerDetach { attachment_id, .. }, _) => {
             draft.remove_row(*attachment_id);
             settle::rows_changed(&mut draft.next);
@@ -325,7 +333,7 @@ pub(super) fn unexported(draft: &mut Draft<'_>, operation: &Operation) {
 }
 
 /// Goes to the removal of the row's export; without one the row is released at once.
-pub(super) fn unexport_row(draft: &mut Draft<'_>, id: OperationId, row_id: crate::domain::ids::AttachmentId) {
+pub(super) fn unexport_row(draft: &mut Draft<'_>, id: OperationId, row_id: AttachmentId) {
     match steps::export_of(&draft.next, row_id) {
         Some(export) => draft.run(id, Step::Unexport { export }),
         None => {
@@ -334,4 +342,33 @@ pub(super) fn unexport_row(draft: &mut Draft<'_>, id: OperationId, row_id: crate
             }
         }
     }
+}
+
+/// Releases the row of a server that is gone. True: its volume is to go as well. The flag is read in the step that removes
+/// the row: a volume that was detached before survives its server.
+pub(super) fn release_with_server(draft: &mut Draft<'_>, row_id: AttachmentId) -> bool {
+    let flagged =
+        draft.next.attachment(row_id).and_then(|row| row.bdm.as_ref()).is_some_and(|bdm| bdm.delete_on_termination);
+    draft.remove_row(row_id);
+    settle::rows_changed(&mut draft.next);
+    flagged
+}
+
+/// Deletes the volume of a server that is gone, as its owner asked for with `delete_on_termination`: if nobody else holds it
+/// and nothing else works on it.
+pub(super) fn delete_with_server(draft: &mut Draft<'_>, operation: &Operation) {
+    let volume = &draft.next.volume;
+    let held = draft.next.attachments.iter().any(Attachment::holds_volume);
+    let idle = draft.next.operations.is_empty() && volume.status == VolumeStatus::Available;
+    if held || !idle || !draft.next.is_migration_idle() {
+        return;
+    }
+    let id = draft.begin(OperationKind::Delete, 0);
+    if let Some(delete) = draft.operation_mut(id) {
+        delete.requester = operation.requester.clone();
+    }
+    let now = draft.facts.now;
+    draft.next.volume.previous_status = Some(VolumeStatus::Available);
+    draft.next.volume.status = VolumeStatus::Deleting;
+    draft.next.volume.terminated_at = Some(now);
 }
