@@ -3,7 +3,7 @@
 //!
 //! Nothing is ever labelled with an id of a volume, server, project or request: the number of series is bounded by the code
 //! and the settings. Hot paths count into atomics ([`HttpMetrics`], [`CommitMetrics`]); whatever a part knows anyhow is asked
-//! of it when somebody looks ([`Source`]).
+//! of it when somebody looks (`Source`).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

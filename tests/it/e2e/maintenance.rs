@@ -96,7 +96,7 @@ async fn fsck_finds_what_was_changed_by_hand_beside_the_running_service() {
     ];
     assert_eq!(found, expected);
     let said = say(&hearth, &["fsck"]).await;
-    assert_eq!(said.code, 1);
+    assert_eq!(said.code, 3);
     for line in [
         format!("volume {grown} has 1 GiB by its record and 3 GiB in fact"),
         format!("volume {removed} (available) is missing at {host}"),
