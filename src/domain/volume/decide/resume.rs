@@ -72,10 +72,9 @@ pub(super) fn call_returned(
             && operation.probing.is_some()
     });
     match (probing, outcome) {
-        // The operation is just asking what became of this very call: a certain answer is better than any probe.
-        (Some(operation), Outcome::Done { .. } | Outcome::Refused { .. } | Outcome::Failed { .. }) => {
-            results::ended(&mut draft, operation, outcome);
-        }
+        // The operation is just asking what became of its step: that it is done is better than any probe. A failure says
+        // nothing, since it may be an earlier try's while a later one is under way: the probe goes on.
+        (Some(operation), Outcome::Done { .. }) => results::ended(&mut draft, operation, outcome),
         // An older epoch's result is never applied (I3). If it is an outstanding call, what it did is looked up.
         _ if !state.volume.outstanding.is_empty() => draft.probe_outstanding(1),
         _ => {}
