@@ -5,14 +5,10 @@ use hearth::domain::backend::CauseKind;
 use hearth::domain::ids::ServerId;
 use hearth::domain::status::{AttachStatus, VolumeStatus};
 use hearth::domain::volume::Refusal;
-use hearth::drivers::sim::{Fault, FaultRule, Latency};
+use hearth::drivers::sim::{Fault, FaultRule};
 use serde_json::json;
 
-use super::scenario::{PATIENCE, accepted, alive, in_world, refusal, row_of};
-
-fn slow(request: &str, seconds: u64) -> FaultRule {
-    FaultRule::once(request, Fault::Delay { latency: Latency::Fixed { us: seconds * 1_000_000 } })
-}
+use super::scenario::{PATIENCE, accepted, alive, in_world, refusal, row_of, slow};
 
 #[test]
 fn r29_detach_twice_is_accepted_once_then_refused_then_not_found() {

@@ -8,11 +8,7 @@ use hearth::drivers::sim::{Fault, FaultRule, Latency};
 use hearth::sim::{CallSide, World, WorldOptions, simulate};
 use serde_json::json;
 
-use super::scenario::{Client, PATIENCE, accepted, alive, in_world, refusal, row_of};
-
-fn slow(request: &str, seconds: u64) -> FaultRule {
-    FaultRule::once(request, Fault::Delay { latency: Latency::Fixed { us: seconds * 1_000_000 } })
-}
+use super::scenario::{Client, PATIENCE, accepted, alive, in_world, refusal, row_of, slow};
 
 #[test]
 fn r83_reset_fences_a_running_extend() {

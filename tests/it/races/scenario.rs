@@ -7,6 +7,7 @@ use hearth::actors::{RequestError, ServerAttachRequest};
 use hearth::domain::ids::{AttachmentId, ServerId, VolumeId};
 use hearth::domain::status::VolumeStatus;
 use hearth::domain::volume::{Command, Refusal, Reply, VolumeState};
+use hearth::drivers::sim::{Fault, FaultRule, Latency};
 use hearth::sim::{Node, World, WorldOptions, simulate};
 use serde_json::{Value, json};
 
@@ -20,6 +21,11 @@ pub fn in_world(seed: u64, scenario: impl AsyncFnOnce(&Client<'_>)) {
         let client = Client::new(world, &node);
         node.run(scenario(&client)).await.expect("the process lives");
     });
+}
+
+/// The next call of `request` takes so long.
+pub fn slow(request: &str, seconds: u64) -> FaultRule {
+    FaultRule::once(request, Fault::Delay { latency: Latency::Fixed { us: seconds * 1_000_000 } })
 }
 
 /// What a living process answered.

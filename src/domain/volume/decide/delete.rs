@@ -1,6 +1,7 @@
 //! `DELETE /volumes/{id}`, plain and forced (`spec/volumes.md` §6). Live rows block every form of it.
 
 use super::draft::Draft;
+use crate::domain::ids::OperationId;
 use crate::domain::operation::{Lane, OperationKind};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
@@ -46,11 +47,18 @@ pub(super) fn delete(state: &VolumeState, force: bool, caller: &Caller, facts: &
         draft.next.attachments.clear();
         return draft.finish();
     }
-    draft.begin(OperationKind::Delete, 0);
-    draft.next.volume.previous_status = Some(volume.status);
-    draft.next.volume.status = VolumeStatus::Deleting;
-    draft.next.volume.terminated_at = Some(facts.now);
+    begin(&mut draft);
     draft.finish()
+}
+
+/// Begins the delete that every check has passed.
+pub(super) fn begin(draft: &mut Draft<'_>) -> OperationId {
+    let (before, now) = (draft.next.volume.status, draft.facts.now);
+    let id = draft.begin(OperationKind::Delete, 0);
+    draft.next.volume.previous_status = Some(before);
+    draft.next.volume.status = VolumeStatus::Deleting;
+    draft.next.volume.terminated_at = Some(now);
+    id
 }
 
 fn refuse(state: &VolumeState) -> Verdict {

@@ -363,12 +363,8 @@ pub(super) fn delete_with_server(draft: &mut Draft<'_>, operation: &Operation) {
     if held || !idle || !draft.next.is_migration_idle() {
         return;
     }
-    let id = draft.begin(OperationKind::Delete, 0);
+    let id = super::delete::begin(draft);
     if let Some(delete) = draft.operation_mut(id) {
         delete.requester = operation.requester.clone();
     }
-    let now = draft.facts.now;
-    draft.next.volume.previous_status = Some(VolumeStatus::Available);
-    draft.next.volume.status = VolumeStatus::Deleting;
-    draft.next.volume.terminated_at = Some(now);
 }

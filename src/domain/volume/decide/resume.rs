@@ -13,10 +13,10 @@ use crate::domain::volume::state::VolumeState;
 /// keys, so nothing happens twice. A connect whose client can no longer hear the answer is undone (R-07, R-94, P12).
 pub(super) fn resume(state: &VolumeState, caller: &Caller, facts: &Facts) -> Verdict {
     let mut draft = Draft::of(state, caller, facts);
+    let cause = Cause::new(CauseKind::Other, "the service was restarted");
     for operation in &state.operations {
         match (&operation.kind, &operation.step) {
             (OperationKind::Connect { .. }, Step::Queued | Step::Drain) => {
-                let cause = Cause::new(CauseKind::Other, "the service was restarted");
                 failures::connection_kept(&mut draft, operation, &cause);
             }
             // Asking again for an earlier connection's export harms nobody; ending it would cut off whoever uses it.
@@ -26,12 +26,11 @@ pub(super) fn resume(state: &VolumeState, caller: &Caller, facts: &Facts) -> Ver
             (OperationKind::Connect { attachment_id, .. }, _) if operation.undoing.is_none() => {
                 let export = super::steps::export_of(&draft.next, *attachment_id);
                 if let Some(operation) = draft.operation_mut(operation.id) {
-                    operation.undoing = Some(Cause::new(CauseKind::Other, "the service was restarted"));
+                    operation.undoing = Some(cause.clone());
                 }
                 match export {
                     Some(export) => draft.run(operation.id, Step::Unexport { export }),
                     None => {
-                        let cause = Cause::new(CauseKind::Other, "the service was restarted");
                         failures::connection_undone(&mut draft, operation, &cause);
                     }
                 }
