@@ -15,9 +15,8 @@ use crate::e2e::hearth::{Environment, Hearth, run, wait_until};
 use crate::e2e::host::Host;
 use crate::e2e::writer::Writer;
 
-/// Rounds of one run; `HEARTH_CRASH_ROUNDS` says otherwise (`make crash`: 20). One, until the defect in docs/status.md under
-/// "Open defects" is found, which about one round in eighty meets.
-const ROUNDS: u32 = 1;
+/// Rounds of one run; `HEARTH_CRASH_ROUNDS` says otherwise (`make crash`: 20).
+const ROUNDS: u32 = 3;
 
 /// The kill comes at a random moment of this time after the clients have begun.
 const KILLED_WITHIN_MS: u64 = 1_500;

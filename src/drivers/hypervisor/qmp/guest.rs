@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use qapi::qmp;
+use qapi::qmp::{self, PciDeviceInfo};
 use thiserror::Error;
 
 use super::socket::SocketError;
@@ -105,6 +105,18 @@ impl GuestLink {
         Ok(self.attachments().await?.contains(&attachment))
     }
 
+    /// What the guest makes of the attachment's disk.
+    pub(super) async fn disk(&self, attachment: AttachmentId) -> Result<Disk, QmpError> {
+        let buses = self.qmp.run(qmp::query_pci {}).await?;
+        let id = device_id(attachment);
+        Ok(match buses.iter().find_map(|bus| device_of(&bus.devices, &id)) {
+            // A register range has an address only while a driver of the guest has it decoded.
+            Some(device) if device.regions.iter().any(|range| range.address != -1) => Disk::InUse,
+            Some(_) => Disk::Unused,
+            None => Disk::Absent,
+        })
+    }
+
     /// The bus for a new device. PCI Express takes one device a port, and only ports take hot-plugged ones; a machine
     /// without such ports has a conventional bus that takes them itself.
     pub(super) async fn free_bus(&self) -> Result<Bus, QmpError> {
@@ -121,6 +133,25 @@ impl GuestLink {
         }
         Ok(bus)
     }
+}
+
+/// The device with this id on a bus or behind one of its bridges.
+fn device_of<'a>(devices: &'a [PciDeviceInfo], id: &str) -> Option<&'a PciDeviceInfo> {
+    devices.iter().find_map(|device| {
+        let behind = device.pci_bridge.as_ref().and_then(|bridge| bridge.devices.as_deref());
+        if device.qdev_id == id { Some(device) } else { device_of(behind?, id) }
+    })
+}
+
+/// A disk as the guest has it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Disk {
+    /// There is none.
+    Absent,
+    /// No driver of the guest uses it (yet).
+    Unused,
+    /// A driver uses it.
+    InUse,
 }
 
 /// Where a new device goes.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use super::guest::{Bus, GuestLink, device_id, node_name};
+use super::guest::{Bus, Disk, GuestLink, device_id, node_name};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Cause, CauseKind, Outcome};
 use crate::domain::ids::{AttachmentId, VolumeId};
@@ -29,7 +29,18 @@ pub(super) const POLL: Duration = Duration::from_millis(20);
 /// I/O errors to the guest.
 const RECONNECT_DELAY_S: u32 = 30;
 
+/// How long a running guest may take to begin to use a new disk; measured below 0.2 s. One without a driver never does.
+const TAKE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A disk that the guest ejected by mistake is plugged again this often.
+const PLUG_TRIES: u32 = 3;
+
 /// Makes the volume a disk of the guest.
+///
+/// A disk that QEMU has added is not yet one that stays. While a device is being removed, every other change makes QEMU's
+/// ACPI tables ask the guest for that removal once more, and a guest which answers the second request late ejects whatever
+/// is in the slot by then: the next disk. The guest handles such requests in order, so that a disk which it has begun to
+/// use is safe; before that, it may vanish, and is plugged again.
 pub(super) async fn plug(
     link: &GuestLink,
     volume: VolumeId,
@@ -37,25 +48,69 @@ pub(super) async fn plug(
     info: &Value,
     mode: AttachMode,
 ) -> Outcome {
+    for _ in 0..PLUG_TRIES {
+        if let Err(outcome) = add(link, volume, attachment, info, mode).await {
+            return outcome;
+        }
+        match stays(link, attachment).await {
+            Ok(true) => return Outcome::done(),
+            Ok(false) => tracing::info!(%attachment, "the guest ejected a new disk: it is plugged again"),
+            Err(error) => return Outcome::Unknown { cause: cause_of(&error) },
+        }
+    }
+    without_node(link, attachment, "the guest ejects the device").await
+}
+
+/// Takes the node of a device that could not be added away again: nothing is left, so the plug is refused.
+async fn without_node(link: &GuestLink, attachment: AttachmentId, text: &str) -> Outcome {
+    match link.qmp.run(qmp::blockdev_del { node_name: node_name(attachment) }).await {
+        Ok(_) => refused(CauseKind::Guest, text),
+        Err(error) => Outcome::Unknown { cause: cause_of(&error) },
+    }
+}
+
+/// Waits until the guest uses its new disk (true) or has ejected it (false). A guest that does neither keeps it.
+async fn stays(link: &GuestLink, attachment: AttachmentId) -> Result<bool, QmpError> {
+    let deadline = Instant::now() + TAKE_LIMIT;
+    loop {
+        match link.disk(attachment).await? {
+            Disk::Absent => return Ok(false),
+            Disk::InUse => return Ok(true),
+            Disk::Unused if Instant::now() >= deadline => return Ok(true),
+            // A guest that is paused takes it when it goes on.
+            Disk::Unused if !link.qmp.run(qmp::query_status {}).await?.running => return Ok(true),
+            Disk::Unused => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+/// Adds the device unless it is there. `Err` is the plug's outcome.
+async fn add(
+    link: &GuestLink,
+    volume: VolumeId,
+    attachment: AttachmentId,
+    info: &Value,
+    mode: AttachMode,
+) -> Result<(), Outcome> {
     let (Some("nbd"), Some("unix"), Some(path), Some(export)) = (
         info["driver_volume_type"].as_str(),
         info["transport"].as_str(),
         info["path"].as_str(),
         info["export"].as_str(),
     ) else {
-        return refused(CauseKind::Other, "this kind of connection cannot be plugged into a guest");
+        return Err(refused(CauseKind::Other, "this kind of connection cannot be plugged into a guest"));
     };
     let _plugging = link.plugging.lock().await;
     match link.has(attachment).await {
-        Ok(true) => return Outcome::done(),
+        Ok(true) => return Ok(()),
         Ok(false) => {}
-        Err(error) => return Outcome::Failed { cause: cause_of(&error) },
+        Err(error) => return Err(Outcome::Failed { cause: cause_of(&error) }),
     }
     let bus = match link.free_bus().await {
-        Ok(Bus::NoneFree) => return refused(CauseKind::Guest, "the guest has no free PCI Express port"),
+        Ok(Bus::NoneFree) => return Err(refused(CauseKind::Guest, "the guest has no free PCI Express port")),
         Ok(Bus::Port(port)) => Some(port),
         Ok(Bus::Default) => None,
-        Err(error) => return Outcome::Failed { cause: cause_of(&error) },
+        Err(error) => return Err(Outcome::Failed { cause: cause_of(&error) }),
     };
     let node = json!({
         "driver": "raw",
@@ -71,13 +126,13 @@ pub(super) async fn plug(
         },
     });
     if let Err(error) = add_node(link, attachment, node).await {
-        return match error {
+        return Err(match error {
             QmpError::Refused { text, .. } => {
                 tracing::warn!(%attachment, text, "the guest cannot reach the export");
                 failed(CauseKind::Unavailable, "the guest cannot reach the volume")
             }
             error => Outcome::Unknown { cause: cause_of(&error) },
-        };
+        });
     }
     let mut device = json!({
         "driver": "virtio-blk-pci",
@@ -91,15 +146,12 @@ pub(super) async fn plug(
         device["bus"] = bus.into();
     }
     match link.qmp.run(DeviceAdd(device)).await {
-        Ok(_) => Outcome::done(),
+        Ok(_) => Ok(()),
         Err(QmpError::Refused { text, .. }) => {
             tracing::warn!(%attachment, text, "device_add refused");
-            match link.qmp.run(qmp::blockdev_del { node_name: node_name(attachment) }).await {
-                Ok(_) => refused(CauseKind::Guest, "the guest's hypervisor refused the device"),
-                Err(error) => Outcome::Unknown { cause: cause_of(&error) },
-            }
+            Err(without_node(link, attachment, "the guest's hypervisor refused the device").await)
         }
-        Err(error) => Outcome::Unknown { cause: cause_of(&error) },
+        Err(error) => Err(Outcome::Unknown { cause: cause_of(&error) }),
     }
 }
 
@@ -229,5 +281,141 @@ pub(super) fn cause_of(error: &QmpError) -> Cause {
     match error {
         QmpError::Refused { .. } => Cause::new(CauseKind::Guest, "the guest's hypervisor refused"),
         QmpError::Broken(_) => Cause::new(CauseKind::Unavailable, "the connection to the guest's hypervisor broke"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::UnixListener;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// What becomes of one disk that is added.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Fate {
+        Taken,
+        Ejected,
+        Ignored,
+    }
+
+    /// A QEMU with one device at most, whose guest does `fates` with the disks that are added one after the other.
+    struct Machine {
+        fates: VecDeque<Fate>,
+        device: Option<(String, Fate)>,
+        nodes: Vec<String>,
+        commands: Vec<String>,
+        running: bool,
+    }
+
+    impl Machine {
+        fn answer(&mut self, command: &Value) -> Value {
+            let (name, arguments) = (command["execute"].as_str().expect("a command"), &command["arguments"]);
+            self.commands.push(name.to_owned());
+            let node = || arguments["node-name"].as_str().expect("a node").to_owned();
+            match name {
+                "query-uuid" => json!({"UUID": Uuid::nil()}),
+                "query-status" => json!({"running": self.running, "status": "running"}),
+                "blockdev-add" if self.nodes.contains(&node()) => Value::Null,
+                "blockdev-add" => {
+                    self.nodes.push(node());
+                    json!({})
+                }
+                "blockdev-del" => {
+                    self.nodes.retain(|name| *name != node());
+                    json!({})
+                }
+                "device_add" => {
+                    let fate = self.fates.pop_front().expect("a fate for each disk");
+                    let id = arguments["id"].as_str().expect("an id").to_owned();
+                    self.device = (fate != Fate::Ejected).then_some((id, fate));
+                    json!({})
+                }
+                "qom-list" => {
+                    let device = |(id, _): &(String, Fate)| json!({"name": id, "type": "child<virtio-blk-pci>"});
+                    self.device.iter().map(device).collect()
+                }
+                "query-pci" => {
+                    let devices = self.device.iter().map(|(id, fate)| {
+                        let address = if *fate == Fate::Taken { 0xfebf_0000_i64 } else { -1 };
+                        json!({
+                            "bus": 0, "slot": 3, "function": 0, "qdev_id": id, "irq_pin": 1,
+                            "class_info": {"class": 256}, "id": {"device": 4097, "vendor": 6900},
+                            "regions": [{"bar": 1, "type": "memory", "size": 4096, "address": address}],
+                        })
+                    });
+                    json!([{"bus": 0, "devices": devices.collect::<Vec<_>>()}])
+                }
+                _ => json!({}),
+            }
+        }
+    }
+
+    async fn serve(listener: UnixListener, machine: Arc<Mutex<Machine>>) {
+        let (read, mut write) = listener.accept().await.expect("a client").0.into_split();
+        let mut lines = BufReader::new(read).lines();
+        write.write_all(b"{\"QMP\": {\"version\": {}, \"capabilities\": []}}\n").await.expect("written");
+        while let Ok(Some(line)) = lines.next_line().await {
+            let command: Value = serde_json::from_str(&line).expect("JSON");
+            let id = &command["id"];
+            let answer = match machine.lock().expect("sound").answer(&command) {
+                Value::Null => json!({"id": id, "error": {"class": "GenericError", "desc": "exists"}}),
+                answer => json!({"id": id, "return": answer}),
+            };
+            write.write_all(format!("{answer}\n").as_bytes()).await.expect("written");
+        }
+    }
+
+    /// Plugs one disk: the outcome, the device that is there at last, the nodes, and how often one was added.
+    async fn plug_one(fates: &[Fate], running: bool) -> (Outcome, bool, usize, usize) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("qmp");
+        let listener = UnixListener::bind(&path).expect("bound");
+        let machine = Arc::new(Mutex::new(Machine {
+            fates: fates.to_vec().into(),
+            device: None,
+            nodes: Vec::new(),
+            commands: Vec::new(),
+            running,
+        }));
+        let server = tokio::spawn(serve(listener, Arc::clone(&machine)));
+        let link = GuestLink::connect(&path).await.expect("connected");
+        let info = json!({"driver_volume_type": "nbd", "transport": "unix", "path": "/nbd", "export": "e"});
+        let (volume, attachment) = (VolumeId(Uuid::from_u128(1)), AttachmentId(Uuid::from_u128(2)));
+        let outcome = plug(&link, volume, attachment, &info, AttachMode::ReadWrite).await;
+        server.abort();
+        let machine = machine.lock().expect("sound");
+        let added = machine.commands.iter().filter(|name| *name == "device_add").count();
+        (outcome, machine.device.is_some(), machine.nodes.len(), added)
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_the_guest_ejects_by_mistake_is_plugged_again() {
+        assert_eq!(plug_one(&[Fate::Taken], true).await, (Outcome::done(), true, 1, 1));
+        assert_eq!(plug_one(&[Fate::Ejected, Fate::Taken], true).await, (Outcome::done(), true, 1, 2));
+        assert_eq!(plug_one(&[Fate::Ejected, Fate::Ejected, Fate::Taken], true).await, (Outcome::done(), true, 1, 3));
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_ejects_every_disk_is_told_and_keeps_nothing() {
+        let (outcome, plugged, nodes, added) = plug_one(&[Fate::Ejected; PLUG_TRIES as usize], true).await;
+        assert!(matches!(outcome, Outcome::Refused { cause } if cause.kind == CauseKind::Guest));
+        assert_eq!((plugged, nodes, added), (false, 0, 3));
+    }
+
+    #[tokio::test]
+    async fn a_paused_guest_takes_its_disk_later() {
+        assert_eq!(plug_one(&[Fate::Ignored], false).await, (Outcome::done(), true, 1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_without_a_driver_keeps_its_disk() {
+        let begun = Instant::now();
+        assert_eq!(plug_one(&[Fate::Ignored], true).await, (Outcome::done(), true, 1, 1));
+        assert!((TAKE_LIMIT..2 * TAKE_LIMIT).contains(&begun.elapsed()));
     }
 }
