@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::domain::backend::{Call, Cause, Guest, Outcome, Truth};
+use crate::domain::backend::{Call, CallKey, Cause, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, VolumeId};
 use crate::drivers::{Backend, Capabilities, Capacity, Hypervisor};
 
@@ -88,6 +88,10 @@ impl Backend for Crashing<dyn Backend> {
     fn call(self: Arc<Self>, call: Call) -> BoxFuture<'static, Outcome> {
         let inner = Arc::clone(&self.inner).call(call);
         self.plan.clone().around(inner).boxed()
+    }
+
+    fn progress(&self, key: &CallKey) -> Option<u64> {
+        self.inner.progress(key)
     }
 
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {

@@ -33,6 +33,9 @@ impl FileBackend {
             return refused(CauseKind::Other, "the export has no valid name or mode");
         }
         let _guard = self.locks.acquire(volume).await;
+        if let Some(busy) = self.being_copied(volume) {
+            return busy;
+        }
         let (ended, looked_up) = (self.ended.clone(), name.clone());
         let look = move |images: &super::Images| Ok((images.size(volume)?, ended.has(volume, &looked_up)?));
         let (bytes, ended) = match self.on_files(look).await {
@@ -193,6 +196,20 @@ impl FileBackend {
         }
         let path = self.images.path(volume);
         link.resize_node(volume, &path, bytes).await
+    }
+
+    /// Whether somebody may be writing to the volume through a daemon: one that does not say counts.
+    pub(super) async fn may_be_written(&self, volume: VolumeId) -> bool {
+        if !self.wanted_of(volume).exports.is_empty() {
+            return true;
+        }
+        for daemon in self.daemons_of(volume) {
+            match daemon.existing_link(&self.home()).await {
+                Ok(link) if link.as_ref().is_none_or(|link| link.served(volume).is_empty()) => {}
+                _ => return true,
+            }
+        }
+        false
     }
 
     /// Serves these exports at the daemon, which is started if it must.

@@ -5,17 +5,21 @@
 //! daemons` and `hearth fsck` use [`FileBackend::daemons`] and the inventory.
 //!
 //! * `images`: the files, made, grown and removed durably.
+//! * `clone`: a volume with the contents of another; `copy`: how the bytes get there; `origins`: which operation made it.
 //! * `exports`: exports and online growth of one volume, under its lock.
 //! * `registry`: the exports that volumes shall have, on disk; `ended`: the names that must never be served again.
 //! * `daemon`, `link`, `process`: one storage daemon: its slot, its connection, its process.
 //! * `supervisor`: adoption at start, restart and rebuild after a death.
 
+mod clone;
+mod copy;
 mod daemon;
 mod ended;
 mod exports;
 mod images;
 mod link;
 mod locks;
+mod origins;
 mod process;
 mod recent;
 mod registry;
@@ -26,6 +30,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::FutureExt;
@@ -33,10 +38,12 @@ use futures_util::future::BoxFuture;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
+use self::clone::Copies;
 use self::daemon::{Daemon, Paths, SOCKET_PATH_MAX};
 use self::ended::Ended;
 use self::images::{FileError, GIB, Images};
 use self::locks::VolumeLocks;
+use self::origins::Origins;
 use self::recent::Recent;
 use self::registry::{Registry, Wanted};
 pub use self::supervisor::{DaemonInfo, StopError};
@@ -123,6 +130,10 @@ pub struct FileBackend {
     fenced: Recent<(VolumeId, ExportName), ()>,
     ended: Arc<Ended>,
     created: Recent<CallKey, u32>,
+    copies: Copies,
+    origins: Arc<Origins>,
+    /// Whether clones share blocks with their source: found out by [`Self::start`], shown, and relied on by nobody.
+    reflink: AtomicBool,
     /// The runtime that carries connections and watchers: a worker's own may end before the backend does.
     home: OnceLock<Handle>,
     /// Held from [`Self::start`] on: one driver per pool.
@@ -151,7 +162,8 @@ impl FileBackend {
         }
         let exports = options.state_dir.join("exports");
         let ended = options.state_dir.join("ended");
-        for dir in [&exports, &ended] {
+        let origins = options.state_dir.join("origins");
+        for dir in [&exports, &ended, &origins] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(state)?;
         }
 
@@ -175,6 +187,9 @@ impl FileBackend {
             fenced: Recent::new(FENCED_REMEMBERED),
             ended: Arc::new(Ended::new(ended)),
             created: Recent::new(CREATES_REMEMBERED),
+            copies: Copies::default(),
+            origins: Arc::new(Origins::new(origins)),
+            reflink: AtomicBool::new(false),
             home: OnceLock::new(),
             exclusive: Mutex::new(None),
             options,
@@ -186,6 +201,9 @@ impl FileBackend {
         let volume = key.volume_id;
         match request {
             Request::Create { size_gib } => self.create(key, size_gib).await,
+            Request::CreateClonedVolume { source_volume_id, size_gib } => {
+                self.create_cloned_volume(key, source_volume_id, size_gib).await
+            }
             Request::Delete => self.delete(volume).await,
             Request::Extend { new_size_gib } => self.extend(volume, new_size_gib).await,
             Request::Export { export, mode, .. } => self.export(volume, export, mode).await,
@@ -220,13 +238,17 @@ impl FileBackend {
 
     async fn delete(&self, volume: VolumeId) -> Outcome {
         let _guard = self.locks.acquire(volume).await;
+        if let Some(busy) = self.being_copied(volume) {
+            return busy;
+        }
         match self.let_go(volume).await {
             Ok(()) => {
-                let ended = self.ended.clone();
+                let (ended, origins) = (self.ended.clone(), self.origins.clone());
                 let delete = move |images: &Images| {
                     images.delete(volume)?;
                     // Only now: while there is a volume, an export call may come.
-                    Ok(ended.forget(volume)?)
+                    ended.forget(volume)?;
+                    Ok(origins.forget(volume)?)
                 };
                 match self.on_files(delete).await {
                     Ok(()) => Outcome::done(),
@@ -239,6 +261,9 @@ impl FileBackend {
 
     async fn extend(&self, volume: VolumeId, new_size_gib: u32) -> Outcome {
         let _guard = self.locks.acquire(volume).await;
+        if let Some(busy) = self.being_copied(volume) {
+            return busy;
+        }
         // The file first: an export that shows more than the file has would fail its clients.
         let bytes = match self.on_files(move |images| images.extend(volume, u64::from(new_size_gib) * GIB)).await {
             Ok(bytes) => bytes,
@@ -298,6 +323,10 @@ impl Backend for FileBackend {
         self.answer(call).boxed()
     }
 
+    fn progress(&self, key: &CallKey) -> Option<u64> {
+        self.copies.progress(key)
+    }
+
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {
         async move { self.on_files(Images::capacity).await.map_err(FileError::into_cause) }.boxed()
     }
@@ -305,7 +334,7 @@ impl Backend for FileBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             storage_protocol: "nbd".into(),
-            reflink: false,
+            reflink: self.reflink.load(Ordering::Relaxed),
             exports: self.can_export,
             online_extend: self.can_export,
         }

@@ -58,6 +58,7 @@ impl QmpHypervisor {
                 Err(cause) => Outcome::Failed { cause },
             },
             Request::Create { .. }
+            | Request::CreateClonedVolume { .. }
             | Request::Delete
             | Request::Extend { .. }
             | Request::Export { .. }
