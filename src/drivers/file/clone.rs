@@ -70,9 +70,9 @@ impl FileBackend {
         let sharing = clone.clone();
         let made = match self.on_files(move |images| sharing.share(images)).await {
             Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) if self.may_be_written(source).await => {
-                Err(FileError::Busy("the source volume is in use, and the backend can only copy one that is not".into()))
-            }
+            Ok(None) if self.may_be_written(source).await => Err(FileError::Busy(
+                "the source volume is in use, and the backend can only copy one that is not".into(),
+            )),
             Ok(None) => {
                 let watch = CopyWatch::default();
                 let state = watch.state();

@@ -234,7 +234,7 @@ mod tests {
         assert!(to <= from + 64 && to > 0, "holes are kept: {to} blocks of {from}");
     }
 
-    const fn unsupported<const ERRNO: i32>(_: &File, _: &File) -> io::Result<()> {
+    fn unsupported<const ERRNO: i32>(_: &File, _: &File) -> io::Result<()> {
         Err(io::Error::from_raw_os_error(ERRNO))
     }
 

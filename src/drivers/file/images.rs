@@ -169,8 +169,9 @@ impl Images {
     /// Whether files of the pool can share blocks: tried with two files that have no name.
     pub(super) fn can_share(&self, calls: Calls) -> Result<bool, FileError> {
         self.prepare()?;
-        let unnamed =
-            || OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC).open(&self.dir);
+        let unnamed = || {
+            OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC).open(&self.dir)
+        };
         let (mut from, to) = (unnamed()?, unnamed()?);
         from.write_all(&[1; 4096])?;
         Ok(calls.share(&from, &to)?)

@@ -110,14 +110,10 @@ impl DriverActor {
     fn pump(&mut self, ctx: &mut Context<Self>) {
         while let Some(started) = self.start_next() {
             let id = started.id;
-            let changes_capacity =
-                matches!(
-                    started.call.request,
-                    Request::Create { .. }
-                        | Request::CreateClonedVolume { .. }
-                        | Request::Delete
-                        | Request::Extend { .. }
-                );
+            let changes_capacity = matches!(
+                started.call.request,
+                Request::Create { .. } | Request::CreateClonedVolume { .. } | Request::Delete | Request::Extend { .. }
+            );
             let driver = self.driver.clone();
             let address = ctx.address();
             actix::spawn(async move {

@@ -160,7 +160,8 @@ impl CallBook {
             return None;
         }
         let (free, free_to_copy) = (self.running < self.options.workers, self.copying < self.options.workers);
-        let may_start = |id: &JobId| self.jobs.get(id).is_some_and(|job| if is_copy(job) { free_to_copy } else { free });
+        let may_start =
+            |id: &JobId| self.jobs.get(id).is_some_and(|job| if is_copy(job) { free_to_copy } else { free });
         let id = self.queue.iter().copied().find(may_start)?;
         self.queue.remove(&id);
         let job = self.jobs.get_mut(&id)?;

@@ -5,6 +5,7 @@
 
 mod conformance;
 pub mod file;
+mod inside;
 mod pool;
 mod rules;
 mod sim_faults;
