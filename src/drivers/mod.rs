@@ -20,8 +20,8 @@ use crate::domain::ids::{AttachmentId, VolumeId};
 /// A storage backend (`host@backend#pool`).
 ///
 /// A call which has passed its deadline goes on in the background, and its end is reported as a late return: the pool drops no
-/// future. Where one is dropped all the same, with its runtime, a copy ends soon and leaves nothing, and every other call goes
-/// on to its end.
+/// future. Where one is dropped all the same, with its runtime, the call ends as by a kill: what had begun may still be done;
+/// a copy stops soon and leaves nothing.
 pub trait Backend: Send + Sync + 'static {
     /// Carries out one call. Repeating a key that was carried out answers as before; a key under way is joined.
     fn call(self: Arc<Self>, call: Call) -> BoxFuture<'static, Outcome>;

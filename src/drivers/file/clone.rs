@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::copy::{Calls, CopyError, CopyState, CopyWatch};
 use super::images::{FileError, GIB, Images, NewImage};
+use super::locks::VolumeGuard;
 use super::origins::Origins;
 use super::{FileBackend, sized};
 use crate::domain::backend::{CallKey, Cause, CauseKind, Outcome};
@@ -62,31 +63,15 @@ impl FileBackend {
         if source == key.volume_id {
             return FileError::Conflict("a volume cannot be a clone of itself".into()).into_outcome();
         }
-        let (guard, source_guard) = self.locks.acquire_two(key.volume_id, source).await;
+        let guards = self.locks.acquire_two(key.volume_id, source).await;
         if let Some(size_gib) = self.created.get(&key) {
             return sized(u64::from(size_gib) * GIB);
         }
         let clone = Clone { key: key.clone(), source, bytes: u64::from(size_gib) * GIB, origins: self.origins.clone() };
         let sharing = clone.clone();
-        let made = match self.on_files(move |images| sharing.share(images)).await {
-            Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) if self.may_be_written(source).await => Err(FileError::Busy(
-                "the source volume is in use, and the backend can only copy one that is not".into(),
-            )),
-            Ok(None) => {
-                let watch = CopyWatch::default();
-                let state = watch.state();
-                let running = self.copies.begin(key.clone(), source, state.clone());
-                drop(source_guard);
-                // The thread outlives this future if that is dropped: what it holds keeps others away until it ends.
-                let copying = move |images: &Images| {
-                    let _held = (running, guard);
-                    clone.copy(images, &state)
-                };
-                let made = self.on_files(copying).await;
-                drop(watch);
-                made
-            }
+        let made = match self.on_files_holding(guards, move |images| sharing.share(images)).await {
+            Ok((Some(bytes), _guards)) => Ok(bytes),
+            Ok((None, (guard, source_guard))) => self.copy(clone, guard, source_guard).await,
             Err(error) => Err(error),
         };
         match made {
@@ -96,6 +81,24 @@ impl FileBackend {
             }
             Err(error) => error.into_outcome(),
         }
+    }
+
+    async fn copy(&self, clone: Clone, guard: VolumeGuard, source_guard: VolumeGuard) -> Result<u64, FileError> {
+        if self.may_be_written(clone.source).await {
+            return Err(FileError::Busy(
+                "the source volume is in use, and the backend can only copy one that is not".into(),
+            ));
+        }
+        let watch = CopyWatch::default();
+        let state = watch.state();
+        let running = self.copies.begin(clone.key.clone(), clone.source, state.clone());
+        // From here on it is told from others by the copies under way, and may be looked at.
+        drop(source_guard);
+        let copying = move |images: &Images| clone.copy(images, &state);
+        let (bytes, _held) = self.on_files_holding((running, guard), copying).await?;
+        // Until here: a watch that is dropped cuts the copy off.
+        drop(watch);
+        Ok(bytes)
     }
 
     /// What a call is told that would change a volume, or let others change it, which a copy reads.

@@ -136,8 +136,9 @@ pub struct FileBackend {
     reflink: AtomicBool,
     /// The runtime that carries connections and watchers: a worker's own may end before the backend does.
     home: OnceLock<Handle>,
-    /// Held from [`Self::start`] on: one driver per pool.
-    exclusive: Mutex<Option<fs::File>>,
+    /// Held from [`Self::start`] on: one driver per pool. Threads that work on its files hold it as well, so that nobody
+    /// follows before the last of them has ended.
+    exclusive: Arc<Mutex<Option<fs::File>>>,
 }
 
 impl FileBackend {
@@ -191,7 +192,7 @@ impl FileBackend {
             origins: Arc::new(Origins::new(origins)),
             reflink: AtomicBool::new(false),
             home: OnceLock::new(),
-            exclusive: Mutex::new(None),
+            exclusive: Arc::default(),
             options,
         }))
     }
@@ -222,13 +223,14 @@ impl FileBackend {
     }
 
     async fn create(&self, key: CallKey, size_gib: u32) -> Outcome {
-        let _guard = self.locks.acquire(key.volume_id).await;
+        let guard = self.locks.acquire(key.volume_id).await;
         if let Some(size_gib) = self.created.get(&key) {
             return sized(u64::from(size_gib) * GIB);
         }
         let (volume, epoch) = (key.volume_id, key.epoch);
-        match self.on_files(move |images| images.create(volume, epoch, u64::from(size_gib) * GIB)).await {
-            Ok(bytes) => {
+        let create = move |images: &Images| images.create(volume, epoch, u64::from(size_gib) * GIB);
+        match self.on_files_holding(guard, create).await {
+            Ok((bytes, _guard)) => {
                 self.created.insert(key, size_gib);
                 sized(bytes)
             }
@@ -293,11 +295,26 @@ impl FileBackend {
         T: Send + 'static,
         F: FnOnce(&Images) -> Result<T, FileError> + Send + 'static,
     {
-        let images = self.images.clone();
-        match self.home().spawn_blocking(move || work(&images)).await {
+        let (images, exclusive) = (self.images.clone(), self.exclusive.clone());
+        let work = move || {
+            let _exclusive = exclusive;
+            work(&images)
+        };
+        match self.home().spawn_blocking(work).await {
             Ok(result) => result,
             Err(_) => Err(FileError::Uncertain("the work on the backend's storage was cut off".into())),
         }
+    }
+
+    /// The same for work that must not meet another call's: a thread goes on when its future is dropped, so the locks are
+    /// its own until it ends.
+    async fn on_files_holding<T, G, F>(&self, held: G, work: F) -> Result<(T, G), FileError>
+    where
+        T: Send + 'static,
+        G: Send + 'static,
+        F: FnOnce(&Images) -> Result<T, FileError> + Send + 'static,
+    {
+        self.on_files(move |images| Ok((work(images)?, held))).await
     }
 
     fn home(&self) -> Handle {

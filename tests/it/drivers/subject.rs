@@ -201,6 +201,8 @@ fn file_opener(pool: Option<super::file::reflink::ReflinkFileSystem>) -> (Open, 
     let mut options = ground.options();
     if let Some(mounted) = &pool {
         options.path = mounted.pool();
+        // It is small, and the volumes are empty.
+        options.max_over_subscription_ratio = 1e6;
     }
     let inside = Inside::Files(options.path.clone());
     let open = move || {
