@@ -7,6 +7,7 @@ pub mod file;
 pub mod hypervisor;
 pub mod pool;
 pub(crate) mod qmp;
+mod qmp_features;
 pub mod sim;
 
 use std::sync::Arc;
@@ -37,6 +38,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// What keeps it from doing all that it should, for the operator (`/admin/drivers`); may name host paths. Trouble of
+    /// single calls is not among it. Must not wait.
+    fn problem(&self) -> Option<String> {
+        None
+    }
 
     /// Everything that exists at the backend, for `hearth fsck`. Read-only.
     fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>>;

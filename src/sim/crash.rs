@@ -102,6 +102,10 @@ impl Backend for Crashing<dyn Backend> {
         self.inner.capabilities()
     }
 
+    fn problem(&self) -> Option<String> {
+        self.inner.problem()
+    }
+
     fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>> {
         Arc::clone(&self.inner).inventory()
     }

@@ -47,6 +47,7 @@ use self::origins::Origins;
 use self::recent::Recent;
 use self::registry::{Registry, Wanted};
 pub use self::supervisor::{DaemonInfo, StopError};
+use super::qmp_features::Features;
 use super::{Backend, Capabilities, Capacity};
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, Request, Truth};
 use crate::domain::ids::{ExportName, VolumeId};
@@ -175,8 +176,9 @@ impl FileBackend {
                 if options.storage_daemon.is_some() { None } else { in_search_path("qemu-storage-daemon") }
             });
         let slots = daemon_slots(&options, &wanted).map_err(state)?;
-        let daemons =
-            (0..slots).map(|index| Arc::new(Daemon::new(&options.state_dir, index, binary.clone()))).collect();
+        let features = Arc::new(Features::new(link::NEEDED));
+        let daemon = |index| Arc::new(Daemon::new(&options.state_dir, index, binary.clone(), features.clone()));
+        let daemons = (0..slots).map(daemon).collect();
         let images = Images::new(options.path.clone(), &options.state_dir, options.max_over_subscription_ratio);
         Ok(Arc::new(Self {
             images: Arc::new(images),
@@ -355,6 +357,18 @@ impl Backend for FileBackend {
             exports: self.can_export,
             online_extend: self.can_export,
         }
+    }
+
+    fn problem(&self) -> Option<String> {
+        if !self.can_export {
+            return Some("there is no storage daemon on this machine: volumes cannot be exported".into());
+        }
+        let current = self.daemons.iter().filter_map(|daemon| Some((daemon.index, daemon.current()?)));
+        let lacking = current.filter(|(_, link)| !link.lacking.is_empty()).map(|(index, link)| {
+            let lacking = link.lacking.join(", ");
+            format!("storage daemon {index} lacks {lacking}: volumes cannot be exported through it")
+        });
+        Some(lacking.collect::<Vec<_>>().join("; ")).filter(|text| !text.is_empty())
     }
 
     fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>> {

@@ -16,7 +16,6 @@ use thiserror::Error;
 
 use super::copy::Calls;
 use super::daemon::Daemon;
-use super::exports::ServeError;
 use super::{FileBackend, OpenError};
 use crate::domain::ids::VolumeId;
 
@@ -166,7 +165,8 @@ impl FileBackend {
         };
         match self.serve(daemon, volume, bytes, wanted.exports).await {
             Ok(()) => true,
-            Err(ServeError::No(cause) | ServeError::Unknown(cause)) => {
+            Err(error) => {
+                let cause = error.into_cause();
                 tracing::error!(%volume, cause = cause.text, "exports are not served");
                 false
             }

@@ -182,9 +182,11 @@ impl DriverPool {
         let backends: Vec<Value> = self
             .backends
             .iter()
-            .map(|lane| {
+            .zip(&self.drivers)
+            .map(|(lane, driver)| {
                 let mut view = lane.observe();
                 view["capacity"] = json!(lane.capacity.read(Instant::now()).0);
+                view["problem"] = json!(driver.problem());
                 view
             })
             .collect();

@@ -4,6 +4,7 @@
 //! A new driver is put to the test by one line in `conformance.rs`.
 
 mod conformance;
+mod features;
 pub mod file;
 mod inside;
 mod pool;
