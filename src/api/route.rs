@@ -135,6 +135,8 @@ pub enum Route {
         /// Detail views.
         detail: bool,
     },
+    /// `GET /volumes/summary`.
+    VolumeSummary,
     /// `POST /volumes`.
     VolumeCreate,
     /// `GET /volumes/{id}`.
@@ -226,6 +228,7 @@ impl Route {
             | Self::AttachmentUpdate(_)
             | Self::AttachmentDelete(_) => Some(Microversion::v3(27)),
             Self::MessageList | Self::MessageShow(_) | Self::MessageDelete(_) => Some(Microversion::v3(3)),
+            Self::VolumeSummary => Some(Microversion::v3(12)),
             _ => None,
         }
     }
@@ -236,6 +239,7 @@ impl Route {
             Self::BlockVersions { .. } | Self::ComputeVersions | Self::ComputeVersion => "/",
             Self::VolumeList { detail: false } | Self::VolumeCreate => "/volumes",
             Self::VolumeList { detail: true } => "/volumes/detail",
+            Self::VolumeSummary => "/volumes/summary",
             Self::VolumeShow(_) | Self::VolumeUpdate(_) | Self::VolumeDelete(_) => "/volumes/{volume_id}",
             Self::VolumeAction(_) => "/volumes/{volume_id}/action",
             Self::AttachmentList { detail: false } | Self::AttachmentCreate => "/attachments",
@@ -314,6 +318,7 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", [] | [""]) => Route::BlockVersions { status: 200 },
         ("GET", ["volumes"]) => Route::VolumeList { detail: false },
         ("GET", ["volumes", "detail"]) => Route::VolumeList { detail: true },
+        ("GET", ["volumes", "summary"]) => Route::VolumeSummary,
         ("POST", ["volumes"]) => Route::VolumeCreate,
         ("GET", ["volumes", volume]) => Route::VolumeShow(id(volume)?),
         ("PUT", ["volumes", volume]) => Route::VolumeUpdate(id(volume)?),

@@ -45,6 +45,16 @@ pub enum Request {
         /// Size in GiB.
         size_gib: u32,
     },
+    /// Make the volume with the contents that another volume of the same backend has at one moment of the call, and grow it to
+    /// `size_gib`. The source is not changed. A repetition by the same operation: `Done` as before. A volume that is there
+    /// already, and was not made by this operation: `Refused`, never overwritten. A source that is missing or larger:
+    /// `Refused`. A clone that was cut off leaves no volume.
+    CreateClonedVolume {
+        /// The volume that is copied.
+        source_volume_id: VolumeId,
+        /// Size of the new volume in GiB, at least that of the source.
+        size_gib: u32,
+    },
     /// Remove the volume and everything of it; not there: `Done`. Live exports of the volume: `Refused`. A create that was
     /// on its way meanwhile must not bring the volume back.
     Delete,
@@ -108,10 +118,22 @@ impl Request {
         matches!(self, Self::Plug { .. } | Self::Unplug { .. } | Self::ResizeGuest { .. } | Self::ProbeGuest { .. })
     }
 
+    /// Whether it only looks: carried out any number of times it changes nothing, so its answer is never remembered for its
+    /// key, it may be asked of a backend that is not trusted with changes, and it is never what makes a volume busy.
+    pub const fn is_read_only(&self) -> bool {
+        matches!(self, Self::Probe | Self::ProbeGuest { .. })
+    }
+
+    /// Whether it may copy all bytes of a volume, and so take hours where every other request takes seconds.
+    pub const fn is_copy(&self) -> bool {
+        matches!(self, Self::CreateClonedVolume { .. })
+    }
+
     /// A short name for logs, metrics and fault rules.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Create { .. } => "create",
+            Self::CreateClonedVolume { .. } => "create_cloned_volume",
             Self::Delete => "delete",
             Self::Extend { .. } => "extend",
             Self::Export { .. } => "export",
@@ -266,6 +288,8 @@ pub struct Deadlines {
     pub unexport: Duration,
     /// Every probe.
     pub probe: Duration,
+    /// Every copy (a clone): not how long it may take, but how long it may make no progress.
+    pub copy_stall: Duration,
 }
 
 impl Default for Deadlines {
@@ -277,6 +301,7 @@ impl Default for Deadlines {
             export: Duration::from_secs(30),
             unexport: Duration::from_secs(30),
             probe: Duration::from_secs(10),
+            copy_stall: Duration::from_secs(60),
         }
     }
 }
@@ -295,10 +320,11 @@ impl Deadlines {
         })
     }
 
-    /// The deadline of `request`.
+    /// The deadline of `request`; for a copy it begins anew with every progress ([`Self::copy_stall`]).
     pub fn of(&self, request: &Request) -> Duration {
         match request {
             Request::Create { .. } => self.create,
+            Request::CreateClonedVolume { .. } => self.copy_stall,
             Request::Delete => self.delete,
             Request::Extend { .. } | Request::ResizeGuest { .. } => self.extend,
             Request::Export { .. } | Request::Plug { .. } => self.export,

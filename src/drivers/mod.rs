@@ -7,6 +7,7 @@ pub mod file;
 pub mod hypervisor;
 pub mod pool;
 pub(crate) mod qmp;
+mod qmp_features;
 pub mod sim;
 
 use std::sync::Arc;
@@ -14,22 +15,35 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::backend::{Call, Cause, Guest, Outcome, Truth};
+use crate::domain::backend::{Call, CallKey, Cause, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, VolumeId};
 
 /// A storage backend (`host@backend#pool`).
 ///
-/// The futures may be dropped by nobody: a call which has passed its deadline goes on in the background, and its end is
-/// reported as a late return.
+/// A call which has passed its deadline goes on in the background, and its end is reported as a late return: the pool drops no
+/// future. Where one is dropped all the same, with its runtime, the call ends as by a kill: what had begun may still be done;
+/// a copy stops soon and leaves nothing.
 pub trait Backend: Send + Sync + 'static {
     /// Carries out one call. Repeating a key that was carried out answers as before; a key under way is joined.
     fn call(self: Arc<Self>, call: Call) -> BoxFuture<'static, Outcome>;
+
+    /// Bytes that the call has copied so far: the deadline of a copy counts from its last progress. None when nothing is
+    /// copied under this key, or the backend does not tell. Called with a lock held: must not wait.
+    fn progress(&self, _key: &CallKey) -> Option<u64> {
+        None
+    }
 
     /// Room, as the backend itself measures it.
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>>;
 
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// What keeps it from doing all that it should, for the operator (`/admin/drivers`); may name host paths. Trouble of
+    /// single calls is not among it. Must not wait.
+    fn problem(&self) -> Option<String> {
+        None
+    }
 
     /// Everything that exists at the backend, for `hearth fsck`. Read-only.
     fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>>;

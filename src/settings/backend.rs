@@ -23,8 +23,6 @@ pub struct BackendSettings {
     pub max_outstanding: usize,
     /// Deadline of every call.
     pub deadlines: Deadlines,
-    /// A copy without progress for so long counts as hung.
-    pub copy_stall: Duration,
     /// The driver and its options.
     pub driver: DriverSettings,
 }
@@ -95,14 +93,14 @@ pub(super) fn parse(mut table: Table, state_path: &Path, problems: &mut Vec<Prob
     let workers = table.number(problems, "workers", 4, 1..=1024);
     let queue = table.number(problems, "queue", 1024, 1..=1_000_000);
     let max_outstanding = table.number(problems, "max_outstanding", 32, 1..=100_000);
-    let (deadlines, copy_stall) = deadlines(table.table(problems, "deadlines"), problems);
+    let deadlines = deadlines(table.table(problems, "deadlines"), problems);
     let (driver, options) = match driver_word {
         Some("sim") => (DriverSettings::Sim(sim(&mut table, &name, state_path, problems)), &SIM_OPTIONS[..]),
         _ => (DriverSettings::File(file(&mut table, &name, state_path, problems)), &FILE_OPTIONS[..]),
     };
     let known: Vec<&str> = COMMON.iter().chain(options).copied().collect();
     table.finish(problems, &known);
-    BackendSettings { name, workers, queue, max_outstanding, deadlines, copy_stall, driver }
+    BackendSettings { name, workers, queue, max_outstanding, deadlines, driver }
 }
 
 fn name(table: &mut Table, problems: &mut Vec<Problem>) -> String {
@@ -148,8 +146,7 @@ fn sim(table: &mut Table, name: &str, state_path: &Path, problems: &mut Vec<Prob
     }
 }
 
-fn deadlines(mut table: Table, problems: &mut Vec<Problem>) -> (Deadlines, Duration) {
-    const COPY_STALL: Duration = Duration::from_secs(60);
+fn deadlines(mut table: Table, problems: &mut Vec<Problem>) -> Deadlines {
     let default = Deadlines::default();
     let mut of = |name: &str, default: Duration| table.duration(problems, name, default, false);
     let deadlines = Deadlines {
@@ -159,10 +156,10 @@ fn deadlines(mut table: Table, problems: &mut Vec<Problem>) -> (Deadlines, Durat
         export: of("export", default.export),
         unexport: of("unexport", default.unexport),
         probe: of("probe", default.probe),
+        copy_stall: of("copy_stall", default.copy_stall),
     };
-    let copy_stall = of("copy_stall", COPY_STALL);
     table.finish(problems, &["create", "delete", "extend", "export", "unexport", "probe", "copy_stall"]);
-    (deadlines, copy_stall)
+    deadlines
 }
 
 /// Paths go to guests and daemons with other working directories, therefore they are made absolute once, here.

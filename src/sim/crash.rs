@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::domain::backend::{Call, Cause, Guest, Outcome, Truth};
+use crate::domain::backend::{Call, CallKey, Cause, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, VolumeId};
 use crate::drivers::{Backend, Capabilities, Capacity, Hypervisor};
 
@@ -90,12 +90,20 @@ impl Backend for Crashing<dyn Backend> {
         self.plan.clone().around(inner).boxed()
     }
 
+    fn progress(&self, key: &CallKey) -> Option<u64> {
+        self.inner.progress(key)
+    }
+
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {
         Arc::clone(&self.inner).capacity()
     }
 
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.inner.problem()
     }
 
     fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>> {

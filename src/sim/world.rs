@@ -54,6 +54,7 @@ impl WorldOptions {
             export: 5 * second,
             unexport: 5 * second,
             probe: 2 * second,
+            copy_stall: 5 * second,
         };
         let limits = crate::domain::quota::Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 };
         Self {

@@ -12,7 +12,7 @@ use super::queries::operation::Cursor;
 use super::queries::{attachment, history, message, operation, server, usage, volume};
 use super::{
     AttachmentQuery, CommitOutcome, Event, ListError, Message, MessageQuery, OpenOperation, Page, Reading, ServerQuery,
-    Store, StoreError, Transaction, UsageAudit, VolumeQuery, VolumeType,
+    Store, StoreError, Transaction, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery, VolumeType,
 };
 use crate::domain::attachment::Attachment;
 use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, VolumeId};
@@ -75,6 +75,10 @@ impl<E: Engine> Store for Database<E> {
 
     fn volume_list(&self, query: VolumeQuery) -> BoxFuture<'static, Result<Page<VolumeState>, ListError>> {
         self.engine.read(Lane::List, move |connection| volume::volume_list(connection, &query))
+    }
+
+    fn volume_summary(&self, query: VolumeSummaryQuery) -> BoxFuture<'static, Result<VolumeSummary, ListError>> {
+        self.engine.read(Lane::List, move |connection| volume::volume_summary(connection, &query))
     }
 
     fn attachment_volume(&self, id: AttachmentId) -> Reading<Option<VolumeId>> {

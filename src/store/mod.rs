@@ -17,6 +17,7 @@ mod sql;
 mod threaded;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use connection::Synchronous;
@@ -254,6 +255,28 @@ pub struct VolumeQuery {
     pub with_count: bool,
 }
 
+/// The sums of all volumes of a kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VolumeSummaryQuery {
+    /// Only this project; none: all projects.
+    pub project_id: Option<ProjectId>,
+    /// Conditions; the metadata are those of all volumes of the project, as in Cinder.
+    pub filters: Vec<Filter>,
+    /// Collect the metadata too.
+    pub with_metadata: bool,
+}
+
+/// What they come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeSummary {
+    /// How many volumes.
+    pub count: u64,
+    /// Their sizes together, GiB.
+    pub size_gib: u64,
+    /// Each key with its different values, both in order.
+    pub metadata: BTreeMap<String, Vec<String>>,
+}
+
 /// A list of attachments. `project_id` is the volume's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttachmentQuery {
@@ -345,6 +368,8 @@ pub trait Store: Send + Sync + 'static {
     fn volume_get(&self, id: VolumeId) -> Reading<Option<VolumeState>>;
     /// A page of live volumes, each from one snapshot.
     fn volume_list(&self, query: VolumeQuery) -> BoxFuture<'static, Result<Page<VolumeState>, ListError>>;
+    /// Number and size of live volumes, added up by the database.
+    fn volume_summary(&self, query: VolumeSummaryQuery) -> BoxFuture<'static, Result<VolumeSummary, ListError>>;
 
     /// The live volume that a live attachment belongs to.
     fn attachment_volume(&self, id: AttachmentId) -> Reading<Option<VolumeId>>;

@@ -34,6 +34,7 @@ pub fn action_name(route: &Route, body: &Value) -> Result<String, Problem> {
 /// Hands the call to its noun.
 pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<Answer, Problem> {
     match route {
+        Route::VolumeSummary => volumes::volume_summary(call).await,
         Route::VolumeList { detail } => volumes::volume_list(call, *detail).await,
         Route::VolumeCreate => volume_create::volume_create(call).await,
         Route::VolumeShow(id) => volumes::volume_show(call, id).await,

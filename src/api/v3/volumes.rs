@@ -9,13 +9,14 @@ use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::{Kind, Problem};
 use crate::api::filters;
+use crate::api::microversion::Microversion;
 use crate::api::paging::{self, Columns};
 use crate::api::query::word;
 use crate::api::schema;
 use crate::api::views::volume::{self as view, Shown, Viewer};
 use crate::domain::volume::command::UpdateVolume;
 use crate::domain::volume::{Command, Refusal, VolumeState};
-use crate::store::VolumeQuery;
+use crate::store::{VolumeQuery, VolumeSummaryQuery};
 
 /// Names of volumes' columns.
 pub const COLUMNS: Columns = Columns {
@@ -43,6 +44,9 @@ pub const COLUMNS: Columns = Columns {
         "previous_status",
     ],
 };
+
+/// From 3.31 on filters that the caller may not use are faults.
+const BEFORE_CHECKED_FILTERS: Microversion = Microversion::v3(30);
 
 /// What the caller sees of volumes.
 pub fn viewer(call: &Call) -> Viewer<'_> {
@@ -101,6 +105,27 @@ pub async fn volume_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
     let path = if detail { "volumes/detail" } else { "volumes" };
     let next = paging::next_href(&call.query, &call.links, path, limit, rows.len(), last);
     Ok(Answer::ok(paging::list_body(("volumes", "volumes_links"), rows, next, page.count.filter(|_| with_count))))
+}
+
+/// `GET /volumes/summary` (3.12; with metadata from 3.36). Here, and only here, a filter that the caller may not use means
+/// nothing at any version.
+pub async fn volume_summary(call: &Call) -> Result<Answer, Problem> {
+    call.enforce_own("volume:get_all")?;
+    let everybody = all_tenants(call)?;
+    let version = call.version.min(BEFORE_CHECKED_FILTERS);
+    let query = VolumeSummaryQuery {
+        project_id: (!everybody).then(|| call.context.project_id.clone()),
+        filters: filters::filters(&call.query, &filters::VOLUMES, version, call.context.is_admin)?,
+        with_metadata: call.since(36),
+    };
+    let with_metadata = query.with_metadata;
+    let summed = call.service().store().volume_summary(query).await;
+    let summary = summed.map_err(|error| Problem::List(Kind::Volume, error))?;
+    let mut body = json!({"total_count": summary.count, "total_size": summary.size_gib});
+    if with_metadata {
+        body["metadata"] = json!(summary.metadata);
+    }
+    Ok(Answer::ok(json!({"volume-summary": body})))
 }
 
 /// `GET /volumes/{id}`. A denial looks like 404.

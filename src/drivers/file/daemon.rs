@@ -19,6 +19,7 @@ use super::process::{Process, ProcessRecord};
 use super::registry::{read_json, write_json};
 use crate::domain::ids::{ExportName, VolumeId};
 use crate::drivers::qmp::Qmp;
+use crate::drivers::qmp_features::Features;
 
 /// From the start of a daemon until it answers; measured 7–13 ms.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,6 +51,9 @@ pub(super) enum DaemonError {
     /// It lives, and does not answer.
     #[error("the storage daemon does not answer: {0}")]
     Unreachable(io::Error),
+    /// It runs and answers, but is of a version that cannot serve volumes.
+    #[error("the storage daemon on this machine lacks {0}")]
+    Lacking(String),
 }
 
 /// The files of a daemon.
@@ -98,6 +102,7 @@ pub(super) struct Daemon {
     pub(super) index: usize,
     pub(super) paths: Paths,
     binary: Option<PathBuf>,
+    features: Arc<Features>,
     /// Whether this process drives the pool; if not it only looks.
     owned: AtomicBool,
     /// Held while a process is looked for, started, connected or stopped: never two in one slot.
@@ -110,11 +115,12 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// The slot `index` of the backend with this state directory; without a binary it can adopt, but not start.
-    pub(super) fn new(state_dir: &Path, index: usize, binary: Option<PathBuf>) -> Self {
+    pub(super) fn new(state_dir: &Path, index: usize, binary: Option<PathBuf>, features: Arc<Features>) -> Self {
         Self {
             index,
             paths: Paths::new(state_dir, index),
             binary,
+            features,
             owned: AtomicBool::new(false),
             gate: tokio::sync::Mutex::new(()),
             current: Mutex::new(None),
@@ -140,6 +146,8 @@ impl Daemon {
     /// connection is new, so that a link's books are right from the start.
     pub(super) async fn link(self: &Arc<Self>, home: &Handle) -> Result<Arc<Link>, DaemonError> {
         match self.acquire(home, true).await? {
+            // What it serves from former times is still ended through `existing_link`.
+            Some(link) if !link.lacking.is_empty() => Err(DaemonError::Lacking(link.lacking.join(", "))),
             Some(link) => Ok(link),
             None => Err(DaemonError::Start(io::Error::other("no process"))),
         }
@@ -278,8 +286,10 @@ impl Daemon {
             let tried = home.spawn(async move { Qmp::connect(&path).await }).await;
             match tried.map_err(|error| DaemonError::Unreachable(io::Error::other(error)))? {
                 Ok(qmp) => {
-                    let link = Link::new(qmp, process.clone());
-                    link.learn().await.map_err(|error| DaemonError::Unreachable(io::Error::other(error)))?;
+                    let unreachable = |error| DaemonError::Unreachable(io::Error::other(error));
+                    let lacking = self.features.lacking(&qmp).await.map_err(|error| unreachable(error.into()))?;
+                    let link = Link::new(qmp, process.clone(), lacking);
+                    link.learn().await.map_err(unreachable)?;
                     return Ok(Some(link));
                 }
                 Err(error) if !process.is_alive() => return Err(DaemonError::Start(error)),

@@ -19,8 +19,19 @@ use crate::domain::ids::{ExportName, VolumeId};
 pub(super) enum ServeError {
     /// Certainly not served.
     No(Cause),
+    /// Certainly not served, and never by this daemon.
+    Never(Cause),
     /// May be served, or may come to be.
     Unknown(Cause),
+}
+
+impl ServeError {
+    /// The cause alone.
+    pub(super) fn into_cause(self) -> Cause {
+        match self {
+            Self::No(cause) | Self::Never(cause) | Self::Unknown(cause) => cause,
+        }
+    }
 }
 
 impl FileBackend {
@@ -33,6 +44,9 @@ impl FileBackend {
             return refused(CauseKind::Other, "the export has no valid name or mode");
         }
         let _guard = self.locks.acquire(volume).await;
+        if let Some(busy) = self.being_copied(volume) {
+            return busy;
+        }
         let (ended, looked_up) = (self.ended.clone(), name.clone());
         let look = move |images: &super::Images| Ok((images.size(volume)?, ended.has(volume, &looked_up)?));
         let (bytes, ended) = match self.on_files(look).await {
@@ -78,7 +92,11 @@ impl FileBackend {
                 Ok(()) => Outcome::Failed { cause },
                 Err(error) => Outcome::Unknown { cause: error.into_cause() },
             },
-            Err(ServeError::No(cause) | ServeError::Unknown(cause)) => Outcome::Unknown { cause },
+            Err(ServeError::Never(cause)) if known.is_none() => match self.save(volume, before).await {
+                Ok(()) => Outcome::Refused { cause },
+                Err(error) => Outcome::Unknown { cause: error.into_cause() },
+            },
+            Err(error) => Outcome::Unknown { cause: error.into_cause() },
         }
     }
 
@@ -176,7 +194,7 @@ impl FileBackend {
         if !wanted.exports.is_empty() {
             match self.serve(&daemon, volume, bytes, wanted.exports).await {
                 Ok(()) => {}
-                Err(ServeError::No(cause) | ServeError::Unknown(cause)) => return Err(cause),
+                Err(error) => return Err(error.into_cause()),
             }
         }
         last.map_or(Ok(()), Err)
@@ -195,6 +213,20 @@ impl FileBackend {
         link.resize_node(volume, &path, bytes).await
     }
 
+    /// Whether somebody may be writing to the volume through a daemon: one that does not say counts.
+    pub(super) async fn may_be_written(&self, volume: VolumeId) -> bool {
+        if !self.wanted_of(volume).exports.is_empty() {
+            return true;
+        }
+        for daemon in self.daemons_of(volume) {
+            match daemon.existing_link(&self.home()).await {
+                Ok(link) if link.as_ref().is_none_or(|link| link.served(volume).is_empty()) => {}
+                _ => return true,
+            }
+        }
+        false
+    }
+
     /// Serves these exports at the daemon, which is started if it must.
     pub(super) async fn serve(
         &self,
@@ -209,6 +241,7 @@ impl FileBackend {
             let link = match daemon.link(&self.home()).await {
                 Ok(link) => link,
                 Err(error @ DaemonError::Start(_)) => return Err(ServeError::No(cause_of(&error))),
+                Err(error @ DaemonError::Lacking(_)) => return Err(ServeError::Never(cause_of(&error))),
                 Err(error) => return Err(ServeError::Unknown(cause_of(&error))),
             };
             broken = None;
@@ -329,13 +362,12 @@ impl FileBackend {
 /// The owner's words for a daemon in trouble; the details, which name host paths, go to the log.
 pub(super) fn cause_of(error: &DaemonError) -> Cause {
     tracing::warn!(%error, "storage daemon");
-    Cause::new(
-        CauseKind::Unavailable,
-        match error {
-            DaemonError::Start(_) => "the storage daemon does not start",
-            DaemonError::Unreachable(_) => "the storage daemon does not answer",
-        },
-    )
+    let text = match error {
+        DaemonError::Start(_) => "the storage daemon does not start".into(),
+        DaemonError::Unreachable(_) => "the storage daemon does not answer".into(),
+        DaemonError::Lacking(_) => error.to_string(),
+    };
+    Cause::new(CauseKind::Unavailable, text)
 }
 
 /// The owner's words for a command that a daemon did not carry out.

@@ -3,13 +3,14 @@
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::copy::Calls;
 use crate::domain::backend::{Cause, CauseKind, Outcome};
 use crate::domain::ids::VolumeId;
 use crate::drivers::Capacity;
@@ -37,6 +38,8 @@ pub(super) enum FileError {
     Unavailable(String),
     /// Contradicts what exists: repeating cannot help.
     Conflict(String),
+    /// Somebody uses it.
+    Busy(String),
     /// The change is visible, but whether it is durable is not known.
     Uncertain(String),
 }
@@ -47,6 +50,7 @@ impl FileError {
         match self {
             Self::NoSpace(text) => Outcome::Refused { cause: Cause::new(CauseKind::NoSpace, text) },
             Self::Conflict(text) => Outcome::Refused { cause: Cause::new(CauseKind::Other, text) },
+            Self::Busy(text) => Outcome::Refused { cause: Cause::new(CauseKind::Busy, text) },
             Self::Unavailable(text) => Outcome::Failed { cause: Cause::new(CauseKind::Unavailable, text) },
             Self::Uncertain(text) => Outcome::Unknown { cause: Cause::new(CauseKind::Unavailable, text) },
         }
@@ -136,36 +140,41 @@ impl Images {
         if let Some(found) = self.size(volume)? {
             return Self::same_size(found, bytes);
         }
-        let room = self.reserve(bytes)?;
-        let temporary = self.dir.join(format!("{volume}.{epoch}.tmp"));
-        let made = self.create_at(&temporary, &self.path(volume), bytes);
-        if made.is_err() {
-            // A retry under the same epoch starts afresh.
-            let _ = fs::remove_file(&temporary);
-        }
-        match made {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                drop(room);
-                Self::same_size(self.size(volume)?.unwrap_or(0), bytes)
-            }
-            Err(error) => Err(error.into()),
-            Ok(()) => {
-                room.keep();
-                // The volume is visible from here on: a failure does not take it away again.
-                sync_dir(&self.dir)
-                    .map_err(|_| FileError::Uncertain("the backend's storage did not confirm the volume".into()))?;
-                Ok(bytes)
-            }
+        match self.begin(volume, epoch, bytes)?.publish()? {
+            true => Ok(bytes),
+            false => Self::same_size(self.size(volume)?.unwrap_or(0), bytes),
         }
     }
 
-    fn create_at(&self, temporary: &Path, target: &Path, bytes: u64) -> io::Result<()> {
+    /// Begins a volume that was not there: an empty file under a temporary name, and the room for `bytes`. The caller holds the
+    /// volume's lock until it is published or dropped.
+    pub(super) fn begin(&self, volume: VolumeId, epoch: u64, bytes: u64) -> Result<NewImage<'_>, FileError> {
+        let room = self.reserve(bytes)?;
+        let temporary = Temporary(self.dir.join(format!("{volume}.{epoch}.tmp")));
         // The volume's lock is held and epochs are unique: a file of this name is this call's own remains.
-        remove_if_there(temporary)?;
-        let file = create_file(temporary)?;
-        file.set_len(bytes)?;
-        file.sync_all()?;
-        rename_without_replacing(temporary, target)
+        remove_if_there(&temporary.0)?;
+        let file = create_file(&temporary.0)?;
+        Ok(NewImage { images: self, volume, bytes, file, temporary, room })
+    }
+
+    /// Opens the volume for reading, none when it does not exist.
+    pub(super) fn open(&self, volume: VolumeId) -> Result<Option<File>, FileError> {
+        if self.size(volume)?.is_none() {
+            return Ok(None);
+        }
+        let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        Ok(Some(OpenOptions::new().read(true).custom_flags(flags).open(self.path(volume))?))
+    }
+
+    /// Whether files of the pool can share blocks: tried with two files that have no name.
+    pub(super) fn can_share(&self, calls: Calls) -> Result<bool, FileError> {
+        self.prepare()?;
+        let unnamed = || {
+            OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC).open(&self.dir)
+        };
+        let (mut from, to) = (unnamed()?, unnamed()?);
+        from.write_all(&[1; 4096])?;
+        Ok(calls.share(&from, &to)?)
     }
 
     fn same_size(found: u64, wanted: u64) -> Result<u64, FileError> {
@@ -283,6 +292,45 @@ impl Images {
         }
         *provisioned = Some(sum + bytes);
         Ok(Room { images: self, bytes })
+    }
+}
+
+/// A volume that is being made: nobody sees it before it is published. Dropped, it leaves nothing.
+pub(super) struct NewImage<'a> {
+    images: &'a Images,
+    volume: VolumeId,
+    bytes: u64,
+    /// Its contents so far.
+    pub(super) file: File,
+    temporary: Temporary,
+    room: Room<'a>,
+}
+
+impl NewImage<'_> {
+    /// Gives the file its size and the volume's name, durably; false when the name is taken, and then nothing is made.
+    pub(super) fn publish(self) -> Result<bool, FileError> {
+        self.file.set_len(self.bytes)?;
+        self.file.sync_all()?;
+        match rename_without_replacing(&self.temporary.0, &self.images.path(self.volume)) {
+            Ok(()) => self.room.keep(),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        // The volume is visible from here on: a failure does not take it away again.
+        sync_dir(&self.images.dir)
+            .map_err(|_| FileError::Uncertain("the backend's storage did not confirm the volume".into()))?;
+        Ok(true)
+    }
+}
+
+/// A temporary name, which goes when this is dropped; a file that has got its real name keeps that.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = remove_if_there(&self.0) {
+            tracing::warn!(%error, "a temporary stays until the next start");
+        }
     }
 }
 

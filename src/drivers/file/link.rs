@@ -25,6 +25,19 @@ const DELETED_CHECK: Duration = Duration::from_secs(1);
 /// Longest export name accepted; ours have 57 characters at most (an id, a dot and a number).
 const EXPORT_NAME_MAX: usize = 128;
 
+/// What a daemon must have for the commands below.
+pub(super) const NEEDED: &[&str] = &[
+    "blockdev-add/+raw",
+    "blockdev-add/+file/locking",
+    "blockdev-del",
+    "block_resize/node-name",
+    "block-export-add/+nbd/name",
+    "block-export-add/writable",
+    "block-export-del/mode",
+    "query-block-exports",
+    "BLOCK_EXPORT_DELETED",
+];
+
 /// Why a command to a daemon did not succeed.
 #[derive(Debug, Error)]
 pub(super) enum LinkError {
@@ -49,6 +62,8 @@ impl From<QmpError> for LinkError {
 pub(super) struct Link {
     qmp: Qmp,
     process: Arc<Process>,
+    /// What the daemon lacks of [`NEEDED`].
+    pub(super) lacking: Vec<&'static str>,
     books: Mutex<HashMap<VolumeId, Entry>>,
 }
 
@@ -63,8 +78,8 @@ struct Entry {
 
 impl Link {
     /// A link whose books are empty; [`Self::learn`] fills them.
-    pub(super) fn new(qmp: Qmp, process: Arc<Process>) -> Self {
-        Self { qmp, process, books: Mutex::new(HashMap::new()) }
+    pub(super) fn new(qmp: Qmp, process: Arc<Process>, lacking: Vec<&'static str>) -> Self {
+        Self { qmp, process, lacking, books: Mutex::new(HashMap::new()) }
     }
 
     /// Whether commands can be given.

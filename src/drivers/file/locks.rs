@@ -35,6 +35,12 @@ impl VolumeLocks {
         VolumeGuard { held: Some(held), _entry: entry }
     }
 
+    /// Waits for the locks of two different volumes. The lower id comes first, so that two calls never wait for each other.
+    pub(super) async fn acquire_two(&self, one: VolumeId, other: VolumeId) -> (VolumeGuard, VolumeGuard) {
+        let (lower, higher) = (self.acquire(one.min(other)).await, self.acquire(one.max(other)).await);
+        if one < other { (lower, higher) } else { (higher, lower) }
+    }
+
     /// Whether a call for the volume is under way.
     pub(super) fn is_busy(&self, volume: VolumeId) -> bool {
         self.map().contains_key(&volume)

@@ -5,17 +5,21 @@
 //! daemons` and `hearth fsck` use [`FileBackend::daemons`] and the inventory.
 //!
 //! * `images`: the files, made, grown and removed durably.
+//! * `clone`: a volume with the contents of another; `copy`: how the bytes get there; `origins`: which operation made it.
 //! * `exports`: exports and online growth of one volume, under its lock.
 //! * `registry`: the exports that volumes shall have, on disk; `ended`: the names that must never be served again.
 //! * `daemon`, `link`, `process`: one storage daemon: its slot, its connection, its process.
 //! * `supervisor`: adoption at start, restart and rebuild after a death.
 
+mod clone;
+mod copy;
 mod daemon;
 mod ended;
 mod exports;
 mod images;
 mod link;
 mod locks;
+mod origins;
 mod process;
 mod recent;
 mod registry;
@@ -26,6 +30,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures_util::FutureExt;
@@ -33,13 +38,16 @@ use futures_util::future::BoxFuture;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
+use self::clone::Copies;
 use self::daemon::{Daemon, Paths, SOCKET_PATH_MAX};
 use self::ended::Ended;
 use self::images::{FileError, GIB, Images};
 use self::locks::VolumeLocks;
+use self::origins::Origins;
 use self::recent::Recent;
 use self::registry::{Registry, Wanted};
 pub use self::supervisor::{DaemonInfo, StopError};
+use super::qmp_features::Features;
 use super::{Backend, Capabilities, Capacity};
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, Request, Truth};
 use crate::domain::ids::{ExportName, VolumeId};
@@ -123,10 +131,15 @@ pub struct FileBackend {
     fenced: Recent<(VolumeId, ExportName), ()>,
     ended: Arc<Ended>,
     created: Recent<CallKey, u32>,
+    copies: Copies,
+    origins: Arc<Origins>,
+    /// Whether clones share blocks with their source: found out by [`Self::start`], shown, and relied on by nobody.
+    reflink: AtomicBool,
     /// The runtime that carries connections and watchers: a worker's own may end before the backend does.
     home: OnceLock<Handle>,
-    /// Held from [`Self::start`] on: one driver per pool.
-    exclusive: Mutex<Option<fs::File>>,
+    /// Held from [`Self::start`] on: one driver per pool. Threads that work on its files hold it as well, so that nobody
+    /// follows before the last of them has ended.
+    exclusive: Arc<Mutex<Option<fs::File>>>,
 }
 
 impl FileBackend {
@@ -151,7 +164,8 @@ impl FileBackend {
         }
         let exports = options.state_dir.join("exports");
         let ended = options.state_dir.join("ended");
-        for dir in [&exports, &ended] {
+        let origins = options.state_dir.join("origins");
+        for dir in [&exports, &ended, &origins] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(state)?;
         }
 
@@ -162,8 +176,9 @@ impl FileBackend {
                 if options.storage_daemon.is_some() { None } else { in_search_path("qemu-storage-daemon") }
             });
         let slots = daemon_slots(&options, &wanted).map_err(state)?;
-        let daemons =
-            (0..slots).map(|index| Arc::new(Daemon::new(&options.state_dir, index, binary.clone()))).collect();
+        let features = Arc::new(Features::new(link::NEEDED));
+        let daemon = |index| Arc::new(Daemon::new(&options.state_dir, index, binary.clone(), features.clone()));
+        let daemons = (0..slots).map(daemon).collect();
         let images = Images::new(options.path.clone(), &options.state_dir, options.max_over_subscription_ratio);
         Ok(Arc::new(Self {
             images: Arc::new(images),
@@ -175,8 +190,11 @@ impl FileBackend {
             fenced: Recent::new(FENCED_REMEMBERED),
             ended: Arc::new(Ended::new(ended)),
             created: Recent::new(CREATES_REMEMBERED),
+            copies: Copies::default(),
+            origins: Arc::new(Origins::new(origins)),
+            reflink: AtomicBool::new(false),
             home: OnceLock::new(),
-            exclusive: Mutex::new(None),
+            exclusive: Arc::default(),
             options,
         }))
     }
@@ -186,6 +204,9 @@ impl FileBackend {
         let volume = key.volume_id;
         match request {
             Request::Create { size_gib } => self.create(key, size_gib).await,
+            Request::CreateClonedVolume { source_volume_id, size_gib } => {
+                self.create_cloned_volume(key, source_volume_id, size_gib).await
+            }
             Request::Delete => self.delete(volume).await,
             Request::Extend { new_size_gib } => self.extend(volume, new_size_gib).await,
             Request::Export { export, mode, .. } => self.export(volume, export, mode).await,
@@ -204,13 +225,14 @@ impl FileBackend {
     }
 
     async fn create(&self, key: CallKey, size_gib: u32) -> Outcome {
-        let _guard = self.locks.acquire(key.volume_id).await;
+        let guard = self.locks.acquire(key.volume_id).await;
         if let Some(size_gib) = self.created.get(&key) {
             return sized(u64::from(size_gib) * GIB);
         }
         let (volume, epoch) = (key.volume_id, key.epoch);
-        match self.on_files(move |images| images.create(volume, epoch, u64::from(size_gib) * GIB)).await {
-            Ok(bytes) => {
+        let create = move |images: &Images| images.create(volume, epoch, u64::from(size_gib) * GIB);
+        match self.on_files_holding(guard, create).await {
+            Ok((bytes, _guard)) => {
                 self.created.insert(key, size_gib);
                 sized(bytes)
             }
@@ -220,13 +242,17 @@ impl FileBackend {
 
     async fn delete(&self, volume: VolumeId) -> Outcome {
         let _guard = self.locks.acquire(volume).await;
+        if let Some(busy) = self.being_copied(volume) {
+            return busy;
+        }
         match self.let_go(volume).await {
             Ok(()) => {
-                let ended = self.ended.clone();
+                let (ended, origins) = (self.ended.clone(), self.origins.clone());
                 let delete = move |images: &Images| {
                     images.delete(volume)?;
                     // Only now: while there is a volume, an export call may come.
-                    Ok(ended.forget(volume)?)
+                    ended.forget(volume)?;
+                    Ok(origins.forget(volume)?)
                 };
                 match self.on_files(delete).await {
                     Ok(()) => Outcome::done(),
@@ -239,6 +265,9 @@ impl FileBackend {
 
     async fn extend(&self, volume: VolumeId, new_size_gib: u32) -> Outcome {
         let _guard = self.locks.acquire(volume).await;
+        if let Some(busy) = self.being_copied(volume) {
+            return busy;
+        }
         // The file first: an export that shows more than the file has would fail its clients.
         let bytes = match self.on_files(move |images| images.extend(volume, u64::from(new_size_gib) * GIB)).await {
             Ok(bytes) => bytes,
@@ -268,11 +297,26 @@ impl FileBackend {
         T: Send + 'static,
         F: FnOnce(&Images) -> Result<T, FileError> + Send + 'static,
     {
-        let images = self.images.clone();
-        match self.home().spawn_blocking(move || work(&images)).await {
+        let (images, exclusive) = (self.images.clone(), self.exclusive.clone());
+        let work = move || {
+            let _exclusive = exclusive;
+            work(&images)
+        };
+        match self.home().spawn_blocking(work).await {
             Ok(result) => result,
             Err(_) => Err(FileError::Uncertain("the work on the backend's storage was cut off".into())),
         }
+    }
+
+    /// The same for work that must not meet another call's: a thread goes on when its future is dropped, so the locks are
+    /// its own until it ends.
+    async fn on_files_holding<T, G, F>(&self, held: G, work: F) -> Result<(T, G), FileError>
+    where
+        T: Send + 'static,
+        G: Send + 'static,
+        F: FnOnce(&Images) -> Result<T, FileError> + Send + 'static,
+    {
+        self.on_files(move |images| Ok((work(images)?, held))).await
     }
 
     fn home(&self) -> Handle {
@@ -298,6 +342,10 @@ impl Backend for FileBackend {
         self.answer(call).boxed()
     }
 
+    fn progress(&self, key: &CallKey) -> Option<u64> {
+        self.copies.progress(key)
+    }
+
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {
         async move { self.on_files(Images::capacity).await.map_err(FileError::into_cause) }.boxed()
     }
@@ -305,10 +353,22 @@ impl Backend for FileBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             storage_protocol: "nbd".into(),
-            reflink: false,
+            reflink: self.reflink.load(Ordering::Relaxed),
             exports: self.can_export,
             online_extend: self.can_export,
         }
+    }
+
+    fn problem(&self) -> Option<String> {
+        if !self.can_export {
+            return Some("there is no storage daemon on this machine: volumes cannot be exported".into());
+        }
+        let current = self.daemons.iter().filter_map(|daemon| Some((daemon.index, daemon.current()?)));
+        let lacking = current.filter(|(_, link)| !link.lacking.is_empty()).map(|(index, link)| {
+            let lacking = link.lacking.join(", ");
+            format!("storage daemon {index} lacks {lacking}: volumes cannot be exported through it")
+        });
+        Some(lacking.collect::<Vec<_>>().join("; ")).filter(|text| !text.is_empty())
     }
 
     fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>> {

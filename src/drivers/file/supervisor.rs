@@ -6,6 +6,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use thiserror::Error;
 
+use super::copy::Calls;
 use super::daemon::Daemon;
-use super::exports::ServeError;
 use super::{FileBackend, OpenError};
 use crate::domain::ids::VolumeId;
 
@@ -69,6 +70,11 @@ impl FileBackend {
             Ok(0) => {}
             Ok(count) => tracing::info!(backend = %self.options.name, count, "temporaries of dead calls removed"),
             Err(error) => tracing::warn!(backend = %self.options.name, ?error, "temporaries are not removed"),
+        }
+        match self.on_files(|images| images.can_share(Calls::default())).await {
+            Ok(can_share) => self.reflink.store(can_share, Ordering::Relaxed),
+            // File systems without unnamed files, and a pool that is not there yet: clones try it themselves.
+            Err(error) => tracing::debug!(backend = %self.options.name, ?error, "reflink is not tried out"),
         }
         let complete = join_all(self.daemons.iter().map(|daemon| self.restore(daemon))).await;
         for (daemon, complete) in self.daemons.iter().zip(complete) {
@@ -159,7 +165,8 @@ impl FileBackend {
         };
         match self.serve(daemon, volume, bytes, wanted.exports).await {
             Ok(()) => true,
-            Err(ServeError::No(cause) | ServeError::Unknown(cause)) => {
+            Err(error) => {
+                let cause = error.into_cause();
                 tracing::error!(%volume, cause = cause.text, "exports are not served");
                 false
             }

@@ -110,8 +110,10 @@ impl DriverActor {
     fn pump(&mut self, ctx: &mut Context<Self>) {
         while let Some(started) = self.start_next() {
             let id = started.id;
-            let changes_capacity =
-                matches!(started.call.request, Request::Create { .. } | Request::Delete | Request::Extend { .. });
+            let changes_capacity = matches!(
+                started.call.request,
+                Request::Create { .. } | Request::CreateClonedVolume { .. } | Request::Delete | Request::Extend { .. }
+            );
             let driver = self.driver.clone();
             let address = ctx.address();
             actix::spawn(async move {
@@ -145,6 +147,7 @@ impl DriverActor {
             let wait = due.saturating_duration_since(Instant::now());
             let handle = ctx.run_later(wait, |actor, ctx| {
                 actor.timer = None;
+                actor.prolong();
                 let tells = lock(&actor.book).expire_running(Instant::now());
                 deliver(tells);
                 actor.pump(ctx);
@@ -153,6 +156,12 @@ impl DriverActor {
                 actor.arm(ctx);
             });
             self.timer = Some((due, handle));
+        }
+    }
+
+    fn prolong(&self) {
+        if let Driver::Backend(backend) = &self.driver {
+            lock(&self.book).prolong(Instant::now(), |key| backend.progress(key));
         }
     }
 

@@ -12,6 +12,7 @@ pub fn samples(view: &Value) -> Vec<Sample> {
     for (bound, part, used) in [
         ("drivers.queue", "queue", "depth"),
         ("drivers.workers", "running", "count"),
+        ("drivers.copies", "copying", "count"),
         ("drivers.max_outstanding", "overdue", "count"),
     ] {
         samples.extend(Sample::bound(bound, driver, number(&view[part][used]), number(&view[part]["bound"])));
@@ -60,7 +61,7 @@ mod tests {
             let value = crate::telemetry::metrics::SampleValue::Gauge(limit);
             assert!(samples.iter().any(|sample| sample.name == "bound_limit" && sample.value == value), "{limit}");
         }
-        let missing = ["queue", "running", "overdue"].iter().find(|part| !view[**part]["bound"].is_u64());
+        let missing = ["queue", "running", "copying", "overdue"].iter().find(|part| !view[**part]["bound"].is_u64());
         assert_eq!(missing, None);
         for counter in ["joined", "turned_away", "late_returns", "panics"] {
             assert!(view["counters"][counter].is_u64(), "{counter}");

@@ -71,7 +71,7 @@ pub type SharedCaller = Arc<dyn Caller>;
 pub struct PoolOptions {
     /// Calls which may wait for a worker; one more is `Failed{NotStarted}`.
     pub queue: usize,
-    /// Calls which run at the same time.
+    /// Calls which run at the same time; as many copies run beside them.
     pub workers: usize,
     /// Calls past their deadline which may still be under way; beyond it every call is `Failed{NotStarted}`.
     pub max_outstanding: usize,
@@ -182,9 +182,11 @@ impl DriverPool {
         let backends: Vec<Value> = self
             .backends
             .iter()
-            .map(|lane| {
+            .zip(&self.drivers)
+            .map(|(lane, driver)| {
                 let mut view = lane.observe();
                 view["capacity"] = json!(lane.capacity.read(Instant::now()).0);
+                view["problem"] = json!(driver.problem());
                 view
             })
             .collect();

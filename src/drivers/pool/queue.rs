@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Deadlines, Guest, Outcome, Request};
+use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Deadlines, Guest, Outcome};
 use crate::domain::ids::{ServerId, VolumeId};
 
 use super::breaker::{Breaker, Verdict};
@@ -72,6 +72,8 @@ struct Job {
     deadline: Duration,
     due: Instant,
     busy_at_start: bool,
+    /// Bytes that it had copied when its deadline was last looked at.
+    progress: u64,
     waiters: Vec<Waiter>,
 }
 
@@ -93,6 +95,8 @@ pub struct CallBook {
     by_key: BTreeMap<JoinKey, JobId>,
     queue: BTreeSet<JobId>,
     running: usize,
+    /// Copies have workers of their own, as many again: an hour of copying holds up nobody's detach (promise I7).
+    copying: usize,
     overdue: usize,
     overdue_writes: BTreeMap<VolumeId, usize>,
     overdue_probes: BTreeMap<ProbeKey, usize>,
@@ -112,6 +116,7 @@ impl CallBook {
             by_key: BTreeMap::new(),
             queue: BTreeSet::new(),
             running: 0,
+            copying: 0,
             overdue: 0,
             overdue_writes: BTreeMap::new(),
             overdue_probes: BTreeMap::new(),
@@ -139,7 +144,8 @@ impl CallBook {
         self.next_id += 1;
         let deadline = self.options.deadlines.of(&call.request);
         let due = now + deadline;
-        let job = Job { call, guest, phase: Phase::Queued, deadline, due, busy_at_start: false, waiters: vec![waiter] };
+        let waiters = vec![waiter];
+        let job = Job { call, guest, phase: Phase::Queued, deadline, due, busy_at_start: false, progress: 0, waiters };
         self.jobs.insert(id, job);
         self.by_key.insert(join_key, id);
         self.queue.insert(id);
@@ -150,19 +156,23 @@ impl CallBook {
     /// The next call that gets a worker, if one is free.
     pub fn start_next(&mut self, now: Instant) -> Option<Started> {
         // Calls that were admitted before the bound was reached wait below it: at most `workers` more can become overdue.
-        if self.running >= self.options.workers || self.overdue >= self.options.max_outstanding {
+        if self.overdue >= self.options.max_outstanding {
             return None;
         }
-        let id = self.queue.pop_first()?;
+        let (free, free_to_copy) = (self.running < self.options.workers, self.copying < self.options.workers);
+        let may_start =
+            |id: &JobId| self.jobs.get(id).is_some_and(|job| if is_copy(job) { free_to_copy } else { free });
+        let id = self.queue.iter().copied().find(may_start)?;
+        self.queue.remove(&id);
         let job = self.jobs.get_mut(&id)?;
         self.timers.remove(&(job.due, Timer::Job(id)));
         job.phase = Phase::Running;
         job.due = now + job.deadline;
         job.busy_at_start = self.overdue_writes.contains_key(&job.call.key.volume_id);
         self.timers.insert((job.due, Timer::Job(id)));
-        self.running += 1;
+        *(if is_copy(job) { &mut self.copying } else { &mut self.running }) += 1;
         // A probe under way may have read the truth before a later asker asked: only waiting probes are shared.
-        if is_read_only(&job.call.request) {
+        if job.call.request.is_read_only() {
             let join_key = join_key(&job.call);
             self.by_key.remove(&join_key);
         }
@@ -185,7 +195,7 @@ impl CallBook {
                 None => forget_one(&mut self.overdue_writes, &job.call.key.volume_id),
             }
         } else {
-            self.running -= 1;
+            *(if is_copy(&job) { &mut self.copying } else { &mut self.running }) -= 1;
             self.timers.remove(&(job.due, Timer::Job(id)));
             self.breaker.record(now, &domain(&job), verdict(&outcome));
         }
@@ -202,6 +212,21 @@ impl CallBook {
             }
         }
         tells
+    }
+
+    /// Begins the deadline anew of each running call that is due at `now` and has copied more than when it was last looked at:
+    /// so one that hangs is found out after one deadline, or two if it had just begun.
+    pub fn prolong(&mut self, now: Instant, progress: impl Fn(&CallKey) -> Option<u64>) {
+        let due: Vec<(Instant, Timer)> = self.timers.iter().take_while(|(due, _)| *due <= now).copied().collect();
+        for entry in due {
+            let Timer::Job(id) = entry.1 else { continue };
+            let Some(job) = self.jobs.get_mut(&id).filter(|job| job.phase == Phase::Running) else { continue };
+            let Some(copied) = progress(&job.call.key).filter(|copied| *copied > job.progress) else { continue };
+            job.progress = copied;
+            job.due = now + job.deadline;
+            self.timers.remove(&entry);
+            self.timers.insert((job.due, entry.1));
+        }
     }
 
     /// Ends the running calls that are due at `now`. Start the next calls before [`Self::expire_waiting`]: a call whose
@@ -259,6 +284,7 @@ impl CallBook {
         json!({
             "queue": { "depth": self.queue.len(), "bound": self.options.queue },
             "running": { "count": self.running, "bound": self.options.workers },
+            "copying": { "count": self.copying, "bound": self.options.workers },
             "overdue": { "count": self.overdue, "bound": self.options.max_outstanding },
             "circuit": { "state": self.breaker.word(now), "opened": self.breaker.opened() },
             "counters": self.counters.view(),
@@ -278,7 +304,7 @@ impl CallBook {
         if self.queue.len() >= self.options.queue + free_workers {
             return Some(Cause::new(CauseKind::NotStarted, "the backend's queue is full"));
         }
-        if !self.breaker.admit(now, is_read_only(&call.request)) {
+        if !self.breaker.admit(now, call.request.is_read_only()) {
             return Some(Cause::new(CauseKind::NotStarted, "the backend does not answer at present"));
         }
         None
@@ -310,7 +336,7 @@ impl CallBook {
     fn expire_running_job(&mut self, now: Instant, id: JobId, tells: &mut Vec<Tell>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.phase = Phase::Overdue;
-        self.running -= 1;
+        *(if is_copy(job) { &mut self.copying } else { &mut self.running }) -= 1;
         self.overdue += 1;
         match probe_key(&job.call, job.guest.as_ref()) {
             Some(key) => *self.overdue_probes.entry(key).or_default() += 1,
@@ -352,15 +378,15 @@ fn forget_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
 
 /// The question that a probe asks; none for a call that has effects.
 fn probe_key(call: &Call, guest: Option<&Guest>) -> Option<ProbeKey> {
-    is_read_only(&call.request).then(|| (call.key.volume_id, guest.map(|guest| guest.server_id.clone())))
+    call.request.is_read_only().then(|| (call.key.volume_id, guest.map(|guest| guest.server_id.clone())))
 }
 
 fn join_key(call: &Call) -> JoinKey {
     (call.key.clone(), call.request.name())
 }
 
-fn is_read_only(request: &Request) -> bool {
-    matches!(request, Request::Probe | Request::ProbeGuest { .. })
+fn is_copy(job: &Job) -> bool {
+    job.call.request.is_copy()
 }
 
 /// What a failure may be the fault of: one guest, or one volume.

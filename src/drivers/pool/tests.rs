@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ type Waiting = BTreeMap<(VolumeId, &'static str), Vec<oneshot::Sender<Outcome>>>
 struct Manual {
     waiting: Mutex<Waiting>,
     started: AtomicUsize,
+    /// What every copy says that it has copied.
+    copied: AtomicU64,
     capacity_asked: AtomicUsize,
 }
 
@@ -48,6 +50,10 @@ impl Backend for Manual {
         let slot = (call.key.volume_id, call.request.name());
         self.waiting.lock().unwrap().entry(slot).or_default().push(sender);
         async move { receiver.await.expect("the test ends every call it waits for") }.boxed()
+    }
+
+    fn progress(&self, _: &CallKey) -> Option<u64> {
+        Some(self.copied.load(Ordering::SeqCst)).filter(|copied| *copied > 0)
     }
 
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {
@@ -218,6 +224,50 @@ fn workers_and_queue_are_bounded_and_the_next_call_is_busy_at_once() {
         assert_eq!(bench.told_kind().await, ("b", "done", None));
         bench.settle().await;
         assert_eq!(bench.backend.started(), 3, "the freed worker takes the next call");
+    });
+}
+
+fn copy_of(source: u128) -> Request {
+    Request::CreateClonedVolume { source_volume_id: volume_id(source), size_gib: 1 }
+}
+
+#[test]
+fn a_copy_may_take_any_time_while_it_makes_progress_and_not_longer() {
+    in_virtual_time(async {
+        let bench = Bench::new(options());
+        let begin = Instant::now();
+        bench.submit("a", call(1, copy_of(9)));
+        let stall = options().deadlines.copy_stall;
+        for copied in 1..=5 {
+            bench.backend.copied.store(copied, Ordering::SeqCst);
+            tokio::time::sleep(stall).await;
+            bench.settle().await;
+            assert!(bench.nothing_told(), "it goes on");
+        }
+        assert_eq!(bench.told_kind().await, ("a", "unknown", Some(CauseKind::Deadline)));
+        assert!(begin.elapsed() <= 6 * stall + Duration::from_secs(1), "{:?}", begin.elapsed());
+        bench.backend.end(1, "create_cloned_volume", Outcome::done());
+        assert_eq!(bench.told().await, ("a", Told::Late(Outcome::done())));
+    });
+}
+
+#[test]
+fn i7_copies_have_workers_of_their_own_and_no_more() {
+    in_virtual_time(async {
+        let bench = Bench::new(PoolOptions { queue: 8, ..options() });
+        for (name, volume) in [("a", 1), ("b", 2), ("c", 3)] {
+            bench.submit(name, call(volume, copy_of(9)));
+        }
+        bench.submit("d", call(4, CREATE));
+        bench.settle().await;
+        assert_eq!(bench.backend.started(), 3, "two copies, and the call behind the third");
+        assert_eq!(bench.view()["copying"]["count"], 2);
+        bench.backend.end(4, "create", Outcome::done());
+        assert_eq!(bench.told_kind().await, ("d", "done", None));
+        bench.backend.end(1, "create_cloned_volume", Outcome::done());
+        assert_eq!(bench.told_kind().await, ("a", "done", None));
+        bench.settle().await;
+        assert_eq!((bench.backend.started(), bench.view()["queue"]["depth"].clone()), (4, 0.into()));
     });
 }
 

@@ -7,7 +7,7 @@ use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request, Truth};
 use crate::domain::ids::{AttachmentId, ExportName, VolumeId};
 
-use super::state::{Change, SimDevice, SimExport, State, WriteRecord};
+use super::state::{Change, SimClone, SimDevice, SimExport, State, WriteRecord};
 
 /// The member of the connection information that names the export.
 pub const EXPORT_MEMBER: &str = "export";
@@ -42,6 +42,9 @@ pub fn storage(state: &State, call: &Call, free_gib: u64, busy: bool) -> Effect 
     let volume_id = call.key.volume_id;
     match &call.request {
         Request::Create { size_gib } => create(state, &call.key, *size_gib, free_gib),
+        Request::CreateClonedVolume { source_volume_id, size_gib } => {
+            create_cloned_volume(state, &call.key, *source_volume_id, *size_gib, free_gib)
+        }
         Request::Delete => delete(state, &call.key),
         Request::Extend { new_size_gib } => extend(state, volume_id, *new_size_gib, free_gib),
         Request::Export { attachment_id, export, connector, mode } => {
@@ -98,10 +101,14 @@ pub fn write(state: &State, export: &ExportName, server: Option<&Guest>, marker:
     }
 }
 
+/// A message that was on its way when the volume was deleted must not bring it back.
+fn is_deleted_later(state: &State, key: &CallKey) -> bool {
+    state.removed.get(&key.volume_id).is_some_and(|epoch| key.epoch <= *epoch)
+}
+
 fn create(state: &State, key: &CallKey, size_gib: u32, free_gib: u64) -> Effect {
     let volume_id = key.volume_id;
-    if state.removed.get(&volume_id).is_some_and(|epoch| key.epoch <= *epoch) {
-        // A message that was on its way when the volume was deleted must not bring it back.
+    if is_deleted_later(state, key) {
         return Effect::refused(CauseKind::Other, "the volume was deleted by a later operation");
     }
     match state.volumes.get(&volume_id) {
@@ -110,6 +117,38 @@ fn create(state: &State, key: &CallKey, size_gib: u32, free_gib: u64) -> Effect 
         None if u64::from(size_gib) > free_gib => Effect::refused(CauseKind::NoSpace, "the backend has no room"),
         None => Effect::changed(Change::VolumeCreated { volume_id, size_gib }, Answer::Size { size_gib }),
     }
+}
+
+fn create_cloned_volume(
+    state: &State,
+    key: &CallKey,
+    source_volume_id: VolumeId,
+    size_gib: u32,
+    free_gib: u64,
+) -> Effect {
+    let (volume_id, operation_id) = (key.volume_id, key.operation_id);
+    if is_deleted_later(state, key) {
+        return Effect::refused(CauseKind::Other, "the volume was deleted by a later operation");
+    }
+    if let Some(volume) = state.volumes.get(&volume_id) {
+        return match &volume.cloned {
+            Some(cloned) if cloned.operation_id == operation_id => {
+                Effect::unchanged(Answer::Size { size_gib: volume.size_gib })
+            }
+            _ => Effect::refused(CauseKind::Other, "another volume exists at the backend under this id"),
+        };
+    }
+    let Some(source) = state.volumes.get(&source_volume_id) else {
+        return Effect::refused(CauseKind::Other, "the source volume does not exist at the backend");
+    };
+    if source.size_gib > size_gib {
+        return Effect::refused(CauseKind::Other, "the source volume is larger than the new one");
+    }
+    if u64::from(size_gib) > free_gib {
+        return Effect::refused(CauseKind::NoSpace, "the backend has no room");
+    }
+    let cloned = SimClone { source_volume_id, writes: source.markers.len(), operation_id };
+    Effect::changed(Change::VolumeCloned { volume_id, size_gib, cloned }, Answer::Size { size_gib })
 }
 
 fn delete(state: &State, key: &CallKey) -> Effect {

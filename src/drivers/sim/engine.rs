@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, ready};
 
-use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Request, Truth};
+use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, ServerId, VolumeId};
 use crate::drivers::Capacity;
 use crate::runtime::Randomness;
@@ -89,7 +89,7 @@ impl Engine {
     /// Carries out a call: storage without a guest, hypervisor with one. It goes on to its end even when the future is
     /// dropped.
     pub fn call(self: &Arc<Self>, guest: Option<Guest>, call: Call) -> BoxFuture<'static, Outcome> {
-        if is_read_only(&call.request) {
+        if call.request.is_read_only() {
             let decision = self.faults.decide(&call);
             return Arc::clone(self).run(guest, call, decision, None).boxed();
         }
@@ -248,10 +248,6 @@ async fn pause(duration: Duration) {
     if !duration.is_zero() {
         tokio::time::sleep(duration).await;
     }
-}
-
-fn is_read_only(request: &Request) -> bool {
-    matches!(request, Request::Probe | Request::ProbeGuest { .. })
 }
 
 fn injected(kind: CauseKind) -> Cause {

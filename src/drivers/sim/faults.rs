@@ -15,8 +15,19 @@ use crate::runtime::Randomness;
 use super::latency::{Latency, LatencyTable};
 
 /// The names of all requests, for checking rules.
-pub const REQUEST_NAMES: [&str; 10] =
-    ["create", "delete", "extend", "export", "unexport", "probe", "plug", "unplug", "resize_guest", "probe_guest"];
+pub const REQUEST_NAMES: [&str; 11] = [
+    "create",
+    "create_cloned_volume",
+    "delete",
+    "extend",
+    "export",
+    "unexport",
+    "probe",
+    "plug",
+    "unplug",
+    "resize_guest",
+    "probe_guest",
+];
 
 /// The resolution of [`When::Probability`].
 const CHANCES: u64 = 1_000_000;

@@ -39,7 +39,7 @@ pub use engine::{DEFAULT_TOTAL_GIB, SimOptions};
 pub use faults::{Fault, FaultError, FaultPlan, FaultRule, HungCall, REQUEST_NAMES, When};
 pub use journal::{Durability, JournalError};
 pub use latency::{Latency, LatencyTable};
-pub use state::{SimDevice, SimExport, SimVolume, WriteRecord};
+pub use state::{SimClone, SimDevice, SimExport, SimVolume, WriteRecord};
 pub use truth::SimTruth;
 
 /// The simulated storage backend.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, CallKey};
-use crate::domain::ids::{AttachmentId, ExportName, ServerId, VolumeId};
+use crate::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, VolumeId};
 
 use super::consumers::Watch;
 
@@ -24,8 +24,22 @@ pub const WRITE_LOG_BOUND: usize = 100_000;
 pub struct SimVolume {
     /// Size, GiB.
     pub size_gib: u32,
-    /// What was written, in order.
+    /// What was written, in order; a clone begins with what its source had.
     pub markers: Vec<String>,
+    /// What it was cloned from, and by whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloned: Option<SimClone>,
+}
+
+/// The origin of a volume that was made as a clone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimClone {
+    /// The volume whose contents were copied.
+    pub source_volume_id: VolumeId,
+    /// How many of the source's writes were copied: all that there were.
+    pub writes: usize,
+    /// The operation that made it: its repetitions find their own work.
+    pub operation_id: OperationId,
 }
 
 /// A live export.
@@ -88,6 +102,15 @@ pub enum Change {
         volume_id: VolumeId,
         /// GiB.
         size_gib: u32,
+    },
+    /// A volume came to be with the contents that another one had.
+    VolumeCloned {
+        /// The new volume.
+        volume_id: VolumeId,
+        /// GiB.
+        size_gib: u32,
+        /// Where its contents come from.
+        cloned: SimClone,
     },
     /// A volume is gone with all its content.
     VolumeDeleted {
@@ -232,7 +255,14 @@ impl State {
     fn apply_change(&mut self, change: Change) -> Option<VolumeId> {
         match change {
             Change::VolumeCreated { volume_id, size_gib } => {
-                self.volumes.insert(volume_id, SimVolume { size_gib, markers: Vec::new() });
+                self.volumes.insert(volume_id, SimVolume { size_gib, markers: Vec::new(), cloned: None });
+                self.used_gib += u64::from(size_gib);
+                None
+            }
+            Change::VolumeCloned { volume_id, size_gib, cloned } => {
+                let source = self.volumes.get(&cloned.source_volume_id)?;
+                let markers = source.markers.iter().take(cloned.writes).cloned().collect();
+                self.volumes.insert(volume_id, SimVolume { size_gib, markers, cloned: Some(cloned) });
                 self.used_gib += u64::from(size_gib);
                 None
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use crate::domain::attachment::AttachMode;
-use crate::domain::backend::{Call, Cause, CauseKind, Guest, Outcome, Request, Truth};
+use crate::domain::backend::{Call, Cause, CauseKind, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, ExportName, ServerId, VolumeId};
 
 use super::carry_out::{self, Effect};
@@ -59,7 +59,7 @@ impl SimTruth {
         };
         let Effect { change, outcome } = effect;
         let remembered = match &outcome {
-            Outcome::Done { answer } if !is_read_only(call) => Some(Remembered {
+            Outcome::Done { answer } if !call.request.is_read_only() => Some(Remembered {
                 key: call.key.clone(),
                 request: call.request.name().to_owned(),
                 answer: answer.clone(),
@@ -183,8 +183,4 @@ impl SimTruth {
         // Every critical section applies one whole entry; a panic inside one would be a defect of `State::apply`.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_read_only(call: &Call) -> bool {
-    matches!(call.request, Request::Probe | Request::ProbeGuest { .. })
 }

@@ -36,7 +36,7 @@ where
     };
     let count = if listing.with_count {
         let mut sql = Sql::new(dialect, &format!("SELECT COUNT(*) AS number FROM {} WHERE ", R::TABLE));
-        push_conditions::<R>(&mut sql, listing);
+        push_conditions::<R>(&mut sql, listing.project_id, listing.filters);
         let rows: Vec<Number> = sql.load(connection)?;
         rows.first().map(|row| u64::try_from(row.number).unwrap_or(0))
     } else {
@@ -46,7 +46,7 @@ where
         return Ok(Page { rows: Vec::new(), count });
     }
     let mut sql = Sql::new(dialect, &format!("SELECT * FROM {} WHERE ", R::TABLE));
-    push_conditions::<R>(&mut sql, listing);
+    push_conditions::<R>(&mut sql, listing.project_id, listing.filters);
     if let Some(marker) = &marker {
         sql.push(" AND ");
         push_after(&mut sql, &keys, marker);
@@ -144,12 +144,13 @@ fn push_after<R>(sql: &mut Sql, keys: &[SortKey<R>], marker: &R) {
     sql.push(")");
 }
 
-fn push_conditions<R: Listed>(sql: &mut Sql, listing: &Listing) {
+/// The condition of being live, of the project and matched by every filter.
+pub(super) fn push_conditions<R: Listed>(sql: &mut Sql, project_id: Option<&str>, filters: &[Filter]) {
     sql.push(if R::SOFT_DELETED { "deleted = false" } else { "1 = 1" });
-    if let Some(project_id) = listing.project_id {
+    if let Some(project_id) = project_id {
         sql.push(" AND project_id = ").bind(Value::Text(project_id.to_owned()));
     }
-    for filter in listing.filters {
+    for filter in filters {
         sql.push(" AND ");
         push_filter::<R>(sql, filter);
     }

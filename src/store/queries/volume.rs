@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
 
 use super::super::connection::AnyConnection;
 use super::super::rows::{AttachmentRow, OperationRow, VolumeRow};
 use super::super::schema::{attachments, operations, volume_types, volumes};
 use super::super::sql::{Dialect, Id, Sql};
-use super::super::{ListError, Page, StoreError, VolumeQuery, VolumeType};
-use super::list::{Listing, list};
+use super::super::{ListError, Page, StoreError, VolumeQuery, VolumeSummary, VolumeSummaryQuery, VolumeType};
+use super::list::{Listing, list, push_conditions};
 use super::{ReadFailure, snapshot};
 use crate::domain::ids::VolumeId;
 use crate::domain::volume::VolumeState;
@@ -56,6 +57,60 @@ pub(in super::super) fn volume_list(
         )?;
         let rows = with_parts(connection, page.rows)?;
         Ok::<_, ReadFailure<ListError>>(Page { rows, count: page.count })
+    })
+}
+
+#[derive(QueryableByName)]
+struct Sums {
+    #[diesel(sql_type = BigInt)]
+    volumes: i64,
+    #[diesel(sql_type = BigInt)]
+    gigabytes: i64,
+}
+
+#[derive(QueryableByName)]
+struct Pair {
+    #[diesel(sql_type = Text)]
+    word: String,
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+/// Number and size of live volumes, and their different metadata.
+pub(in super::super) fn volume_summary(
+    connection: &mut AnyConnection,
+    query: &VolumeSummaryQuery,
+) -> Result<VolumeSummary, ListError> {
+    let project_id = query.project_id.as_ref().map(|id| id.as_str());
+    snapshot(connection, |connection| {
+        let dialect = Dialect::of(connection);
+        let sums =
+            "SELECT COUNT(*) AS volumes, CAST(COALESCE(SUM(size), 0) AS BIGINT) AS gigabytes FROM volumes WHERE ";
+        let mut sql = Sql::new(dialect, sums);
+        push_conditions::<VolumeRow>(&mut sql, project_id, &query.filters);
+        let sums: Vec<Sums> = sql.load(connection)?;
+        let number = |of: fn(&Sums) -> i64| sums.first().and_then(|sums| u64::try_from(of(sums)).ok()).unwrap_or(0);
+        let mut summary = VolumeSummary {
+            count: number(|sums| sums.volumes),
+            size_gib: number(|sums| sums.gigabytes),
+            ..VolumeSummary::default()
+        };
+        if query.with_metadata {
+            let pairs = match dialect {
+                Dialect::Sqlite => "json_each(metadata)",
+                Dialect::Postgres => "jsonb_each_text(metadata::jsonb)",
+            };
+            let select =
+                format!("SELECT DISTINCT pair.key AS word, pair.value AS value FROM volumes, {pairs} AS pair WHERE ");
+            let mut sql = Sql::new(dialect, &select);
+            push_conditions::<VolumeRow>(&mut sql, project_id, &[]);
+            for Pair { word, value } in sql.load(connection)? {
+                summary.metadata.entry(word).or_default().push(value);
+            }
+            // The databases' orders of text differ.
+            summary.metadata.values_mut().for_each(|values| values.sort_unstable());
+        }
+        Ok::<_, ReadFailure<ListError>>(summary)
     })
 }
 

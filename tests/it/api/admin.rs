@@ -92,6 +92,7 @@ fn each_step_has_the_deadline_of_its_call() {
         export: seconds(4),
         unexport: seconds(5),
         probe: seconds(6),
+        copy_stall: seconds(7),
     };
     let attachment_id = AttachmentId(uuid::Uuid::nil());
     let export = || ExportName::new(attachment_id, 1);

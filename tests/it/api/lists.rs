@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{Harness, MEMBER, STRANGER};
+use super::harness::{ADMIN, Harness, MEMBER, NOBODY, READER, STRANGER};
 
 fn names(body: &Value, collection: &str) -> Vec<String> {
     body[collection].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap_or("-").to_owned()).collect()
@@ -123,5 +123,43 @@ async fn types() {
     assert_eq!(got.json()["volume_types"], json!([]));
     let got = harness.ask("GET", "/v3/types?colour=red").token(MEMBER).volume("3.52").send().await;
     assert_eq!(got.fault().0, 400);
+    harness.stop().await;
+}
+
+#[actix_web::test]
+async fn volumes_are_summed_up() {
+    let harness = Harness::start().await;
+    for (token, members) in [
+        (MEMBER, json!({"size": 2, "name": "a", "metadata": {"k": "v", "of": "p"}})),
+        (MEMBER, json!({"size": 3, "name": "b", "metadata": {"k": "w"}})),
+        (STRANGER, json!({"size": 5, "metadata": {"k": "v", "of": "q"}})),
+    ] {
+        harness.volume(token, members).await;
+    }
+    let path = "/v3/volumes/summary";
+    let summary = async |token: &str, version: &str, query: &str| {
+        let got = harness.ask("GET", &format!("{path}{query}")).token(token).volume(version).send().await;
+        assert_eq!(got.status, 200, "{}", got.text);
+        got.json()
+    };
+    let sums = |count: u32, size: u32| json!({"volume-summary": {"total_count": count, "total_size": size}});
+    assert_eq!(summary(MEMBER, "3.12", "").await, sums(2, 5));
+    assert_eq!(summary(READER, "3.35", "?name=b").await, sums(1, 3));
+    assert_eq!(summary(STRANGER, "3.12", "").await, sums(1, 5));
+    assert_eq!(summary(ADMIN, "3.12", "?all_tenants=1").await, sums(3, 10));
+    assert_eq!(summary(ADMIN, "3.12", "").await, sums(2, 5), "an admin's own project");
+    // Others may say it, and a filter that they may not use: neither means anything, at any version.
+    let with_metadata = |count: u32, size: u32| {
+        let metadata = json!({"k": ["v", "w"], "of": ["p"]});
+        json!({"volume-summary": {"total_count": count, "total_size": size, "metadata": metadata}})
+    };
+    assert_eq!(summary(MEMBER, "3.71", "?all_tenants=1&host=x&nonsense=1").await, with_metadata(2, 5));
+    assert_eq!(summary(MEMBER, "3.36", "?name=b").await, with_metadata(1, 3), "the metadata are the project's");
+    let everybodys = summary(ADMIN, "3.36", "?all_tenants=true").await;
+    assert_eq!(everybodys["volume-summary"]["metadata"], json!({"k": ["v", "w"], "of": ["p", "q"]}));
+    let bad = harness.get(&format!("{path}?all_tenants=maybe")).volume("3.12").send().await;
+    assert_eq!(bad.fault().0, 400);
+    assert_eq!(harness.get(path).volume("3.11").send().await.status, 404);
+    assert_eq!(harness.ask("GET", path).token(NOBODY).volume("3.12").send().await.fault().0, 403);
     harness.stop().await;
 }

@@ -25,6 +25,8 @@ fn paths_lead_to_routes_and_slashes_are_never_merged() {
     check("GET", "/v3/p%2Fq/volumes", Some("p/q"), Some(Route::VolumeList { detail: false }));
     check("GET", "/v3/p/volumes/detail", Some("p"), Some(Route::VolumeList { detail: true }));
     check("GET", "/v3/volumes/detail.json", None, Some(Route::VolumeList { detail: true }));
+    check("GET", "/v3/p/volumes/summary", Some("p"), Some(Route::VolumeSummary));
+    check("PUT", "/v3/volumes/summary", None, Some(Route::VolumeUpdate("summary".to_owned())));
     check("GET", "/v3/volumes/x.json", None, Some(Route::VolumeShow(x())));
     check("GET", "/v3/volumes/x.xml", None, Some(Route::VolumeShow("x.xml".to_owned())));
     check("GET", "/v3/volumes/", None, None);

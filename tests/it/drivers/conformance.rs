@@ -1,8 +1,8 @@
 //! Every driver against every rule: `drivers::conformance::<driver>::<rule>`.
 //!
 //! A driver is added by one line: `conformance!(name, subject)`, where `subject` is an async function that gives a fresh,
-//! empty [`Subject`](super::subject::Subject). `storage_conformance!` leaves the exports out, for a driver whose exports
-//! need something that is not on the machine.
+//! empty [`Subject`](super::subject::Subject). `storage_conformance!` leaves the exports out, where they have nothing to
+//! do with what makes the subject another one.
 
 use super::subject;
 
@@ -39,6 +39,22 @@ macro_rules! storage_rules {
                 guest_requests_are_refused,
             ]
         );
+        rules_as_tests!(
+            clones,
+            $subject,
+            [
+                a_clone_has_the_contents_of_its_source_and_its_holes,
+                a_clone_may_be_larger_than_its_source,
+                a_clone_and_its_source_go_their_own_ways,
+                a_clone_is_idempotent_by_key,
+                a_clone_never_overwrites_the_volume_of_another_key,
+                a_clone_of_a_larger_source_is_refused_and_makes_nothing,
+                a_clone_of_nothing_is_refused_and_makes_nothing,
+                equal_clone_keys_at_the_same_time_have_one_effect_and_one_outcome,
+                clones_that_cross_do_not_wait_for_each_other,
+                a_clone_that_nobody_waits_for_is_whole_or_not_there,
+            ]
+        );
     };
 }
 
@@ -59,6 +75,7 @@ macro_rules! export_rules {
                 extend_keeps_the_exports_under_their_names,
                 delete_refuses_live_exports,
                 the_inventory_names_the_exports,
+                a_clone_of_an_exported_volume_is_whole_or_refused_as_busy,
             ]
         );
     };
@@ -76,7 +93,6 @@ macro_rules! conformance {
 }
 
 /// The rules of volumes only.
-#[allow(unused_macros, reason = "for drivers whose exports need something that is not on the machine")]
 macro_rules! storage_conformance {
     ($driver:ident, $subject:path) => {
         mod $driver {
@@ -91,3 +107,4 @@ conformance!(sim_file, subject::sim_file);
 conformance!(sim_remote, subject::sim_remote);
 conformance!(file, subject::file);
 conformance!(file_restarted, subject::file_restarted);
+storage_conformance!(file_reflink, subject::file_reflink);

@@ -4,7 +4,9 @@
 //! A new driver is put to the test by one line in `conformance.rs`.
 
 mod conformance;
+mod features;
 pub mod file;
+mod inside;
 mod pool;
 mod rules;
 mod sim_faults;

@@ -132,6 +132,152 @@ pub mod storage {
     }
 }
 
+/// Rules of clones.
+pub mod clones {
+    use super::*;
+
+    fn clone_of(source: u128, size_gib: u32) -> Request {
+        Request::CreateClonedVolume { source_volume_id: volume(source), size_gib }
+    }
+
+    /// Volume 1 with two writes of different clients.
+    async fn written(subject: &mut Subject, size_gib: u32) -> Vec<String> {
+        subject.create(volume(1), size_gib).await;
+        subject.write(volume(1), 1).await;
+        subject.write(volume(1), 5).await;
+        let contents = subject.contents(volume(1)).await;
+        assert_eq!(contents.len(), 2, "{contents:?}");
+        contents
+    }
+
+    pub async fn a_clone_has_the_contents_of_its_source_and_its_holes(mut subject: Subject) {
+        let contents = written(&mut subject, 2).await;
+        assert_eq!(subject.ask(volume(2), clone_of(1, 2)).await, size(2));
+        assert_eq!(subject.probe(volume(2)).await, there(2));
+        assert_eq!(subject.contents(volume(2)).await, contents);
+        assert_eq!(subject.contents(volume(1)).await, contents, "the source is untouched");
+        let (source, clone) = (subject.allocated_kib(volume(1)), subject.allocated_kib(volume(2)));
+        assert!(clone <= source + 64, "{clone} KiB of a source with {source}");
+        assert_eq!(subject.inventory().await, [(volume(1), there(2)), (volume(2), there(2))]);
+    }
+
+    pub async fn a_clone_may_be_larger_than_its_source(mut subject: Subject) {
+        let contents = written(&mut subject, 1).await;
+        assert_eq!(subject.ask(volume(2), clone_of(1, 3)).await, size(3));
+        assert_eq!(subject.probe(volume(2)).await, there(3));
+        assert_eq!(subject.probe(volume(1)).await, there(1));
+        assert_eq!(subject.contents(volume(2)).await, contents);
+    }
+
+    pub async fn a_clone_and_its_source_go_their_own_ways(mut subject: Subject) {
+        let contents = written(&mut subject, 1).await;
+        assert_eq!(subject.ask(volume(2), clone_of(1, 1)).await, size(1));
+        subject.write(volume(1), 7).await;
+        assert_eq!(subject.contents(volume(2)).await, contents);
+        subject.write(volume(2), 9).await;
+        let (of_source, of_clone) = (subject.contents(volume(1)).await, subject.contents(volume(2)).await);
+        assert_eq!((of_source.len(), of_clone.len()), (3, 3));
+        assert_ne!(of_source, of_clone);
+        assert_eq!(subject.ask(volume(1), Request::Delete).await, Outcome::done());
+        assert_eq!(subject.contents(volume(2)).await, of_clone);
+        assert_eq!(subject.ask(volume(2), Request::Extend { new_size_gib: 2 }).await, size(2));
+        assert_eq!(subject.ask(volume(2), Request::Delete).await, Outcome::done());
+        assert_eq!(subject.inventory().await, []);
+    }
+
+    pub async fn a_clone_is_idempotent_by_key(mut subject: Subject) {
+        written(&mut subject, 1).await;
+        let clone = subject.fresh(volume(2), clone_of(1, 2));
+        assert_eq!(subject.carry_out(clone.clone()).await, size(2));
+        subject.write(volume(1), 7).await;
+        subject.write(volume(2), 9).await;
+        let contents = subject.contents(volume(2)).await;
+        assert_eq!(subject.carry_out(clone.clone()).await, size(2));
+        assert_eq!(subject.contents(volume(2)).await, contents, "it is not copied again");
+        assert_eq!(subject.ask(volume(1), Request::Delete).await, Outcome::done());
+        assert_eq!(subject.carry_out(clone).await, size(2));
+        assert_eq!(subject.inventory().await, [(volume(2), there(2))]);
+    }
+
+    pub async fn a_clone_never_overwrites_the_volume_of_another_key(mut subject: Subject) {
+        written(&mut subject, 1).await;
+        subject.create(volume(2), 1).await;
+        subject.write(volume(2), 3).await;
+        assert_eq!(subject.ask(volume(3), clone_of(1, 1)).await, size(1));
+        subject.write(volume(3), 3).await;
+        for taken in [2, 3] {
+            let contents = subject.contents(volume(taken)).await;
+            for size_gib in [1, 2] {
+                assert_refused(&subject.ask(volume(taken), clone_of(1, size_gib)).await, CauseKind::Other);
+            }
+            assert_eq!(subject.contents(volume(taken)).await, contents);
+            assert_eq!(subject.probe(volume(taken)).await, there(1));
+        }
+    }
+
+    pub async fn a_clone_of_a_larger_source_is_refused_and_makes_nothing(mut subject: Subject) {
+        written(&mut subject, 2).await;
+        assert_refused(&subject.ask(volume(2), clone_of(1, 1)).await, CauseKind::Other);
+        assert_eq!(subject.inventory().await, [(volume(1), there(2))]);
+    }
+
+    pub async fn a_clone_of_nothing_is_refused_and_makes_nothing(mut subject: Subject) {
+        assert_refused(&subject.ask(volume(2), clone_of(1, 1)).await, CauseKind::Other);
+        assert_refused(&subject.ask(volume(1), clone_of(1, 1)).await, CauseKind::Other);
+        assert_eq!(subject.inventory().await, []);
+        // It was not done: the source may come, and then the same id is free.
+        subject.create(volume(1), 1).await;
+        assert_eq!(subject.ask(volume(2), clone_of(1, 1)).await, size(1));
+    }
+
+    pub async fn equal_clone_keys_at_the_same_time_have_one_effect_and_one_outcome(mut subject: Subject) {
+        let contents = written(&mut subject, 1).await;
+        let clone = subject.fresh(volume(2), clone_of(1, 1));
+        let backend = subject.backend();
+        let outcomes = join_all((0..8).map(|_| backend.clone().call(clone.clone()))).await;
+        assert_eq!(outcomes, vec![size(1); 8]);
+        drop(backend);
+        assert_eq!(subject.contents(volume(2)).await, contents);
+        assert_eq!(subject.inventory().await.len(), 2);
+    }
+
+    pub async fn clones_that_cross_do_not_wait_for_each_other(mut subject: Subject) {
+        let contents = written(&mut subject, 1).await;
+        subject.create(volume(2), 1).await;
+        let pairs = [(1, 2), (2, 1), (3, 1), (4, 1), (3, 2)];
+        let calls = pairs.map(|(target, source)| subject.fresh(volume(target), clone_of(source, 1)));
+        let backend = subject.backend();
+        let outcomes = join_all(calls.into_iter().map(|call| backend.clone().call(call))).await;
+        drop(backend);
+        let of_three: Vec<_> = [2, 4].into_iter().filter(|index| outcomes[*index] == size(1)).collect();
+        assert_eq!(of_three.len(), 1, "two sources, one volume: {outcomes:?}");
+        for refused in [&outcomes[0], &outcomes[1], &outcomes[6 - of_three[0]]] {
+            assert_refused(refused, CauseKind::Other);
+        }
+        assert_eq!((&outcomes[3], subject.contents(volume(4)).await), (&size(1), contents));
+    }
+
+    pub async fn a_clone_that_nobody_waits_for_is_whole_or_not_there(mut subject: Subject) {
+        let contents = written(&mut subject, 1).await;
+        for number in 2..10 {
+            let clone = subject.fresh(volume(number), clone_of(1, 1));
+            let mut left = subject.backend().call(clone.clone());
+            for _ in 0..number {
+                if futures_util::poll!(&mut left).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            drop(left);
+            if subject.at_rest(volume(number)).await.exists {
+                assert_eq!(subject.contents(volume(number)).await, contents);
+            }
+            assert_eq!(subject.carry_out(clone).await, size(1));
+            assert_eq!(subject.contents(volume(number)).await, contents);
+        }
+    }
+}
+
 /// Rules of exports.
 pub mod exports {
     use super::*;
@@ -234,5 +380,23 @@ pub mod exports {
         subject.export(volume(2), 1, 1).await;
         let exports = vec![export_name(1, 1)];
         assert_eq!(subject.inventory().await, [(volume(1), there(1)), (volume(2), Truth { exports, ..there(1) })]);
+    }
+
+    pub async fn a_clone_of_an_exported_volume_is_whole_or_refused_as_busy(mut subject: Subject) {
+        subject.create(volume(1), 1).await;
+        subject.write(volume(1), 1).await;
+        subject.export(volume(1), 1, 1).await;
+        let clone = Request::CreateClonedVolume { source_volume_id: volume(1), size_gib: 1 };
+        match subject.ask(volume(2), clone.clone()).await {
+            Outcome::Refused { cause } => {
+                assert_eq!(cause.kind, CauseKind::Busy, "{cause:?}");
+                assert_eq!(subject.probe(volume(2)).await, Truth::default());
+                assert_eq!(subject.ask(volume(1), unexport(1, 1)).await, Outcome::done());
+                assert_eq!(subject.ask(volume(2), clone).await, size(1));
+            }
+            done => assert_eq!(done, size(1)),
+        }
+        assert_eq!(subject.contents(volume(2)).await, subject.contents(volume(1)).await);
+        assert_eq!(subject.probe(volume(2)).await, there(1), "it has no exports");
     }
 }

@@ -278,7 +278,8 @@ fn every_request_has_its_name_in_the_list_and_rules_read_as_json() {
             .unwrap();
     let wanted = FaultRule::on("plug", Fault::Hang { effect_first: false }).when(When::Every { n: 2 });
     assert_eq!(rule, wanted);
-    for request in [CREATE, Request::Delete, Request::Probe, export(1, 1), unexport(1, 1)] {
+    let clone = Request::CreateClonedVolume { source_volume_id: volume(1), size_gib: 1 };
+    for request in [CREATE, clone, Request::Delete, Request::Probe, export(1, 1), unexport(1, 1)] {
         assert!(hearth::drivers::sim::REQUEST_NAMES.contains(&request.name()));
     }
 }

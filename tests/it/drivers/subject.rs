@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::inside::{Current, Inside};
+
 type Open = Box<dyn Fn() -> BoxFuture<'static, Arc<dyn Backend>>>;
 
 /// A backend under test.
@@ -28,20 +30,21 @@ pub struct Subject {
     reopen_at_each_call: bool,
     backend: Option<Arc<dyn Backend>>,
     next_operation: u128,
+    inside: Inside,
     /// Directories and processes that must outlive the backend.
     _keep: Vec<Box<dyn Any>>,
 }
 
 impl Subject {
     /// A backend that `open` makes.
-    pub async fn new(open: Open, keep: Vec<Box<dyn Any>>) -> Self {
+    pub async fn new(open: Open, inside: Inside, keep: Vec<Box<dyn Any>>) -> Self {
         let backend = open().await;
-        Self { open, reopen_at_each_call: false, backend: Some(backend), next_operation: 1, _keep: keep }
+        Self { open, reopen_at_each_call: false, backend: Some(backend), next_operation: 1, inside, _keep: keep }
     }
 
     /// The backend is dropped and opened again before each call.
-    pub async fn reopened(open: Open, keep: Vec<Box<dyn Any>>) -> Self {
-        Self { reopen_at_each_call: true, ..Self::new(open, keep).await }
+    pub async fn reopened(open: Open, inside: Inside, keep: Vec<Box<dyn Any>>) -> Self {
+        Self { reopen_at_each_call: true, ..Self::new(open, inside, keep).await }
     }
 
     /// The backend as it is now.
@@ -92,6 +95,41 @@ impl Subject {
         }
     }
 
+    /// A client writes to a volume; what it writes is told by `mark` (below 200).
+    pub async fn write(&mut self, volume_id: VolumeId, mark: u8) {
+        // Real files are written to past the backend; simulated ones have no other way in than an export.
+        let number = 0xffff + self.next_operation;
+        let through = match self.inside {
+            Inside::Files(_) => None,
+            _ => Some(self.export(volume_id, number, 1).await),
+        };
+        self.inside.write(volume_id, &export_name(number, 1), mark).await;
+        if through.is_some() {
+            assert_eq!(self.ask(volume_id, unexport(number, 1)).await, Outcome::done());
+        }
+    }
+
+    /// What clients have written to the volume.
+    pub async fn contents(&self, volume_id: VolumeId) -> Vec<String> {
+        self.inside.contents(volume_id).await
+    }
+
+    /// The room that the volume takes, KiB; simulated ones take none.
+    pub fn allocated_kib(&self, volume_id: VolumeId) -> u64 {
+        self.inside.allocated_kib(volume_id)
+    }
+
+    /// Waits until no call for the volume is under way, and gives the truth.
+    pub async fn at_rest(&mut self, volume_id: VolumeId) -> Truth {
+        loop {
+            let truth = self.probe(volume_id).await;
+            if !truth.busy {
+                return truth;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// What the backend says of everything, in order.
     pub async fn inventory(&mut self) -> Vec<(VolumeId, Truth)> {
         let mut all = self.backend().inventory().await.expect("the inventory can be read");
@@ -102,47 +140,71 @@ impl Subject {
 
 /// The simulated backend in memory.
 pub async fn sim_memory() -> Subject {
-    Subject::new(Box::new(|| async { SimBackend::new(SimOptions::in_memory(1)) as Arc<dyn Backend> }.boxed()), vec![])
-        .await
+    let current = Current::default();
+    let inside = Inside::Sim(current.clone());
+    let open = move || {
+        let backend = SimBackend::new(SimOptions::in_memory(1));
+        *current.borrow_mut() = Arc::downgrade(&backend);
+        async move { backend as Arc<dyn Backend> }.boxed()
+    };
+    Subject::new(Box::new(open), inside, vec![]).await
 }
 
 /// The simulated backend with a truth file, opened again before each call.
 pub async fn sim_file() -> Subject {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let path = folder.path().join("truth");
+    let current = Current::default();
+    let inside = Inside::Sim(current.clone());
     let open = move || {
         let truth = SimTruth::open(&path, Durability::Process).expect("the truth can be opened");
-        async move { SimBackend::new(SimOptions::with_truth(truth, 1)) as Arc<dyn Backend> }.boxed()
+        let backend = SimBackend::new(SimOptions::with_truth(truth, 1));
+        *current.borrow_mut() = Arc::downgrade(&backend);
+        async move { backend as Arc<dyn Backend> }.boxed()
     };
-    Subject::reopened(Box::new(open), vec![Box::new(folder)]).await
+    Subject::reopened(Box::new(open), inside, vec![Box::new(folder)]).await
 }
 
 /// The simulated backend behind its socket.
 pub async fn sim_remote() -> Subject {
     let server = SimServer::start(LatencyTable::default());
     let socket = server.socket.clone();
+    let inside = Inside::Remote(socket.clone());
     let open = move || {
         let remote = SimRemote::new(&socket);
         async move { remote as Arc<dyn Backend> }.boxed()
     };
-    Subject::reopened(Box::new(open), vec![Box::new(server)]).await
+    Subject::reopened(Box::new(open), inside, vec![Box::new(server)]).await
 }
 
 /// The `file` backend with its storage daemons.
 pub async fn file() -> Subject {
-    let (open, ground) = file_opener();
-    Subject::new(open, ground).await
+    let (open, inside, ground) = file_opener(None);
+    Subject::new(open, inside, ground).await
 }
 
 /// The same, started again before each call, as after a restart of the service; the daemons go on.
 pub async fn file_restarted() -> Subject {
-    let (open, ground) = file_opener();
-    Subject::reopened(open, ground).await
+    let (open, inside, ground) = file_opener(None);
+    Subject::reopened(open, inside, ground).await
 }
 
-fn file_opener() -> (Open, Vec<Box<dyn Any>>) {
+/// The same on a file system that shares blocks. Where this user may not mount one it says so, and the pool lies where the
+/// others do.
+pub async fn file_reflink() -> Subject {
+    let (open, inside, ground) = file_opener(super::file::reflink::ReflinkFileSystem::mount());
+    Subject::new(open, inside, ground).await
+}
+
+fn file_opener(pool: Option<super::file::reflink::ReflinkFileSystem>) -> (Open, Inside, Vec<Box<dyn Any>>) {
     let ground = super::file::Ground::new();
-    let options = ground.options();
+    let mut options = ground.options();
+    if let Some(mounted) = &pool {
+        options.path = mounted.pool();
+        // It is small, and the volumes are empty.
+        options.max_over_subscription_ratio = 1e6;
+    }
+    let inside = Inside::Files(options.path.clone());
     let open = move || {
         let options = options.clone();
         async move {
@@ -153,7 +215,7 @@ fn file_opener() -> (Open, Vec<Box<dyn Any>>) {
         }
         .boxed()
     };
-    (Box::new(open), vec![Box::new(ground)])
+    (Box::new(open), inside, vec![Box::new(ground), Box::new(pool)])
 }
 
 /// A simulated backend on a thread and a runtime of its own, as its process would be: it lives on when the client's

@@ -14,7 +14,8 @@ use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
 use hearth::store::{
     Aborted, AttachmentQuery, CommitOutcome, Event, ListError, Message, MessageQuery, OpenOperation, Page, Reading,
-    ServerQuery, Store, ThreadedStore, Transaction, UsageAudit, VolumeQuery, VolumeType,
+    ServerQuery, Store, ThreadedStore, Transaction, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery,
+    VolumeType,
 };
 use uuid::Uuid;
 
@@ -62,6 +63,9 @@ impl Store for Counted {
 
     fn volume_list(&self, query: VolumeQuery) -> BoxFuture<'static, Result<Page<VolumeState>, ListError>> {
         self.inner.volume_list(query)
+    }
+    fn volume_summary(&self, query: VolumeSummaryQuery) -> BoxFuture<'static, Result<VolumeSummary, ListError>> {
+        self.inner.volume_summary(query)
     }
     fn attachment_volume(&self, id: AttachmentId) -> Reading<Option<VolumeId>> {
         self.inner.attachment_volume(id)

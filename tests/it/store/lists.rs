@@ -8,7 +8,8 @@ use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
 use hearth::store::Direction::{Ascending, Descending};
 use hearth::store::{
-    AttachmentQuery, Direction, Filter, ListError, MessageQuery, ServerQuery, Transaction, VolumeQuery,
+    AttachmentQuery, Direction, Filter, ListError, MessageQuery, ServerQuery, Transaction, VolumeQuery, VolumeSummary,
+    VolumeSummaryQuery,
 };
 
 use super::bench::Bench;
@@ -21,6 +22,7 @@ super::on_every_store!(
     filters_hold_together,
     r110_lists_show_live_rows_only,
     attachments_servers_and_messages_are_listed,
+    a_summary_adds_up_what_a_list_shows,
 );
 
 fn one_of(column: &str, values: &[&str]) -> Filter {
@@ -273,4 +275,38 @@ async fn attachments_servers_and_messages_are_listed(bench: Bench) {
     assert!(!store.message_delete(own.clone(), messages[3].id).await.unwrap());
     assert!(store.message_delete(own.clone(), messages[0].id).await.unwrap());
     assert!(!store.message_delete(own, messages[0].id).await.unwrap());
+}
+
+async fn a_summary_adds_up_what_a_list_shows(bench: Bench) {
+    let states = fill(&bench).await;
+    let mut gone = states[0].clone();
+    gone.volume.metadata = BTreeMap::from([("gone".into(), "x".into())]);
+    gone.volume.deleted = true;
+    gone.volume.generation += 1;
+    for (n, (project, value)) in [("p", "b"), ("p", "ä"), ("p", "b"), ("q", "c")].into_iter().enumerate() {
+        let mut state = volume(100 + n as u128, project, 10);
+        state.volume.metadata = BTreeMap::from([("k".into(), value.into()), ("other".into(), String::new())]);
+        assert_committed(bench.commit(insert(&state)).await);
+    }
+    assert_committed(bench.commit(change(Some(&states[0]), &gone)).await);
+    let ask = async |project: Option<&str>, filters: Vec<Filter>, with_metadata| {
+        let project_id = project.map(ProjectId::from);
+        let query = VolumeSummaryQuery { project_id, filters, with_metadata };
+        bench.store().volume_summary(query).await.unwrap()
+    };
+    for project in [None, Some("p"), Some("q"), Some("nobody")] {
+        for filters in [vec![], vec![one_of("status", &["error"])], vec![one_of("size", &["2", "10"])]] {
+            let listed = bench.store().volume_list(volumes_of(project, filters.clone(), paging(&[], 1000))).await;
+            let rows = listed.unwrap().rows;
+            let size_gib = rows.iter().map(|state| u64::from(state.volume.size_gib)).sum();
+            let expected = VolumeSummary { count: rows.len() as u64, size_gib, metadata: BTreeMap::new() };
+            assert_eq!(ask(project, filters, false).await, expected, "{project:?}");
+        }
+    }
+    let metadata = |values: &[&str]| {
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        BTreeMap::from([("k".to_owned(), values), ("other".to_owned(), vec![String::new()])])
+    };
+    assert_eq!(ask(Some("p"), vec![], true).await.metadata, metadata(&["b", "ä"]));
+    assert_eq!(ask(None, vec![one_of("status", &["error"])], true).await.metadata, metadata(&["b", "c", "ä"]));
 }

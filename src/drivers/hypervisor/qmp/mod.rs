@@ -25,6 +25,21 @@ use self::socket::{SocketError, SocketRules};
 use crate::domain::backend::{Answer, Call, Cause, CauseKind, Guest, Outcome, Request};
 use crate::domain::ids::AttachmentId;
 use crate::drivers::Hypervisor;
+use crate::drivers::qmp_features::Features;
+
+/// What a guest's QEMU must have for a volume's whole life in it: asked before a plug, because afterwards it is too late.
+const NEEDED: &[&str] = &[
+    "blockdev-add/+raw",
+    "blockdev-add/+nbd/reconnect-delay",
+    "blockdev-del",
+    "block_resize/node-name",
+    "device_add",
+    "device_del",
+    "human-monitor-command",
+    "qom-list",
+    "query-block",
+    "DEVICE_DELETED",
+];
 
 /// A place for the connection to one guest; locked while it is made.
 type Slot = Arc<tokio::sync::Mutex<Weak<GuestLink>>>;
@@ -32,20 +47,30 @@ type Slot = Arc<tokio::sync::Mutex<Weak<GuestLink>>>;
 /// The `qmp` hypervisor.
 pub struct QmpHypervisor {
     rules: SocketRules,
+    features: Features,
     guests: Mutex<HashMap<PathBuf, Slot>>,
 }
 
 impl QmpHypervisor {
     /// One which uses sockets beneath `qmp_dirs` only (setting `hypervisor.qmp_dirs`).
     pub fn new(qmp_dirs: Vec<PathBuf>) -> Arc<Self> {
-        Arc::new(Self { rules: SocketRules::new(qmp_dirs), guests: Mutex::default() })
+        Arc::new(Self { rules: SocketRules::new(qmp_dirs), features: Features::new(NEEDED), guests: Mutex::default() })
     }
 
     async fn answer(self: Arc<Self>, guest: Guest, call: Call) -> Outcome {
         let Call { key, request } = call;
         match request {
             Request::Plug { attachment_id, connection_info, mode } => match self.connect(&guest).await {
-                Ok(link) => plug::plug(&link, key.volume_id, attachment_id, &connection_info, mode).await,
+                Ok(link) => match self.features.lacking(&link.qmp).await {
+                    Ok(lacking) if lacking.is_empty() => {
+                        plug::plug(&link, key.volume_id, attachment_id, &connection_info, mode).await
+                    }
+                    Ok(lacking) => {
+                        let text = format!("the guest's hypervisor lacks {}", lacking.join(", "));
+                        Outcome::Refused { cause: Cause::new(CauseKind::Guest, text) }
+                    }
+                    Err(error) => Outcome::Failed { cause: plug::cause_of(&error) },
+                },
                 Err(error) => error.into_outcome(),
             },
             Request::Unplug { attachment_id } => self.unplug(&guest, attachment_id).await,
@@ -58,6 +83,7 @@ impl QmpHypervisor {
                 Err(cause) => Outcome::Failed { cause },
             },
             Request::Create { .. }
+            | Request::CreateClonedVolume { .. }
             | Request::Delete
             | Request::Extend { .. }
             | Request::Export { .. }

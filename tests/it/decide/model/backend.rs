@@ -46,6 +46,8 @@ impl Backend {
                     done(Answer::Size { size_gib: *size_gib })
                 }
             },
+            // No operation of this model issues it.
+            Request::CreateClonedVolume { .. } => refused(CauseKind::Other),
             Request::Delete if !self.exports.is_empty() => refused(CauseKind::Busy),
             Request::Delete => {
                 self.size_gib = None;

@@ -133,10 +133,10 @@ async fn more_than_the_over_subscription_limit_is_no_space() {
 }
 
 /// A small file system of its own. Only root may mount one: elsewhere the tests that need it say so and end.
-struct SmallFileSystem(PathBuf);
+pub struct SmallFileSystem(PathBuf);
 
 impl SmallFileSystem {
-    fn mount(at: PathBuf, options: &str) -> Option<Self> {
+    pub fn mount(at: PathBuf, options: &str) -> Option<Self> {
         fs::create_dir_all(&at).expect("made");
         let mounted =
             std::process::Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&at).status();

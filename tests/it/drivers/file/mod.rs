@@ -1,7 +1,9 @@
 //! The `file` backend with its real parts: files on a file system, storage daemons, and QEMU's own NBD client.
 
+mod clone;
 mod exports;
 mod files;
+pub mod reflink;
 mod restart;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,304 @@
+//! The contents of one file in another one: shared where the file system can, else copied with the holes kept.
+//!
+//! Everything here blocks. Whoever waits for a copy holds its [`CopyWatch`]: it shows the progress, and dropping it cuts the
+//! copy off.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// A copy looks this often whether it is still wanted.
+const CHUNK_BYTES: u64 = 8 << 20;
+
+/// What is copied is brought to the disk in steps of this size: so the last sync is short, progress is real, and one copy does
+/// not fill the machine's memory with dirty pages.
+const SYNC_BYTES: u64 = 128 << 20;
+
+/// Why there is no copy.
+#[derive(Debug)]
+pub(super) enum CopyError {
+    /// Nobody waits for it any more.
+    CutOff,
+    /// The source was written to meanwhile: what was copied may be torn.
+    Changed,
+    /// The file system failed.
+    Io(io::Error),
+}
+
+impl From<io::Error> for CopyError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The system calls that only some file systems have; tests put others in their place.
+#[derive(Clone, Copy)]
+pub(super) struct Calls {
+    /// `FICLONE`: the second file shares all blocks of the first.
+    reflink: fn(&File, &File) -> io::Result<()>,
+    /// `copy_file_range` at the same offset in both files; says how many bytes.
+    copy_range: fn(&File, &File, u64, u64) -> io::Result<u64>,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self { reflink, copy_range }
+    }
+}
+
+/// The waiting end of a copy.
+#[derive(Default)]
+pub(super) struct CopyWatch(Arc<State>);
+
+/// The working end of a copy.
+#[derive(Clone, Default)]
+pub(super) struct CopyState(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    copied: AtomicU64,
+    cut_off: AtomicBool,
+}
+
+impl CopyWatch {
+    /// The other end.
+    pub(super) fn state(&self) -> CopyState {
+        CopyState(self.0.clone())
+    }
+}
+
+impl Drop for CopyWatch {
+    fn drop(&mut self) {
+        self.0.cut_off.store(true, Ordering::Relaxed);
+    }
+}
+
+impl CopyState {
+    /// Bytes copied so far.
+    pub(super) fn copied(&self) -> u64 {
+        self.0.copied.load(Ordering::Relaxed)
+    }
+
+    /// An error once nobody waits any more.
+    pub(super) fn check(&self) -> Result<(), CopyError> {
+        if self.0.cut_off.load(Ordering::Relaxed) { Err(CopyError::CutOff) } else { Ok(()) }
+    }
+
+    fn add(&self, bytes: u64) {
+        self.0.copied.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Calls {
+    /// Lets `to`, which is empty, share the blocks of `from` as they are at this instant; false when the file system cannot.
+    /// Sharing is atomic: a source that is being written to is copied as a power loss would leave it.
+    pub(super) fn share(self, from: &File, to: &File) -> io::Result<bool> {
+        match (self.reflink)(from, to) {
+            Ok(()) => Ok(true),
+            Err(error) if is_not_supported(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Copies the data of `from` into `to`, which is empty, and nothing where `from` has holes. `from` must not be written to;
+    /// a change that shows in its size or time is an error. The size of `to` is that of `from` afterwards.
+    pub(super) fn copy(self, from: &File, to: &File, state: &CopyState) -> Result<(), CopyError> {
+        let before = from.metadata()?;
+        to.set_len(before.len())?;
+        let mut unsynced = 0;
+        let mut in_kernel = true;
+        let mut data = next_data(from, 0)?;
+        while let Some(start) = data {
+            let end = seek(from, start, libc::SEEK_HOLE)?.unwrap_or(before.len()).min(before.len());
+            let mut at = start;
+            while at < end {
+                state.check()?;
+                let wanted = (end - at).min(CHUNK_BYTES);
+                let copied = match in_kernel {
+                    true => match (self.copy_range)(from, to, at, wanted) {
+                        Err(error) if is_not_supported(&error) => {
+                            in_kernel = false;
+                            continue;
+                        }
+                        other => other?,
+                    },
+                    false => copy_through_memory(from, to, at, wanted)?,
+                };
+                if copied == 0 {
+                    // The file ends before its size: somebody cut it.
+                    return Err(CopyError::Changed);
+                }
+                at += copied;
+                unsynced += copied;
+                state.add(copied);
+                if unsynced >= SYNC_BYTES {
+                    to.sync_data()?;
+                    unsynced = 0;
+                }
+            }
+            data = if end < before.len() { next_data(from, end)? } else { None };
+        }
+        let after = from.metadata()?;
+        if (before.len(), before.modified()?) != (after.len(), after.modified()?) {
+            return Err(CopyError::Changed);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a call says that this file system (or these two) cannot do it at all. `EINVAL` is among the words that file systems
+/// have for it, `ENOTTY` is that of those which do not know the request.
+fn is_not_supported(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EOPNOTSUPP | libc::EXDEV | libc::EINVAL | libc::ENOTTY | libc::ENOSYS | libc::EPERM)
+    )
+}
+
+fn reflink(from: &File, to: &File) -> io::Result<()> {
+    // SAFETY: both descriptors are open for the duration of the call.
+    match unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn copy_range(from: &File, to: &File, at: u64, bytes: u64) -> io::Result<u64> {
+    let (mut read_at, mut write_at) = (offset(at)?, offset(at)?);
+    let length = usize::try_from(bytes).map_err(io::Error::other)?;
+    // SAFETY: both descriptors are open and both offsets live for the duration of the call.
+    let copied = unsafe {
+        libc::copy_file_range(from.as_raw_fd(), &raw mut read_at, to.as_raw_fd(), &raw mut write_at, length, 0)
+    };
+    u64::try_from(copied).map_err(|_| io::Error::last_os_error())
+}
+
+fn copy_through_memory(from: &File, to: &File, at: u64, bytes: u64) -> io::Result<u64> {
+    const BUFFER_BYTES: u64 = 1 << 20;
+    let mut buffer = vec![0; usize::try_from(bytes.min(BUFFER_BYTES)).map_err(io::Error::other)?];
+    let read = from.read_at(&mut buffer, at)?;
+    to.write_all_at(&buffer[..read], at)?;
+    Ok(read as u64)
+}
+
+/// Where data begins at or after `at`; none: only a hole is left.
+fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
+    seek(file, at, libc::SEEK_DATA)
+}
+
+/// `lseek`; none when there is no such place at or after `at`.
+fn seek(file: &File, at: u64, whence: libc::c_int) -> io::Result<Option<u64>> {
+    // SAFETY: the descriptor is open for the duration of the call.
+    let found = unsafe { libc::lseek(file.as_raw_fd(), offset(at)?, whence) };
+    if let Ok(found) = u64::try_from(found) {
+        return Ok(Some(found));
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::ENXIO) { Ok(None) } else { Err(error) }
+}
+
+fn offset(at: u64) -> io::Result<libc::off_t> {
+    libc::off_t::try_from(at).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// 64 MiB with 12 MiB of data in the middle, 4 KiB further on, and a hole at either end.
+    fn sparse(path: &Path) -> File {
+        let file = File::options().read(true).write(true).create_new(true).open(path).expect("made");
+        file.set_len(64 * MIB).expect("sized");
+        let data: Vec<u8> = (0..12 * MIB).map(|at| (at % 251) as u8 + 1).collect();
+        file.write_all_at(&data, 20 * MIB).expect("written");
+        file.write_all_at(&[9; 4096], 50 * MIB).expect("written");
+        file
+    }
+
+    fn empty(path: &Path) -> File {
+        File::options().read(true).write(true).create_new(true).open(path).expect("made")
+    }
+
+    fn assert_equal(dir: &Path) {
+        let [from, to] = ["from", "to"].map(|name| std::fs::read(dir.join(name)).expect("read"));
+        assert!(from == to, "the contents differ");
+        let [from, to] = ["from", "to"].map(|name| std::fs::metadata(dir.join(name)).expect("there").blocks());
+        assert!(to <= from + 64 && to > 0, "holes are kept: {to} blocks of {from}");
+    }
+
+    fn unsupported<const ERRNO: i32>(_: &File, _: &File) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(ERRNO))
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_share_says_so_in_many_words_and_other_failures_are_failures() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (from, to) = (sparse(&dir.path().join("from")), empty(&dir.path().join("to")));
+        let share = |reflink| Calls { reflink, ..Calls::default() }.share(&from, &to);
+        for cannot in [
+            unsupported::<{ libc::EOPNOTSUPP }>,
+            unsupported::<{ libc::EXDEV }>,
+            unsupported::<{ libc::EINVAL }>,
+            unsupported::<{ libc::ENOTTY }>,
+        ] as [fn(&File, &File) -> io::Result<()>; 4]
+        {
+            assert!(!share(cannot).expect("an answer"));
+        }
+        assert!(share(unsupported::<{ libc::ENOSPC }>).is_err());
+        assert!(share(unsupported::<{ libc::EIO }>).is_err());
+        assert!(share(|_, _| Ok(())).expect("an answer"));
+    }
+
+    #[test]
+    fn a_copy_is_equal_keeps_the_holes_and_tells_its_progress() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (from, to) = (sparse(&dir.path().join("from")), empty(&dir.path().join("to")));
+        let watch = CopyWatch::default();
+        Calls::default().copy(&from, &to, &watch.state()).expect("copied");
+        assert_equal(dir.path());
+        assert!((12 * MIB..14 * MIB).contains(&watch.state().copied()), "{}", watch.state().copied());
+    }
+
+    #[test]
+    fn without_copy_file_range_the_bytes_go_through_memory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (from, to) = (sparse(&dir.path().join("from")), empty(&dir.path().join("to")));
+        let copy_range = |_: &File, _: &File, _, _| Err(io::Error::from_raw_os_error(libc::EXDEV));
+        let watch = CopyWatch::default();
+        Calls { copy_range, ..Calls::default() }.copy(&from, &to, &watch.state()).expect("copied");
+        assert_equal(dir.path());
+    }
+
+    #[test]
+    fn a_copy_that_nobody_waits_for_ends_at_its_next_chunk() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (from, to) = (sparse(&dir.path().join("from")), empty(&dir.path().join("to")));
+        let watch = CopyWatch::default();
+        let state = watch.state();
+        drop(watch);
+        assert!(matches!(Calls::default().copy(&from, &to, &state), Err(CopyError::CutOff)));
+        assert_eq!(state.copied(), 0);
+    }
+
+    #[test]
+    fn a_source_that_is_written_to_meanwhile_is_not_taken_for_a_copy() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (from, to) = (sparse(&dir.path().join("from")), empty(&dir.path().join("to")));
+        let copy_range = |from: &File, to: &File, at, bytes| {
+            let copied = copy_range(from, to, at, bytes)?;
+            from.set_modified(std::time::UNIX_EPOCH)?;
+            Ok(copied)
+        };
+        let watch = CopyWatch::default();
+        let copied = Calls { copy_range, ..Calls::default() }.copy(&from, &to, &watch.state());
+        assert!(matches!(copied, Err(CopyError::Changed)), "{copied:?}");
+    }
+}
