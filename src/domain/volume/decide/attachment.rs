@@ -235,7 +235,7 @@ fn connector_refusal(connector: &Value) -> Option<Refusal> {
 }
 
 /// The connector as it is kept: with the effective mode written into it.
-fn with_mode(connector: &Value, mode: AttachMode) -> Value {
+pub(super) fn with_mode(connector: &Value, mode: AttachMode) -> Value {
     let mut connector = connector.clone();
     if let Some(members) = connector.as_object_mut() {
         members.insert("mode".to_owned(), Value::from(mode.as_str()));
