@@ -3,7 +3,7 @@
 
 use super::attachment::{may_attach, new_row, with_mode};
 use super::draft::Draft;
-use super::{settle, steps};
+use super::{results, settle, steps};
 use crate::domain::attachment::{AttachMode, BlockDeviceMapping};
 use crate::domain::ids::{AttachmentId, ServerId};
 use crate::domain::operation::{Lane, OperationKind};
@@ -92,7 +92,13 @@ pub(super) fn detach(
     draft.speak_of(row_id);
     let is_bare = row.export.is_none() && !is_worked_on(state, row_id);
     if is_bare {
-        draft.remove_row(row_id);
+        // The row of a server without a host has no device. Its detach takes a flagged volume along, as only the end of the
+        // server does otherwise (nova-volume-attachments.md §6).
+        let without_host = row.bdm.as_ref().is_some_and(|bdm| bdm.device.is_none());
+        let flagged = results::release_with_server(&mut draft, row_id);
+        if flagged && (server_gone || without_host) {
+            results::delete_with_server(&mut draft, &caller.requester);
+        }
     } else {
         if let Some(bdm) = draft.next.attachment_mut(row_id).and_then(|row| row.bdm.as_mut()) {
             bdm.detaching = true;
