@@ -9,7 +9,7 @@ use hearth::domain::ids::{AttachmentId, OperationId, ServerId};
 use hearth::domain::operation::Lane;
 use hearth::domain::status::VolumeStatus;
 use hearth::domain::volume::command::{ReplyWhen, Ticket};
-use hearth::domain::volume::{Caller, Command, Decision, Job, JobTarget, Verdict, VolumeState, decide};
+use hearth::domain::volume::{Caller, Command, Decision, Job, JobTarget, Refusal, Verdict, VolumeState, decide};
 
 use super::acts::Act;
 use super::backend::{Backend, Late, Running, failed, refused, unknown};
@@ -95,6 +95,8 @@ pub struct World {
     pub left: Budget,
     pub asked: u8,
     pub ghost: Ghost,
+    /// Every refusal that was answered, at once or after waiting. Nothing depends on it.
+    pub refusals: Vec<Refusal>,
 }
 
 /// Looks at outstanding calls that may be under way or unheard at once.
@@ -116,6 +118,7 @@ impl World {
             left,
             asked: 0,
             ghost: Ghost::default(),
+            refusals: Vec::new(),
         }
     }
 
@@ -305,7 +308,7 @@ impl World {
     }
 
     /// As the volume's actor does it: decide, commit, start the jobs, then whoever waits for the connection lane.
-    fn ask(&mut self, command: Command, caller: Caller) -> Result<(), Broken> {
+    pub fn ask(&mut self, command: Command, caller: Caller) -> Result<(), Broken> {
         self.take(command, caller)?;
         loop {
             let lane_is_free = self.live().is_none_or(|state| state.operation_in(Lane::Connection).is_none());
@@ -317,13 +320,21 @@ impl World {
         }
     }
 
-    fn take(&mut self, command: Command, caller: Caller) -> Result<(), Broken> {
+    /// What would be decided now.
+    pub fn decide(&self, command: &Command, caller: &Caller) -> Verdict {
         let facts = build::facts_of(self.volume.as_ref().map_or(0, |state| state.volume.epoch), self.asked);
+        decide(build::VOLUME, self.live().map(Rc::as_ref), command, caller, &facts)
+    }
+
+    fn take(&mut self, command: Command, caller: Caller) -> Result<(), Broken> {
+        let verdict = self.decide(&command, &caller);
         let before = self.live().cloned();
-        let verdict = decide(build::VOLUME, before.as_deref(), &command, &caller, &facts);
         invariants::of_verdict(before.as_deref(), &command, &verdict)?;
         match verdict {
-            Verdict::Refuse(_) => Ok(()),
+            Verdict::Refuse(refusal) => {
+                self.refusals.push(refusal);
+                Ok(())
+            }
             Verdict::Nothing { jobs, .. } => {
                 self.start(jobs);
                 Ok(())
@@ -367,8 +378,12 @@ impl World {
         if let ReplyWhen::OperationEnds(id) = decision.reply {
             self.waiting.insert(id);
         }
-        for (ended, _) in &decision.ended {
-            self.waiting.remove(ended);
+        for (ended, answer) in decision.ended {
+            if self.waiting.remove(&ended)
+                && let Err(refusal) = answer
+            {
+                self.refusals.push(refusal);
+            }
         }
         self.start(decision.jobs);
         Ok(())
