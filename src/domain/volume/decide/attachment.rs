@@ -31,6 +31,10 @@ pub(super) fn may_attach(state: &VolumeState, server: Option<&ServerId>) -> Resu
     if volume.status.is_error() {
         return Err(Refusal::InvalidVolume(format!("volume {} status is {}", volume.id, volume.status)));
     }
+    // Only an administrator's word can bring it here: there is nothing to connect, and no backend to say that an export is gone.
+    if volume.host.is_none() {
+        return Err(Refusal::InvalidVolume(format!("volume {} has no backend", volume.id)));
+    }
     let allowed = if volume.multiattach { ATTACHABLE_MULTI } else { ATTACHABLE };
     let mut holders = state.attachments.iter().filter(|row| row.holds_volume());
     // The word may have been set by hand; a live row of somebody else blocks a plain volume whatever it says.
