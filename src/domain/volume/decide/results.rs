@@ -27,7 +27,8 @@ pub(super) fn job_result(
     facts: &Facts,
 ) -> Verdict {
     let current = state.operations.iter().find(|operation| operation.id == ticket.operation_id);
-    let Some(operation) = current.filter(|operation| ticket_of(operation) == *ticket) else {
+    let Some(operation) = current.filter(|operation| ticket_of(operation) == *ticket && operation.step != Step::Queued)
+    else {
         // A result of an older epoch, step or try is never applied (I3); what it did is reconciled.
         if ticket.probe {
             return Verdict::Nothing { jobs: Vec::new(), attachment_id: None };
