@@ -78,6 +78,8 @@ pub struct Ghost {
     pub attach_status_by_hand: bool,
     /// An administrator has cut work off: a row may stay whose connection is half gone, to be detached again.
     pub was_reset: bool,
+    /// Results need not be true: nothing can be promised about the backend.
+    pub was_lied_to: bool,
     /// Whom each row that ever existed was for.
     pub servers: BTreeMap<AttachmentId, Option<ServerId>>,
 }
@@ -193,14 +195,7 @@ impl World {
             Event::Work(index, fate) => self.work(index, fate),
             Event::Hear(index) => {
                 let pending = self.jobs.remove(index);
-                let outcome = pending.answer.expect("only answered jobs are heard of");
-                let command = match pending.job {
-                    Job::Step { ticket, .. } => Command::JobResult { ticket, outcome },
-                    Job::ProbeOutstanding { attempt, asked_at, .. } => {
-                        Command::OutstandingProbed { outcome, attempt, asked_at }
-                    }
-                };
-                self.ask(command, build::system())?;
+                self.ask(result_of(pending), build::system())?;
             }
             Event::Finish(index) => {
                 let running = self.backend.running.remove(index);
@@ -228,6 +223,10 @@ impl World {
     fn work(&mut self, index: usize, fate: Fate) {
         if fate != Fate::Carried {
             self.left.faults -= 1;
+        }
+        if is_nowhere(&self.jobs[index].job) {
+            self.jobs[index].answer = Some(failed(CauseKind::Unavailable));
+            return;
         }
         let (request, guest, call) = match &self.jobs[index].job {
             Job::ProbeOutstanding { request, .. } => (request.clone(), None, None),
@@ -461,12 +460,27 @@ impl World {
     }
 }
 
+/// The message in which the volume hears of a job that has ended.
+pub fn result_of(pending: Pending) -> Command {
+    let outcome = pending.answer.expect("only answered jobs are heard of");
+    match pending.job {
+        Job::Step { ticket, .. } => Command::JobResult { ticket, outcome },
+        Job::ProbeOutstanding { attempt, asked_at, .. } => Command::OutstandingProbed { outcome, attempt, asked_at },
+    }
+}
+
 /// Whether a job's call changes anything.
 fn writes(job: &Job) -> bool {
     match job {
-        Job::Step { ticket, call, .. } => call.is_some() && !ticket.probe,
+        Job::Step { ticket, call, .. } => call.is_some() && !ticket.probe && !is_nowhere(job),
         Job::ProbeOutstanding { .. } => false,
     }
+}
+
+/// Whether a backend is asked that there is not: the volume has none.
+fn is_nowhere(job: &Job) -> bool {
+    let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job;
+    *target == JobTarget::Backend(String::new())
 }
 
 fn is_possible(job: &Job, fate: Fate) -> bool {

@@ -91,7 +91,7 @@ const NOTES: &[(&str, &str)] = &[
         "R-112",
         "`delete_on_termination` is read in the step that removes the row; a shelved server's detach heeds it at once",
     ),
-    (DIFFERENCES, "Cinder refuses it: [differences.md](differences.md)"),
+    (DIFFERENCES, "Cinder answers otherwise: [differences.md](differences.md)"),
 ];
 
 fn page() -> String {

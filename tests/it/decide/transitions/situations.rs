@@ -80,6 +80,7 @@ pub const AT_REST: &[Situation] = &[
         &[NEW, Done(ServerAttach("a")), Begun(Extend), Ended(Fate::Fails)],
     ),
     at("error_deleting", &[ErrorDeleting], &[NEW, Begun(Delete), Ended(Fate::Fails)]),
+    by_hand("available: never placed", &[Available], &[Begun(CreateNowhere), Ended(Fate::Fails)]),
     by_hand("downloading", &[Downloading], &[NEW]),
     by_hand("maintenance", &[Maintenance], &[NEW]),
     by_hand("error_managing", &[ErrorManaging], &[NEW]),
