@@ -19,16 +19,22 @@ use super::model::invariants;
 use super::model::world::{Broken, Budget, Event, Fate, World, result_of};
 
 /// Seeds of an ordinary run.
-const BUDGET: Range<u64> = 0..400;
+const BUDGET: Range<u64> = 0..1_000;
 /// What happens in one history.
 const EVENTS: usize = 60;
+/// Requests that may come in one life: few, so that they meet each other.
+const ACTS_OF_A_LIFE: usize = 8;
 /// From any moment, a volume whose calls are answered truthfully is at rest after so many steps.
 const REST_MAX: usize = 80;
 
-const ACTS: &[Act] = &[
+const CREATES: &[Act] = &[
+    Act::Create { multiattach: false },
     Act::Create { multiattach: false },
     Act::Create { multiattach: true },
     Act::CreateNowhere,
+];
+
+const ACTS: &[Act] = &[
     Act::Rename,
     Act::ServerAttach("a"),
     Act::ServerAttach("b"),
@@ -99,6 +105,7 @@ struct Walk {
     seed: u64,
     pick: Randomness,
     world: World,
+    acts: Vec<Act>,
     /// Messages may be lies.
     lies: bool,
     history: Vec<String>,
@@ -115,15 +122,21 @@ impl Drop for Walk {
 
 impl Walk {
     fn new(seed: u64, lies: bool) -> Self {
-        Self { seed, pick: Randomness::from_seed(seed), world: new_world(lies), lies, history: Vec::new() }
+        Self {
+            seed,
+            pick: Randomness::from_seed(seed),
+            world: new_world(lies),
+            acts: Vec::new(),
+            lies,
+            history: Vec::new(),
+        }
     }
 
     fn run(mut self) {
+        self.begin_a_life();
         for _ in 0..EVENTS {
             if self.world.volume.as_ref().is_some_and(|state| state.volume.deleted) && self.pick.below(4) == 0 {
-                // the next volume's life
-                self.history.push("---".to_owned());
-                self.world = new_world(self.lies);
+                self.begin_a_life();
             }
             if let Err(broken) = self.happen() {
                 panic!("{broken}");
@@ -132,8 +145,17 @@ impl Walk {
         }
     }
 
+    fn begin_a_life(&mut self) {
+        self.acts = vec![self.one_of(CREATES).copied().expect("there are some")];
+        for _ in 0..ACTS_OF_A_LIFE {
+            self.acts.extend(self.one_of(ACTS));
+        }
+        self.world = new_world(self.lies);
+        self.history.push(format!("--- {:?}", self.acts));
+    }
+
     fn happen(&mut self) -> Result<(), Broken> {
-        let events = self.world.possible(ACTS, FATES);
+        let events = self.world.possible(&self.acts, FATES);
         let is_fault = |event: &Event| match event {
             Event::Work(_, fate) => *fate != Fate::Carried,
             Event::Crash { .. } => true,
@@ -147,7 +169,7 @@ impl Walk {
             7 => faults,
             _ => return self.strange_message(),
         };
-        let rare = |event: &Event| matches!(event, Event::Ask(Act::CreateNowhere | Act::Delete | Act::ForceDelete));
+        let rare = |event: &Event| matches!(event, Event::Ask(Act::Delete | Act::ForceDelete));
         let event = self.one_of(&kind).filter(|event| !rare(event) || self.pick.below(4) == 0).copied();
         let Some(event) = event else { return Ok(()) };
         self.history.push(format!("{event:?}"));

@@ -25,6 +25,7 @@ pub fn of_verdict(before: Option<&VolumeState>, command: &Command, verdict: &Ver
     }
     let Verdict::Commit(decision) = verdict else { return Ok(()) };
     of_operations(before, decision)?;
+    of_failed_creates(before, command, decision)?;
     of_usage(before, command, decision)?;
     if let Some(before) = before {
         hold!(decision.next.volume.generation == before.volume.generation + 1, "the generation is not the next one");
@@ -94,6 +95,21 @@ fn of_operations(before: Option<&VolumeState>, decision: &Decision) -> Result<()
     Ok(())
 }
 
+/// Nobody knows the id of a row whose create has failed: it goes with the answer, unless its export is in doubt or an
+/// administrator has cut the work off.
+fn of_failed_creates(before: Option<&VolumeState>, command: &Command, decision: &Decision) -> Result<(), Broken> {
+    let is_failed = |id| decision.ended.iter().any(|(ended, answer)| *ended == id && answer.is_err());
+    for operation in before.iter().flat_map(|before| &before.operations).filter(|operation| is_failed(operation.id)) {
+        if let OperationKind::Connect { attachment_id, row_is_new: true, .. } = operation.kind {
+            let row = decision.next.attachment(attachment_id);
+            let in_doubt = row.is_some_and(|row| row.attach_status.is_error() && row.export.is_some());
+            let cut_off = matches!(command, Command::ResetStatus { .. });
+            hold!(row.is_none() || in_doubt || cut_off, "a create of an attachment failed and left its row");
+        }
+    }
+    Ok(())
+}
+
 fn of_usage(before: Option<&VolumeState>, command: &Command, decision: &Decision) -> Result<(), Broken> {
     let next = &decision.next;
     for operation in &next.operations {
@@ -140,7 +156,21 @@ fn of_backend(world: &World, state: &VolumeState) -> Result<(), Broken> {
         return Ok(());
     }
     no_two_writers(world, state)?;
-    every_export_is_accounted_for(world, state)
+    every_export_is_accounted_for(world, state)?;
+    every_call_is_known(world, state)
+}
+
+/// No work on the data goes on that no operation owns and that is not on record as outstanding: it would run beside new work.
+/// Of exports only the name counts.
+fn every_call_is_known(world: &World, state: &VolumeState) -> Result<(), Broken> {
+    let on_data = |step: &Step| matches!(step, Step::Create | Step::Extend | Step::Delete);
+    for running in world.backend.running.iter().filter(|running| on_data(&running.call.key.step)) {
+        let key = &running.call.key;
+        let is_known = state.operations.iter().any(|operation| operation.id == key.operation_id)
+            || state.volume.outstanding.iter().any(|call| call.key == *key);
+        hold!(is_known, "nobody knows of the {} that goes on at the backend", key.step.name());
+    }
+    Ok(())
 }
 
 /// I1, judged by the backend.
@@ -181,7 +211,10 @@ fn every_word_has_an_owner(world: &World, state: &VolumeState) -> Result<(), Bro
             VolumeStatus::InUse => {
                 holders().any(|row| matches!(row.attach_status, AttachStatus::Attached | AttachStatus::ErrorDetaching))
             }
-            VolumeStatus::Available => holders().next().is_none(),
+            VolumeStatus::Available => {
+                let in_repair = |export| volume.orphan_exports.contains(export);
+                holders().next().is_none() && (world.ghost.was_lied_to || world.backend.exports.keys().all(in_repair))
+            }
             _ => true,
         };
         hold!(has_owner, "the status {} has no owner", volume.status);

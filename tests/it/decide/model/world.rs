@@ -315,6 +315,8 @@ impl World {
                 return Ok(());
             }
             let (command, caller) = self.queue.remove(0);
+            // ids are given out when a command is decided, not when it comes
+            self.asked += 1;
             self.take(command, caller)?;
         }
     }

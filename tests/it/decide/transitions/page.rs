@@ -31,7 +31,7 @@ and the backend has not said yet what became of it; *failed*: it has, and nothin
 | `served` | accepted, and nothing to do: it is as asked already |
 | `400 status` | refused: the status, a row or running work is in the way |
 | `400 input`, `404 row`, `404 not attached` | refused: the request makes no sense for this volume |
-| `409`, `409 server` | refused: in error; the row is a server's, Compute has to be asked |
+| `409`, `409 server` | refused: in error, or another row is connected; the row is a server's, Compute has to be asked |
 
 Resetting to `deleting` is 400 everywhere. *Other errors*: `error_backing-up`, `error_unmanaging`, `error_managing_deleting`. *Other
 words*: `creating`, `extending`, `managing`, `backing-up`, `restoring-backup`, `awaiting-transfer`, `uploading`, `retyping`, `reverting`,
@@ -60,7 +60,7 @@ const NOTES: &[(&str, &str)] = &[
     ("R-02", "a second row of the same server is for its live migration; Compute itself attaches a server once"),
     ("R-08", "a reservation whose client is gone is freed by deleting the row"),
     ("R-09", "a delete waits for the connect under way and then ends it: no export is left"),
-    ("R-10", "two connects of a row or a plain volume follow one another, never beside each other"),
+    ("R-10", "two connects of a plain volume follow one another: of the same row again, of another row 409"),
     ("R-11", "an update behind the delete of its row finds nothing and exports nothing"),
     ("R-12", "so does a late complete"),
     ("R-13", "a late complete does not bring a volume in error back"),
@@ -72,7 +72,7 @@ const NOTES: &[(&str, &str)] = &[
     ("R-22", "the status of the server that has the volume is not affected by a further one"),
     ("R-26", "a server that goes while it attaches is detached when the attach has ended"),
     ("R-29", "the second detach is refused while the first one runs"),
-    ("R-31", "detach and extend: the first one wins for a client; a service may free the row while the volume grows"),
+    ("R-31", "extend and Compute's detach: the first one wins; extend and the delete of a row go beside each other"),
     ("R-35", "each server of a multiattach volume is detached on its own"),
     ("R-40", "a user frees a server's row through Compute only"),
     ("R-42", "a disconnect that hung can be asked for again"),

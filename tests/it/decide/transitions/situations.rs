@@ -56,6 +56,11 @@ pub const AT_REST: &[Situation] = &[
     at("reserved: row", &[Reserved], &[NEW, Done(Reserve("a"))]),
     at("reserved: row, multiattach", &[Reserved], &[NEW_MULTI, Done(Reserve("a"))]),
     at("attaching: row connected", &[Attaching], &[NEW, Done(CreateConnected("a"))]),
+    at(
+        "attaching: two rows, one connected",
+        &[Attaching],
+        &[NEW, Done(Reserve("a")), Done(Reserve("a")), Done(Connect(1, "b"))],
+    ),
     at("in-use: row complete", &[InUse], &[NEW, Done(CreateConnected("a")), Done(Complete(0))]),
     at("in-use: server", &[InUse], ATTACHED),
     at("in-use: server, multiattach", &[InUse], &[NEW_MULTI, Done(ServerAttach("a"))]),
@@ -119,7 +124,13 @@ pub const UNDER_WAY: &[Situation] = &[
     at("attaching: server, plug", &[Attaching], &[NEW, Begun(ServerAttach("a")), Ended(Fate::Carried)]),
     at("in-use: server c of two, export", &[InUse], &[NEW_MULTI, Done(ServerAttach("a")), Begun(ServerAttach("c"))]),
     at("reserved: row, update", &[Reserved], &[NEW, Done(Reserve("a")), Begun(Connect(0, "a"))]),
+    at(
+        "reserved: two rows, update of the second",
+        &[Reserved],
+        &[NEW, Done(Reserve("a")), Done(Reserve("a")), Begun(Connect(1, "b"))],
+    ),
     at("reserved: row, create connected", &[Reserved], &[NEW, Begun(CreateConnected("a"))]),
+    at("attaching: row, update to b", &[Attaching], &[NEW, Done(CreateConnected("a")), Begun(Connect(0, "b"))]),
     at("in-use: row, delete", &[InUse], &[NEW, Done(CreateConnected("a")), Done(Complete(0)), Begun(DeleteRow(0))]),
     at("detaching: server, unplug", &[Detaching], &[NEW, Done(ServerAttach("a")), Begun(ServerDetach("a"))]),
     at(
