@@ -8,7 +8,7 @@ use hearth::domain::operation::Requester;
 use hearth::domain::quota::Limits;
 use hearth::domain::status::{AttachStatus, VolumeStatus};
 use hearth::domain::time::Timestamp;
-use hearth::domain::volume::command::CreateVolume;
+use hearth::domain::volume::command::{CreateVolume, ServerAttach};
 use hearth::domain::volume::{Caller, Command, Facts};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -63,7 +63,16 @@ pub fn connector(host: &str) -> Value {
 }
 
 pub fn create_command(multiattach: bool) -> Command {
-    Command::Create(Box::new(CreateVolume {
+    Command::Create(Box::new(create_volume(multiattach)))
+}
+
+/// No backend fits the volume.
+pub fn create_nowhere_command() -> Command {
+    Command::Create(Box::new(CreateVolume { host: None, ..create_volume(false) }))
+}
+
+fn create_volume(multiattach: bool) -> CreateVolume {
+    CreateVolume {
         volume_id: VOLUME,
         size_gib: 1,
         name: None,
@@ -73,7 +82,21 @@ pub fn create_command(multiattach: bool) -> Command {
         multiattach,
         availability_zone: "nova".to_owned(),
         host: Some(BACKEND.to_owned()),
-    }))
+    }
+}
+
+/// Compute's attach of a server that runs on the host of its name.
+pub fn server_attach(server: &str) -> ServerAttach {
+    ServerAttach {
+        server_id: ServerId::from(server),
+        server_epoch: 1,
+        device: Some("/dev/vdb".to_owned()),
+        tag: None,
+        delete_on_termination: false,
+        connector: connector(server),
+        without_host: false,
+        multiattach_allowed: true,
+    }
 }
 
 pub fn attachment_create(server: Option<&str>, host: Option<&str>) -> Command {

@@ -31,6 +31,10 @@ pub(super) fn may_attach(state: &VolumeState, server: Option<&ServerId>) -> Resu
     if volume.status.is_error() {
         return Err(Refusal::InvalidVolume(format!("volume {} status is {}", volume.id, volume.status)));
     }
+    // Only an administrator's word can bring it here: there is nothing to connect, and no backend to say that an export is gone.
+    if volume.host.is_none() {
+        return Err(Refusal::InvalidVolume(format!("volume {} has no backend", volume.id)));
+    }
     let allowed = if volume.multiattach { ATTACHABLE_MULTI } else { ATTACHABLE };
     let mut holders = state.attachments.iter().filter(|row| row.holds_volume());
     // The word may have been set by hand; a live row of somebody else blocks a plain volume whatever it says.
@@ -235,7 +239,7 @@ fn connector_refusal(connector: &Value) -> Option<Refusal> {
 }
 
 /// The connector as it is kept: with the effective mode written into it.
-fn with_mode(connector: &Value, mode: AttachMode) -> Value {
+pub(super) fn with_mode(connector: &Value, mode: AttachMode) -> Value {
     let mut connector = connector.clone();
     if let Some(members) = connector.as_object_mut() {
         members.insert("mode".to_owned(), Value::from(mode.as_str()));

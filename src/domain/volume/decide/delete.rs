@@ -56,7 +56,11 @@ pub(super) fn begin(draft: &mut Draft<'_>) -> OperationId {
     let (before, now) = (draft.next.volume.status, draft.facts.now);
     let id = draft.begin(OperationKind::Delete, 0);
     draft.next.volume.previous_status = Some(before);
-    draft.next.volume.status = VolumeStatus::Deleting;
+    // A volume whose adoption failed keeps that in its word (volumes.md §6); the API shows `deleting` all the same.
+    draft.next.volume.status = match before {
+        VolumeStatus::ErrorManaging => VolumeStatus::ErrorManagingDeleting,
+        _ => VolumeStatus::Deleting,
+    };
     draft.next.volume.terminated_at = Some(now);
     id
 }

@@ -140,10 +140,7 @@ impl<'a> Draft<'a> {
     pub(super) fn fence(&mut self, id: OperationId, answer: Refusal) {
         let Some(operation) = self.next.operations.iter().find(|operation| operation.id == id).cloned() else { return };
         self.next.volume.epoch += 1;
-        if steps::has_backend_call(&operation.step) {
-            self.remember_outstanding(&operation);
-            self.probe_outstanding(1);
-        }
+        self.remember_outstanding(&operation, 1);
         if let Some(row) = operation.kind.attachment_id().and_then(|row| self.next.attachment_mut(row))
             && let Some(bdm) = row.bdm.as_mut()
         {
@@ -152,13 +149,18 @@ impl<'a> Draft<'a> {
         self.end(id, Err(answer));
     }
 
-    /// Records that the call of the operation's present step may still have effects.
-    pub(super) fn remember_outstanding(&mut self, operation: &Operation) {
+    /// Records that the call of the operation's present step may still have effects, if it is a backend's, and looks after it.
+    /// A volume that was never placed has no backend: nothing can have effects, and nobody could ever say that it has ended.
+    pub(super) fn remember_outstanding(&mut self, operation: &Operation, look: u32) {
+        if !steps::has_backend_call(&operation.step) || self.next.volume.host.is_none() {
+            return;
+        }
         let key = operation.call_key(self.next.id());
         let recorded_at = self.next.volume.generation;
         if !self.next.volume.outstanding.iter().any(|call| call.key == key) {
             self.next.volume.outstanding.push(OutstandingCall { key, since: self.facts.now, recorded_at });
         }
+        self.probe_outstanding(look);
     }
 
     fn start_waiting(&mut self, lane: Lane) {

@@ -3,7 +3,7 @@
 
 use super::draft::Draft;
 use super::results::{MAX_TRIES, done, settle_ended, unexport_row, unexported};
-use super::{settle, steps};
+use super::settle;
 use crate::domain::backend::{Answer, Cause, CauseKind};
 use crate::domain::ids::{AttachmentId, ExportName, OperationId};
 use crate::domain::operation::{Operation, OperationKind, Step};
@@ -184,10 +184,7 @@ pub(super) fn roll_detaching(draft: &mut Draft<'_>, operation: &Operation, row_i
 /// Step and probe have both hung: a named error status, and a record of the call that may still have effects.
 pub(super) fn given_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
     let hung = Cause::new(CauseKind::Deadline, format!("the backend does not answer ({})", cause.text));
-    if steps::has_backend_call(&operation.step) {
-        draft.remember_outstanding(operation);
-        draft.probe_outstanding(2);
-    }
+    draft.remember_outstanding(operation, 2);
     match &operation.step {
         Step::Export { .. } => connection_in_doubt(draft, operation, AttachStatus::ErrorAttaching, &hung),
         Step::Unexport { .. } => match operation.kind {

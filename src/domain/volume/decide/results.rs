@@ -6,7 +6,7 @@ use super::{resume, settle, steps};
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, OperationId};
-use crate::domain::operation::{Operation, OperationKind, Probing, Step};
+use crate::domain::operation::{Operation, OperationKind, Probing, Requester, Step};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::command::{Caller, Facts, Refusal, Ticket, Verdict};
 use crate::domain::volume::state::VolumeState;
@@ -27,7 +27,8 @@ pub(super) fn job_result(
     facts: &Facts,
 ) -> Verdict {
     let current = state.operations.iter().find(|operation| operation.id == ticket.operation_id);
-    let Some(operation) = current.filter(|operation| ticket_of(operation) == *ticket) else {
+    let Some(operation) = current.filter(|operation| ticket_of(operation) == *ticket && operation.step != Step::Queued)
+    else {
         // A result of an older epoch, step or try is never applied (I3); what it did is reconciled.
         if ticket.probe {
             return Verdict::Nothing { jobs: Vec::new(), attachment_id: None };
@@ -320,7 +321,7 @@ pub(super) fn unexported(draft: &mut Draft<'_>, operation: &Operation) {
             let goes_along = release_with_server(draft, *attachment_id);
             draft.end(id, Ok(()));
             if goes_along {
-                delete_with_server(draft, operation);
+                delete_with_server(draft, &operation.requester);
             }
         }
         (OperationKind::Disconnect { attachment_id } | OperationKind::ServerDetach { attachment_id, .. }, _) => {
@@ -356,7 +357,7 @@ pub(super) fn release_with_server(draft: &mut Draft<'_>, row_id: AttachmentId) -
 
 /// Deletes the volume of a server that is gone, as its owner asked for with `delete_on_termination`: if nobody else holds it
 /// and nothing else works on it.
-pub(super) fn delete_with_server(draft: &mut Draft<'_>, operation: &Operation) {
+pub(super) fn delete_with_server(draft: &mut Draft<'_>, requester: &Requester) {
     let volume = &draft.next.volume;
     let held = draft.next.attachments.iter().any(Attachment::holds_volume);
     let idle = draft.next.operations.is_empty() && volume.status == VolumeStatus::Available;
@@ -365,6 +366,6 @@ pub(super) fn delete_with_server(draft: &mut Draft<'_>, operation: &Operation) {
     }
     let id = super::delete::begin(draft);
     if let Some(delete) = draft.operation_mut(id) {
-        delete.requester = operation.requester.clone();
+        delete.requester = requester.clone();
     }
 }

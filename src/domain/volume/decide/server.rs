@@ -1,9 +1,9 @@
 //! Compute's attach and detach (`spec/nova-volume-attachments.md` §4, §6): one plan over volume and server. The server's
 //! own checks (state, lock, device name) are the server actor's; the commit is guarded by the epoch it judged.
 
-use super::attachment::{may_attach, new_row};
+use super::attachment::{may_attach, new_row, with_mode};
 use super::draft::Draft;
-use super::settle;
+use super::{results, settle, steps};
 use crate::domain::attachment::{AttachMode, BlockDeviceMapping};
 use crate::domain::ids::{AttachmentId, ServerId};
 use crate::domain::operation::{Lane, OperationKind};
@@ -44,7 +44,7 @@ pub(super) fn attach(state: &VolumeState, request: &ServerAttach, caller: &Calle
     }
 
     let mut draft = Draft::of(state, caller, facts);
-    let mode = super::steps::is_readonly(state).then_some(AttachMode::ReadOnly);
+    let mode = steps::is_readonly(state).then_some(AttachMode::ReadOnly);
     let mut row = new_row(state, AttachmentId(facts.ids[1]), Some(request.server_id.clone()), mode, facts);
     row.bdm = Some(BlockDeviceMapping {
         uuid: facts.ids[2],
@@ -63,14 +63,9 @@ pub(super) fn attach(state: &VolumeState, request: &ServerAttach, caller: &Calle
     draft.speak_of(row_id);
     draft.guard_server(request.server_id.clone(), request.server_epoch);
     if !request.without_host {
-        draft.begin(
-            OperationKind::ServerAttach {
-                attachment_id: row_id,
-                server_id: request.server_id.clone(),
-                connector: request.connector.clone(),
-            },
-            0,
-        );
+        let connector = with_mode(&request.connector, steps::effective_mode(state, mode, &request.connector));
+        let server_id = request.server_id.clone();
+        draft.begin(OperationKind::ServerAttach { attachment_id: row_id, server_id, connector }, 0);
     }
     settle::rows_changed(&mut draft.next);
     draft.finish()
@@ -97,7 +92,13 @@ pub(super) fn detach(
     draft.speak_of(row_id);
     let is_bare = row.export.is_none() && !is_worked_on(state, row_id);
     if is_bare {
-        draft.remove_row(row_id);
+        // The row of a server without a host has no device. Its detach takes a flagged volume along, as only the end of the
+        // server does otherwise (nova-volume-attachments.md §6).
+        let without_host = row.bdm.as_ref().is_some_and(|bdm| bdm.device.is_none());
+        let flagged = results::release_with_server(&mut draft, row_id);
+        if flagged && (server_gone || without_host) {
+            results::delete_with_server(&mut draft, &caller.requester);
+        }
     } else {
         if let Some(bdm) = draft.next.attachment_mut(row_id).and_then(|row| row.bdm.as_mut()) {
             bdm.detaching = true;

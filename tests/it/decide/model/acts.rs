@@ -2,7 +2,7 @@
 
 use hearth::domain::ids::ServerId;
 use hearth::domain::status::{AttachStatus, VolumeStatus};
-use hearth::domain::volume::command::ServerAttach;
+use hearth::domain::volume::command::{ServerAttach, UpdateVolume};
 use hearth::domain::volume::{Caller, Command};
 
 use super::world::World;
@@ -14,15 +14,27 @@ pub enum Act {
     Create {
         multiattach: bool,
     },
+    /// No backend fits it.
+    CreateNowhere,
+    Rename,
     ServerAttach(&'static str),
+    /// To a server without a host, whose volume goes with it.
+    AttachShelved(&'static str),
     ServerDetach(&'static str),
     ServerGone(&'static str),
     Reserve(&'static str),
     CreateConnected(&'static str),
     Connect(usize, &'static str),
+    ConnectByService(usize, &'static str),
     Complete(usize),
+    /// By a service, which Compute's guard lets pass.
     DeleteRow(usize),
+    DeleteRowByUser(usize),
+    /// Sets `delete_on_termination`.
+    Flag(&'static str),
     Extend,
+    /// By a client older than 3.42.
+    ExtendOffline,
     Delete,
     ForceDelete,
     Reset(VolumeStatus),
@@ -36,26 +48,33 @@ impl Act {
     pub fn applies(self, world: &World) -> bool {
         let rows = world.live().map_or(0, |state| state.attachments.len());
         match self {
-            Self::Create { .. } => world.volume.is_none(),
-            Self::Connect(row, _) | Self::Complete(row) | Self::DeleteRow(row) => row < rows,
+            Self::Create { .. } | Self::CreateNowhere => world.volume.is_none(),
+            Self::Connect(row, _)
+            | Self::ConnectByService(row, _)
+            | Self::Complete(row)
+            | Self::DeleteRow(row)
+            | Self::DeleteRowByUser(row) => row < rows,
             _ => world.live().is_some(),
         }
     }
 
     pub fn command(self, world: &World) -> (Command, Caller) {
-        let row = |index: usize| world.live().expect("it applies").attachments[index].id;
+        // A row that is not there is asked for all the same where `applies` is not heeded.
+        let rows = world.live().map_or(&[][..], |state| &state.attachments);
+        let row = |index: usize| rows.get(index).map_or(build::row_id(1_000), |row| row.id);
         let size_gib = world.live().map_or(0, |state| state.volume.size_gib);
         let command = match self {
             Self::Create { multiattach } => build::create_command(multiattach),
-            Self::ServerAttach(server) => Command::ServerAttach(Box::new(ServerAttach {
-                server_id: ServerId::from(server),
-                server_epoch: 1,
-                device: Some("/dev/vdb".to_owned()),
-                tag: None,
-                delete_on_termination: false,
-                connector: build::connector(server),
-                without_host: false,
-                multiattach_allowed: true,
+            Self::CreateNowhere => build::create_nowhere_command(),
+            Self::Rename => {
+                Command::Update(UpdateVolume { name: Some(Some("renamed".to_owned())), ..UpdateVolume::default() })
+            }
+            Self::ServerAttach(server) => Command::ServerAttach(Box::new(build::server_attach(server))),
+            Self::AttachShelved(server) => Command::ServerAttach(Box::new(ServerAttach {
+                device: None,
+                delete_on_termination: true,
+                without_host: true,
+                ..build::server_attach(server)
             })),
             Self::ServerDetach(server) => {
                 Command::ServerDetach { server_id: ServerId::from(server), server_gone: false }
@@ -63,12 +82,19 @@ impl Act {
             Self::ServerGone(server) => Command::ServerDetach { server_id: ServerId::from(server), server_gone: true },
             Self::Reserve(server) => build::attachment_create(Some(server), None),
             Self::CreateConnected(server) => build::attachment_create(Some(server), Some(server)),
-            Self::Connect(index, host) => {
+            Self::Connect(index, host) | Self::ConnectByService(index, host) => {
                 Command::AttachmentUpdate { attachment_id: row(index), connector: build::connector(host) }
             }
             Self::Complete(index) => Command::AttachmentComplete { attachment_id: row(index) },
-            Self::DeleteRow(index) => Command::AttachmentDelete { attachment_id: row(index) },
-            Self::Extend => Command::Extend { new_size_gib: size_gib + 1, in_use_allowed: true },
+            Self::DeleteRow(index) | Self::DeleteRowByUser(index) => {
+                Command::AttachmentDelete { attachment_id: row(index) }
+            }
+            Self::Flag(server) => {
+                Command::ServerAttachmentUpdate { server_id: ServerId::from(server), delete_on_termination: true }
+            }
+            Self::Extend | Self::ExtendOffline => {
+                Command::Extend { new_size_gib: size_gib.saturating_add(1), in_use_allowed: self == Self::Extend }
+            }
             Self::Delete => Command::Delete { force: false },
             Self::ForceDelete => Command::Delete { force: true },
             Self::Reset(status) => build::reset(Some(status), None),
@@ -76,6 +102,7 @@ impl Act {
             Self::ResetAttached => build::reset(None, Some(AttachStatus::Attached)),
         };
         // A service may disconnect a server's row; so the guard of Compute hides no history.
-        (command, Caller { is_service: matches!(self, Self::DeleteRow(_)), ..build::member() })
+        let is_service = matches!(self, Self::DeleteRow(_) | Self::ConnectByService(..));
+        (command, Caller { is_service, ..build::member() })
     }
 }

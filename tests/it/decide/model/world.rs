@@ -9,7 +9,7 @@ use hearth::domain::ids::{AttachmentId, OperationId, ServerId};
 use hearth::domain::operation::Lane;
 use hearth::domain::status::VolumeStatus;
 use hearth::domain::volume::command::{ReplyWhen, Ticket};
-use hearth::domain::volume::{Caller, Command, Decision, Job, JobTarget, Verdict, VolumeState, decide};
+use hearth::domain::volume::{Caller, Command, Decision, Job, JobTarget, Refusal, Verdict, VolumeState, decide};
 
 use super::acts::Act;
 use super::backend::{Backend, Late, Running, failed, refused, unknown};
@@ -78,6 +78,8 @@ pub struct Ghost {
     pub attach_status_by_hand: bool,
     /// An administrator has cut work off: a row may stay whose connection is half gone, to be detached again.
     pub was_reset: bool,
+    /// Results need not be true: nothing can be promised about the backend.
+    pub was_lied_to: bool,
     /// Whom each row that ever existed was for.
     pub servers: BTreeMap<AttachmentId, Option<ServerId>>,
 }
@@ -95,6 +97,8 @@ pub struct World {
     pub left: Budget,
     pub asked: u8,
     pub ghost: Ghost,
+    /// Every refusal that was answered, at once or after waiting. Nothing depends on it.
+    pub refusals: Vec<Refusal>,
 }
 
 /// Looks at outstanding calls that may be under way or unheard at once.
@@ -116,6 +120,7 @@ impl World {
             left,
             asked: 0,
             ghost: Ghost::default(),
+            refusals: Vec::new(),
         }
     }
 
@@ -190,14 +195,7 @@ impl World {
             Event::Work(index, fate) => self.work(index, fate),
             Event::Hear(index) => {
                 let pending = self.jobs.remove(index);
-                let outcome = pending.answer.expect("only answered jobs are heard of");
-                let command = match pending.job {
-                    Job::Step { ticket, .. } => Command::JobResult { ticket, outcome },
-                    Job::ProbeOutstanding { attempt, asked_at, .. } => {
-                        Command::OutstandingProbed { outcome, attempt, asked_at }
-                    }
-                };
-                self.ask(command, build::system())?;
+                self.ask(result_of(pending), build::system())?;
             }
             Event::Finish(index) => {
                 let running = self.backend.running.remove(index);
@@ -225,6 +223,10 @@ impl World {
     fn work(&mut self, index: usize, fate: Fate) {
         if fate != Fate::Carried {
             self.left.faults -= 1;
+        }
+        if is_nowhere(&self.jobs[index].job) {
+            self.jobs[index].answer = Some(failed(CauseKind::Unavailable));
+            return;
         }
         let (request, guest, call) = match &self.jobs[index].job {
             Job::ProbeOutstanding { request, .. } => (request.clone(), None, None),
@@ -305,7 +307,7 @@ impl World {
     }
 
     /// As the volume's actor does it: decide, commit, start the jobs, then whoever waits for the connection lane.
-    fn ask(&mut self, command: Command, caller: Caller) -> Result<(), Broken> {
+    pub fn ask(&mut self, command: Command, caller: Caller) -> Result<(), Broken> {
         self.take(command, caller)?;
         loop {
             let lane_is_free = self.live().is_none_or(|state| state.operation_in(Lane::Connection).is_none());
@@ -313,17 +315,27 @@ impl World {
                 return Ok(());
             }
             let (command, caller) = self.queue.remove(0);
+            // ids are given out when a command is decided, not when it comes
+            self.asked += 1;
             self.take(command, caller)?;
         }
     }
 
-    fn take(&mut self, command: Command, caller: Caller) -> Result<(), Broken> {
+    /// What would be decided now.
+    pub fn decide(&self, command: &Command, caller: &Caller) -> Verdict {
         let facts = build::facts_of(self.volume.as_ref().map_or(0, |state| state.volume.epoch), self.asked);
+        decide(build::VOLUME, self.live().map(Rc::as_ref), command, caller, &facts)
+    }
+
+    fn take(&mut self, command: Command, caller: Caller) -> Result<(), Broken> {
+        let verdict = self.decide(&command, &caller);
         let before = self.live().cloned();
-        let verdict = decide(build::VOLUME, before.as_deref(), &command, &caller, &facts);
         invariants::of_verdict(before.as_deref(), &command, &verdict)?;
         match verdict {
-            Verdict::Refuse(_) => Ok(()),
+            Verdict::Refuse(refusal) => {
+                self.refusals.push(refusal);
+                Ok(())
+            }
             Verdict::Nothing { jobs, .. } => {
                 self.start(jobs);
                 Ok(())
@@ -367,8 +379,12 @@ impl World {
         if let ReplyWhen::OperationEnds(id) = decision.reply {
             self.waiting.insert(id);
         }
-        for (ended, _) in &decision.ended {
-            self.waiting.remove(ended);
+        for (ended, answer) in decision.ended {
+            if self.waiting.remove(&ended)
+                && let Err(refusal) = answer
+            {
+                self.refusals.push(refusal);
+            }
         }
         self.start(decision.jobs);
         Ok(())
@@ -446,12 +462,27 @@ impl World {
     }
 }
 
+/// The message in which the volume hears of a job that has ended.
+pub fn result_of(pending: Pending) -> Command {
+    let outcome = pending.answer.expect("only answered jobs are heard of");
+    match pending.job {
+        Job::Step { ticket, .. } => Command::JobResult { ticket, outcome },
+        Job::ProbeOutstanding { attempt, asked_at, .. } => Command::OutstandingProbed { outcome, attempt, asked_at },
+    }
+}
+
 /// Whether a job's call changes anything.
 fn writes(job: &Job) -> bool {
     match job {
-        Job::Step { ticket, call, .. } => call.is_some() && !ticket.probe,
+        Job::Step { ticket, call, .. } => call.is_some() && !ticket.probe && !is_nowhere(job),
         Job::ProbeOutstanding { .. } => false,
     }
+}
+
+/// Whether a backend is asked that there is not: the volume has none.
+fn is_nowhere(job: &Job) -> bool {
+    let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job;
+    *target == JobTarget::Backend(String::new())
 }
 
 fn is_possible(job: &Job, fate: Fate) -> bool {

@@ -1,0 +1,38 @@
+//! The columns of the tables: everything that clients and administrators can ask of a volume that is there.
+
+use hearth::domain::status::VolumeStatus;
+
+use crate::decide::model::acts::Act;
+
+/// The columns of one table, as they are named in its head.
+pub type Asks = &'static [(&'static str, Act)];
+
+pub const VERBS: Asks = &[
+    ("update", Act::Rename),
+    ("delete", Act::Delete),
+    ("force delete", Act::ForceDelete),
+    ("extend < 3.42", Act::ExtendOffline),
+    ("extend", Act::Extend),
+    ("reset available", Act::Reset(VolumeStatus::Available)),
+    ("reset in-use", Act::Reset(VolumeStatus::InUse)),
+    ("reset detached", Act::ResetDetached),
+];
+
+pub const ATTACHMENTS: Asks = &[
+    ("create for b", Act::Reserve("b")),
+    ("create for a", Act::Reserve("a")),
+    ("create connected, b", Act::CreateConnected("b")),
+    ("update", Act::Connect(0, "a")),
+    ("update, service", Act::ConnectByService(0, "a")),
+    ("complete", Act::Complete(0)),
+    ("delete", Act::DeleteRowByUser(0)),
+    ("delete, service", Act::DeleteRow(0)),
+];
+
+pub const COMPUTE: Asks = &[
+    ("attach b", Act::ServerAttach("b")),
+    ("attach a", Act::ServerAttach("a")),
+    ("detach a", Act::ServerDetach("a")),
+    ("a is gone", Act::ServerGone("a")),
+    ("flag of a", Act::Flag("a")),
+];

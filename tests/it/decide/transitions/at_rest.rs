@@ -1,0 +1,119 @@
+//! What may happen to a volume on which nothing runs. Written by hand from the specification (`spec/volumes.md` §6, §7,
+//! `spec/attachments.md` §2, `spec/volume-actions.md` §2, `spec/nova-volume-attachments.md` §4, §6).
+
+/// The volume's own verbs.
+pub const VERBS: &str = "
+situation                          | update     | delete                            | force delete                      | extend < 3.42       | extend                  | reset available | reset in-use  | reset detached
+available                          | ✓          | → deleting: delete                | → deleting: delete                | → extending: extend | → extending: extend     | ✓               | 400 input     | ✓
+available, multiattach             | ✓          | → deleting: delete                | → deleting: delete                | → extending: extend | → extending: extend     | ✓               | 400 input     | ✓
+reserved: row                      | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use R-86 | → available
+reserved: row, multiattach         | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use R-86 | → available
+attaching: row connected           | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | → available: unexport R-85
+attaching: two rows, one connected | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | → available: unexport R-85
+in-use: row complete               | ✓          | 400 status                        | 400 status R-57                   | 400 status          | → extending: extend     | → available     | ✓             | → available: unexport R-85
+in-use: server                     | ✓          | 400 status                        | 400 status R-57                   | 400 status          | → extending: extend     | → available     | ✓             | → available: unexport R-85
+in-use: server, multiattach        | ✓          | 400 status                        | 400 status R-57                   | 400 status          | → extending: extend     | → available     | ✓             | → available: unexport R-85
+in-use: shelved server, flagged    | ✓          | 400 status                        | 400 status R-57                   | 400 status          | → extending: extend     | → available     | ✓             | → available
+reserved: attach in doubt          | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use R-86 | → available: drain R-85
+available: attach failed           | ✓          | → deleting: delete                | → deleting: delete                | → extending: extend | → extending: extend     | ✓               | → in-use R-86 | ✓
+in-use: detach in doubt            | ✓          | 400 status                        | 400 status R-57                   | 400 status          | → extending: drain R-83 | → available     | ✓             | → available: drain R-85
+error                              | ✓          | → deleting: delete                | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
+error: never placed                | ✓          | → gone                            | → gone                            | 400 status          | 400 status              | → available     | 400 input     | ✓
+error_extending                    | ✓          | → deleting: delete                | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
+error_extending: server            | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | ✓: unexport R-85
+error_deleting                     | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
+available: never placed            | ✓          | → gone                            | → gone                            | → extending: extend | → extending: extend     | ✓               | 400 input     | ✓
+downloading                        | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
+maintenance                        | 400 status | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
+error_managing                     | ✓          | → error_managing_deleting: delete | → error_managing_deleting: delete | 400 status          | 400 status              | → available     | 400 input     | ✓
+error, error_restoring             | ✓          | → deleting: delete                | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
+other errors                       | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
+reserved, attaching, detaching     | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | → available
+other words                        | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
+in-use: row                        | ✓          | 400 status                        | 400 status R-57                   | 400 status          | → extending: extend     | → available     | ✓             | → available
+available: server                  | ✓          | 400 status R-84                   | 400 status R-57                   | → extending: extend | → extending: extend     | ✓               | → in-use      | ✓: unexport R-85
+reserved: server                   | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | → available: unexport R-85
+attaching: server                  | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | → available: unexport R-85
+detaching: server                  | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | → available: unexport R-85
+error: server                      | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | ✓: unexport R-85
+maintenance: server                | 400 status | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | ✓: unexport R-85
+other words: server                | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | ✓: unexport R-85
+";
+
+/// Block Storage's attachments: for the row's server `a` or another one, by a user or a service.
+pub const ATTACHMENTS: &str = "
+situation                          | create for b           | create for a           | create connected, b    | update     | update, service    | complete        | delete           | delete, service
+available                          | → reserved             | → reserved             | → reserved: export     | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+available, multiattach             | → reserved             | → reserved             | → reserved: export     | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+reserved: row                      | 400 status R-01        | ✓ R-02                 | 400 status             | ✓: export  | ✓: export          | → in-use        | → available R-08 | → available
+reserved: row, multiattach         | ✓ R-21                 | ✓                      | ✓: export R-21         | ✓: export  | ✓: export          | → in-use        | → available      | → available
+attaching: row connected           | 400 status             | 400 status             | 400 status             | ✓: export  | ✓: export          | → in-use        | ✓: unexport      | ✓: unexport
+attaching: two rows, one connected | 400 status             | 400 status             | 400 status             | 409 R-10   | 409 R-10           | → in-use        | ✓                | ✓
+in-use: row complete               | 400 status             | ✓ R-02                 | 400 status             | ✓: export  | ✓: export          | served R-14     | ✓: unexport      | ✓: unexport
+in-use: server                     | 400 status             | ✓ R-02                 | 400 status             | 409 server | ✓: export          | served R-14     | 409 server R-40  | ✓: unexport
+in-use: server, multiattach        | ✓ R-21                 | ✓                      | ✓: export R-22         | 409 server | ✓: export          | served R-14     | 409 server R-40  | ✓: unexport
+in-use: shelved server, flagged    | 400 status             | ✓ R-02                 | 400 status             | 409 server | ✓: export          | served R-14     | → available      | → available
+reserved: attach in doubt          | 400 status             | ✓ R-02                 | 400 status             | 409 server | ✓: drain R-83      | 400 status      | ✓: drain R-83    | ✓: drain R-83
+available: attach failed           | → reserved             | → reserved             | → reserved: export     | 409 server | → reserved: export | 400 status      | ✓                | ✓
+in-use: detach in doubt            | 400 status             | ✓ R-02                 | 400 status             | 409 server | ✓: drain R-83      | 400 status      | 409 server R-40  | ✓: drain R-42
+error                              | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+error: never placed                | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+error_extending                    | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+error_extending: server            | 400 status             | 400 status             | 400 status             | 409 server | 409                | 400 status R-13 | 409 server R-40  | ✓: unexport
+error_deleting                     | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+available: never placed            | 400 status differences | 400 status differences | 400 status differences | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+downloading                        | ✓ R-20                 | ✓ R-20                 | ✓: export R-20         | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+maintenance                        | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+error_managing                     | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+error, error_restoring             | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+other errors                       | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+reserved, attaching, detaching     | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+other words                        | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+in-use: row                        | 400 status             | → reserved R-86        | 400 status             | ✓: export  | ✓: export          | ✓               | → available      | → available
+available: server                  | 400 status R-84        | 400 status R-84        | 400 status R-84        | 409 server | ✓: export          | → in-use        | 409 server R-40  | ✓: unexport
+reserved: server                   | 400 status             | → in-use               | 400 status             | 409 server | ✓: export          | → in-use        | 409 server R-40  | ✓: unexport
+attaching: server                  | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | → in-use        | 409 server R-40  | ✓: unexport
+detaching: server                  | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | → in-use        | 409 server R-40  | ✓: unexport
+error: server                      | 400 status             | 400 status             | 400 status             | 409 server | 409                | 400 status R-13 | 409 server R-40  | ✓: unexport
+maintenance: server                | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | served          | 409 server R-40  | ✓: unexport
+other words: server                | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | served          | 409 server R-40  | ✓: unexport
+";
+
+/// Compute's attachments.
+pub const COMPUTE: &str = "
+situation                          | attach b               | attach a               | detach a                 | a is gone                | flag of a
+available                          | → reserved: export     | → reserved: export     | 404 not attached         | 404 not attached         | 404 not attached
+available, multiattach             | → reserved: export     | → reserved: export     | 404 not attached         | 404 not attached         | 404 not attached
+reserved: row                      | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+reserved: row, multiattach         | ✓: export R-21         | ✓: export              | 404 not attached         | 404 not attached         | 404 not attached
+attaching: row connected           | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+attaching: two rows, one connected | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+in-use: row complete               | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+in-use: server                     | 400 status             | 400 status R-02        | → detaching: unplug      | → detaching: unplug      | ✓
+in-use: server, multiattach        | ✓: export R-21         | 400 status R-02        | → detaching: unplug      | → detaching: unplug      | ✓
+in-use: shelved server, flagged    | 400 status             | 400 status             | → deleting: delete R-112 | → deleting: delete R-112 | served
+reserved: attach in doubt          | 400 status             | 400 status             | ✓: drain R-83            | ✓: drain R-83            | ✓
+available: attach failed           | 400 status             | 400 status             | ✓                        | ✓                        | ✓
+in-use: detach in doubt            | 400 status             | 400 status             | ✓: drain R-42            | ✓: drain R-42            | ✓
+error                              | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+error: never placed                | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+error_extending                    | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+error_extending: server            | 400 status             | 400 status             | ✓: unplug differences    | ✓: unplug                | ✓
+error_deleting                     | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+available: never placed            | 400 status differences | 400 status differences | 404 not attached         | 404 not attached         | 404 not attached
+downloading                        | ✓: export R-20         | ✓: export R-20         | 404 not attached         | 404 not attached         | 404 not attached
+maintenance                        | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+error_managing                     | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+error, error_restoring             | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+other errors                       | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+reserved, attaching, detaching     | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+other words                        | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+in-use: row                        | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+available: server                  | 400 status R-84        | 400 status             | 400 status               | → detaching: unplug      | ✓
+reserved: server                   | 400 status             | 400 status             | 400 status               | → detaching: unplug      | ✓
+attaching: server                  | 400 status             | 400 status             | 400 status               | → detaching: unplug      | ✓
+detaching: server                  | 400 status             | 400 status             | 400 status               | ✓: unplug                | ✓
+error: server                      | 400 status             | 400 status             | 400 status               | ✓: unplug                | ✓
+maintenance: server                | 400 status             | 400 status             | 400 status               | ✓: unplug                | ✓
+other words: server                | 400 status             | 400 status             | 400 status               | ✓: unplug                | ✓
+";
