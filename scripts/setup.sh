@@ -58,6 +58,8 @@ if ! have pg_config || [ ! -e "$(pg_config --libdir)/libpq.so" ]; then missing="
 if [ "$purpose" = test ]; then
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
     python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+    # a file system that shares blocks, for the tests of clones
+    [ -x /usr/sbin/mkfs.xfs ] || missing="$missing xfsprogs"
 fi
 # shellcheck disable=SC2086 # a list of words
 [ -z "$missing" ] || apt_install $missing
