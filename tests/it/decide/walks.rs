@@ -164,9 +164,9 @@ impl Walk {
         let (asks, others): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| matches!(event, Event::Ask(_)));
         let (faults, progress): (Vec<_>, Vec<_>) = others.into_iter().partition(is_fault);
         let kind = match self.pick.below(10) {
-            0..=2 => asks,
-            3..=6 => progress,
-            7 => faults,
+            0..=3 => asks,
+            4..=7 => progress,
+            8 => faults,
             _ => return self.strange_message(),
         };
         let rare = |event: &Event| matches!(event, Event::Ask(Act::Delete | Act::ForceDelete));
