@@ -14,6 +14,7 @@ mod readers;
 mod rows;
 mod schema;
 mod sql;
+mod statements;
 mod threaded;
 mod writer;
 
