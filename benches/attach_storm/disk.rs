@@ -1,12 +1,14 @@
 //! What the disk itself can do: append 4 KiB, then fdatasync.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::load::percentile;
 
+/// More than is written over in one probe.
+const IN_PLACE: usize = 128 << 20;
 const BLOCK: [u8; 4096] = [0x5a; 4096];
 
 /// Of one probe, microseconds.
@@ -18,7 +20,21 @@ pub struct Disk {
 
 /// Appends and syncs for this long, in a file below `directory`.
 pub fn probe(directory: &Path, duration: Duration) -> Disk {
-    let mut file: File = tempfile::tempfile_in(directory).expect("a file");
+    measure(tempfile::tempfile_in(directory).expect("a file"), duration)
+}
+
+/// The same over blocks that are on disk already, as in a write-ahead log after its first checkpoint: the file system has
+/// nothing of its own to write.
+pub fn probe_in_place(directory: &Path, duration: Duration) -> Disk {
+    let mut file = tempfile::tempfile_in(directory).expect("a file");
+    file.write_all(&vec![0; IN_PLACE])
+        .and_then(|()| file.sync_all())
+        .and_then(|()| file.rewind())
+        .expect("the disk writes");
+    measure(file, duration)
+}
+
+fn measure(mut file: File, duration: Duration) -> Disk {
     let begun = Instant::now();
     let mut times = Vec::new();
     while begun.elapsed() < duration {

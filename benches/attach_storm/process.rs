@@ -71,7 +71,7 @@ impl Server {
         let begun = Instant::now();
         let log = File::create(log).expect("the log file");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
-        let mut child = command.spawn().expect("the server starts");
+        let mut child = command.spawn().expect("the server starts, below strace if that is wanted");
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
         let address = loop {

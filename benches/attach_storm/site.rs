@@ -86,7 +86,7 @@ impl Site {
         Server::start(Path::new(HEARTH), &arguments, &self.file("log")).await
     }
 
-    /// The same below strace.
+    /// The same below strace, which `scripts/setup.sh bench` installs.
     pub async fn start_traced(&self) -> Server {
         let settings = self.settings();
         let arguments = ["serve", "--config", settings.to_str().expect("utf-8")];

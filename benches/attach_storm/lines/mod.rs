@@ -2,6 +2,7 @@
 
 mod contention;
 mod memory;
+mod micro;
 mod neighbour;
 mod postgres;
 mod reads;
@@ -20,6 +21,7 @@ const VOLUMES: usize = 4_096;
 /// Measures the lines that `options` want.
 pub async fn run(options: &Options) -> Vec<Line> {
     let mut lines = Vec::new();
+    lines.extend(show(micro::benches(options)));
     lines.extend(show(storm::disk(options)));
     lines.extend(show(storm::attachments(options).await));
     lines.extend(show(storm::fsyncs(options).await));

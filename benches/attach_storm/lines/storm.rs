@@ -15,9 +15,14 @@ pub fn disk(options: &Options) -> Vec<Line> {
     if !options.wants("disk") {
         return Vec::new();
     }
-    let disk = disk::probe(&options.scratch, options.run);
-    let measured = format!("{:.0}/s", disk.per_second);
-    vec![Line::shown("disk", measured, format!("4 KiB + fdatasync: p50 {:.0} µs, p99 {:.0} µs", disk.p50, disk.p99))]
+    let line = |name, disk: disk::Disk| {
+        let raw = format!("4 KiB + fdatasync: p50 {:.0} µs, p99 {:.0} µs", disk.p50, disk.p99);
+        Line::shown(name, format!("{:.0}/s", disk.per_second), raw)
+    };
+    vec![
+        line("disk-append", disk::probe(&options.scratch, options.run)),
+        line("disk-in-place", disk::probe_in_place(&options.scratch, options.run)),
+    ]
 }
 
 /// `attachments-256`, `attachments-64`, `alone`, `get-active`: all on one site.
