@@ -138,7 +138,7 @@ pub async fn open_loop(options: &Options) -> Vec<Line> {
     let open = Load { rate: Some(rate / steps), clients: VOLUMES / 4, duration: options.open_loop, ..closed };
     let (cost, warm) = join(server.measure(&open), async {
         // connections and caches are there after a third
-        poll_once_after(options.open_loop / 3).await;
+        wait_until_warm(options.open_loop / 3).await;
         server.resident()
     })
     .await;
@@ -163,6 +163,6 @@ pub async fn open_loop(options: &Options) -> Vec<Line> {
     vec![Line::judged("open-loop", "p99 ≤ 25 ms + 3 × fdatasync p99, no error, flat", measured, met, raw)]
 }
 
-async fn poll_once_after(wait: Duration) {
+async fn wait_until_warm(wait: Duration) {
     tokio::time::sleep(wait).await;
 }
