@@ -12,6 +12,7 @@ pub mod parts;
 pub mod serve;
 pub mod sim_backend;
 pub mod state_dir;
+pub mod storm;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ enum Command {
     Actors(actors::Arguments),
     /// List or stop the storage daemons.
     Daemons(daemons::Arguments),
+    /// Load a service with simulated clients, measure it, and check what is left.
+    Storm(Box<storm::Arguments>),
 }
 
 /// Runs one command. `arguments` begin with the program's name.
@@ -84,6 +87,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Daemons(arguments) => {
             with_settings(arguments.file.config.as_deref(), |loaded| daemons::run(&loaded.settings, &arguments.action))
         }
+        Command::Storm(arguments) => storm::run(&arguments),
     }
 }
 
