@@ -19,7 +19,7 @@ use crate::domain::volume::Volume;
 const MESSAGE_LEVEL: &str = "ERROR";
 
 #[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = volumes, treat_none_as_null = true)]
+#[diesel(table_name = volumes, treat_none_as_null = true, treat_none_as_default_value = false)]
 pub(super) struct VolumeRow {
     pub id: String,
     pub generation: i64,
@@ -155,7 +155,7 @@ impl VolumeRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = attachments, treat_none_as_null = true)]
+#[diesel(table_name = attachments, treat_none_as_null = true, treat_none_as_default_value = false)]
 pub(super) struct AttachmentRow {
     pub id: String,
     pub volume_id: String,
@@ -289,7 +289,7 @@ impl AttachmentRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = operations, treat_none_as_null = true)]
+#[diesel(table_name = operations, treat_none_as_null = true, treat_none_as_default_value = false)]
 pub(super) struct OperationRow {
     pub id: String,
     pub volume_id: String,
