@@ -1,9 +1,15 @@
 //! The requests that are compared.
 
-use super::load::Step;
+use hearth::storm::Step;
+use serde_json::json;
 
 /// The instance that the attachments are for.
 const INSTANCE: &str = "11111111-2222-3333-4444-555555555555";
+
+/// `GET` of a path below `/v3`.
+pub fn get(path: &str) -> Step {
+    Step::new(path, "GET", path, &[200])
+}
 
 /// `POST /attachments` without connector: one commit.
 pub fn reserve() -> Step {
@@ -12,46 +18,24 @@ pub fn reserve() -> Step {
 
 /// The same for this instance: a volume that is reserved for another one refuses it.
 pub fn reserve_for(instance: &str) -> Step {
-    Step {
-        method: "POST",
-        path: "/v3/attachments".to_owned(),
-        body: format!(r#"{{"attachment":{{"volume_uuid":"{{volume}}","instance_uuid":"{instance}"}}}}"#),
-        expect: &[200],
-        captures: true,
-    }
+    Step::new("create", "POST", "/attachments", &[200])
+        .body(json!({"attachment": {"volume_uuid": "{volume}", "instance_uuid": instance}}))
+        .capture("attachment", "attachment.id")
 }
 
 /// `PUT /attachments/{id}` with a connector: the intent and the result, two commits.
 fn connect() -> Step {
-    Step {
-        method: "PUT",
-        path: "/v3/attachments/{attachment}".to_owned(),
-        body: r#"{"attachment":{"connector":{"host":"compute-1","ip":"10.0.0.1","initiator":"iqn.1993-08.org.debian:01:1"}}}"#
-            .to_owned(),
-        expect: &[200],
-        captures: false,
-    }
+    let connector = json!({"host": "compute-1", "ip": "10.0.0.1", "initiator": "iqn.1993-08.org.debian:01:1"});
+    Step::new("connect", "PUT", "/attachments/{attachment}", &[200])
+        .body(json!({"attachment": {"connector": connector}}))
 }
 
 fn complete() -> Step {
-    Step {
-        method: "POST",
-        path: "/v3/attachments/{attachment}/action".to_owned(),
-        body: r#"{"os-complete":{}}"#.to_owned(),
-        expect: &[204],
-        captures: false,
-    }
+    Step::new("complete", "POST", "/attachments/{attachment}/action", &[204]).body(json!({"os-complete": {}}))
 }
 
-/// `DELETE /attachments/{id}`.
-pub fn release() -> Step {
-    Step {
-        method: "DELETE",
-        path: "/v3/attachments/{attachment}".to_owned(),
-        body: String::new(),
-        expect: &[200],
-        captures: false,
-    }
+fn release() -> Step {
+    Step::new("delete", "DELETE", "/attachments/{attachment}", &[200])
 }
 
 /// Reserve, connect, complete, delete: four durable requests.
@@ -66,7 +50,9 @@ pub fn reserve_connect_release() -> Vec<Step> {
 
 /// The same requests for a baseline, which knows volumes but no attachments.
 pub fn for_baseline(cycle: &[Step]) -> Vec<Step> {
-    let step =
-        |step: &Step| Step { path: step.path.replace("{attachment}", "{volume}"), captures: false, ..step.clone() };
+    let step = |step: &Step| {
+        let path = step.path.replace("{attachment}", "{volume}");
+        Step { path, captures: std::collections::BTreeMap::new(), ..step.clone() }
+    };
     cycle.iter().map(step).collect()
 }

@@ -5,8 +5,6 @@ use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::load::percentile;
-
 /// More than is written over in one probe.
 const IN_PLACE: usize = 128 << 20;
 const BLOCK: [u8; 4096] = [0x5a; 4096];
@@ -45,4 +43,10 @@ fn measure(mut file: File, duration: Duration) -> Disk {
     let per_second = times.len() as f64 / begun.elapsed().as_secs_f64();
     times.sort_unstable();
     Disk { per_second, p50: percentile(&times, 50.0), p99: percentile(&times, 99.0) }
+}
+
+/// Of sorted values.
+pub fn percentile(sorted: &[u32], percent: f64) -> f64 {
+    let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied().map_or(f64::NAN, f64::from)
 }

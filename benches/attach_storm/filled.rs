@@ -6,16 +6,21 @@ use std::process::Command;
 use super::options::Options;
 use super::site::{HEARTH, Site, SiteOptions};
 
+/// How a filled database is served.
+pub fn settings() -> SiteOptions {
+    SiteOptions { elsewhere: true, ..SiteOptions::default() }
+}
+
 /// Of the volumes in a filled database, percent.
 const WITH_ATTACHMENT: &str = "30";
 
 /// A site whose records are a copy of the database with `count` volumes; an error says why there is none.
-pub fn site(options: &Options, count: usize, settings: &SiteOptions) -> Result<Site, String> {
+pub fn site(options: &Options, count: usize) -> Result<Site, String> {
     let kept = options.scratch.join(format!("filled-{count}-{}", version()));
     if !kept.join("done").exists() {
         fill(options, count, &kept)?;
     }
-    let site = Site::new(&options.scratch, settings);
+    let site = Site::new(&options.scratch, &settings());
     let copied = Command::new("cp")
         .args(["-r", "--reflink=auto"])
         .arg(kept.join("state"))
@@ -27,9 +32,9 @@ pub fn site(options: &Options, count: usize, settings: &SiteOptions) -> Result<S
 
 fn fill(options: &Options, count: usize, kept: &Path) -> Result<(), String> {
     eprintln!("filling a database with {count} volumes");
-    let site = Site::new(&options.scratch, &SiteOptions::default());
+    let site = Site::new(&options.scratch, &settings());
     let output = Command::new(HEARTH)
-        .args(["fill", &count.to_string(), "--attachments", WITH_ATTACHMENT, "--config"])
+        .args(["fill", &count.to_string(), "--attachments", WITH_ATTACHMENT, "--projects", "1", "--config"])
         .arg(site.settings())
         .output()
         .map_err(|error| format!("hearth fill: {error}"))?;

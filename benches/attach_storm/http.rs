@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use hearth::storm::Step;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,8 +27,16 @@ pub struct Connection {
     buffer: Vec<u8>,
 }
 
-/// What every request carries.
-const HEAD: &str = "Host: 127.0.0.1\r\nX-Auth-Token: admin:admin\r\nOpenStack-API-Version: volume 3.71\r\nAccept: application/json\r\n";
+/// What every request carries besides its host. The project is the one that `hearth fill` fills.
+pub const HEADERS: [(&str, &str); 3] =
+    [("X-Auth-Token", "admin:fill-0"), ("OpenStack-API-Version", "volume 3.71"), ("Accept", "application/json")];
+
+/// Method, path and body of a step, with its variables filled in.
+pub fn render(step: &Step, volume: &str, attachment: &str) -> (String, String, String) {
+    let fill = |text: &str| text.replace("{volume}", volume).replace("{attachment}", attachment);
+    let body = step.body.as_ref().map(|body| fill(&body.to_string())).unwrap_or_default();
+    (step.method.clone(), format!("/v3{}", fill(&step.path)), body)
+}
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
@@ -37,14 +46,15 @@ impl Connection {
     }
 
     pub async fn ask(&mut self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
-        let request = if body.is_empty() {
-            format!("{method} {path} HTTP/1.1\r\n{HEAD}\r\n")
-        } else {
-            let length = body.len();
-            format!(
-                "{method} {path} HTTP/1.1\r\n{HEAD}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-            )
-        };
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n");
+        for (name, value) in HEADERS {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() {
+            request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+        }
+        request.push_str("\r\n");
+        request.push_str(body);
         self.stream.write_all(request.as_bytes()).await?;
         self.buffer.clear();
         let (head_end, status, headers, length) = loop {

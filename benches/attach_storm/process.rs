@@ -94,8 +94,8 @@ impl Server {
         let before = self.cpu();
         let report = run(load).await;
         let cpu = (self.cpu() - before).as_micros() as f64;
-        if let Some(error) = &report.first_error {
-            eprintln!("{} errors, the first: {error}", report.errors);
+        if let Some(error) = report.first_error() {
+            eprintln!("{} errors, the first: {error}", report.errors());
         }
         Cost { cpu_us_per_request: cpu / report.requests().max(1) as f64, report }
     }

@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::baseline::{Kind, Orders, Reply};
 use super::cycles::for_baseline;
-use super::http::Connection;
-use super::load::Step;
+use hearth::storm::Step;
+
+use super::http::{Connection, render};
 use super::process::{Server, wait_until};
 
 /// The binary under measurement.
@@ -27,6 +28,9 @@ pub struct SiteOptions {
     pub backends: Vec<(&'static str, u64)>,
     /// Backend calls at the same time; 0: [`WORKERS`].
     pub workers: usize,
+    /// The backends are other processes, which nobody has started: as good as storage elsewhere as long as it is not asked.
+    /// Otherwise a start reads what the simulated storage remembers.
+    pub elsewhere: bool,
     /// `actors.idle_ttl`; none: the default.
     pub idle_ttl: Option<&'static str>,
 }
@@ -60,8 +64,10 @@ impl Site {
         let default = [("sim", 0)];
         let backends = if options.backends.is_empty() { &default[..] } else { &options.backends };
         for (name, latency) in backends {
+            let process = if options.elsewhere { "separate" } else { "in-process" };
             text.push_str(&format!(
-                "[[backends]]\nname = \"{name}\"\ndriver = \"sim\"\nlatency_ms = {latency}\nworkers = {workers}\nqueue = 65536\n"
+                "[[backends]]\nname = \"{name}\"\ndriver = \"sim\"\nlatency_ms = {latency}\nworkers = {workers}\nqueue = 65536\n\
+                 process = \"{process}\"\n"
             ));
         }
         std::fs::write(self.settings(), text).expect("the settings");
@@ -127,11 +133,11 @@ pub async fn record(address: SocketAddr, cycle: &[Step], volume: &str) -> Vec<Re
     let mut attachment = String::new();
     let mut replies = Vec::new();
     for (step, like) in cycle.iter().zip(for_baseline(cycle)) {
-        let fill = |text: &str| text.replace("{volume}", volume).replace("{attachment}", &attachment);
-        let answer = connection.ask(step.method, &fill(&step.path), &fill(&step.body)).await.expect("an answer");
-        assert!(step.expect.contains(&answer.status), "{} {}: {}", step.method, step.path, answer.status);
-        replies.push(Reply::like(step.method, &like.path, &answer));
-        if let Some(id) = answer.json()["attachment"]["id"].as_str().filter(|_| step.captures) {
+        let (method, path, body) = render(step, volume, &attachment);
+        let answer = connection.ask(&method, &path, &body).await.expect("an answer");
+        assert!(step.expect.contains(&answer.status), "{method} {path}: {}", answer.status);
+        replies.push(Reply::like(&method, &like.path, &answer));
+        if let Some(id) = answer.json()["attachment"]["id"].as_str().filter(|_| !step.captures.is_empty()) {
             id.clone_into(&mut attachment);
         }
     }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
+use hearth::storm::Step;
 
 use crate::baseline::Kind;
 use crate::cycles;
 use crate::disk;
-use crate::http::Connection;
-use crate::load::{Load, Step};
+use crate::http::{Connection, render};
+use crate::load::Load;
 use crate::options::Options;
 use crate::process::{Server, epoch_seconds};
 use crate::site::{Site, SiteOptions, make_volumes, record};
@@ -27,7 +28,9 @@ const FLAT: f64 = 1.05;
 
 /// A refused reservation: somebody has the volume.
 fn refused() -> Step {
-    Step { expect: &[400], captures: false, ..cycles::reserve_for(STRANGER) }
+    let mut step = cycles::reserve_for(STRANGER);
+    step.captures.clear();
+    Step { expect: vec![400], ..step }
 }
 
 /// Reserves the volume for good.
@@ -71,7 +74,7 @@ pub async fn hot(options: &Options) -> Vec<Line> {
     let refusals = cost.report.requests();
     let raw = format!("{refusals} refusals: {commits} commits (/metrics), {locks} locks of database files (strace)");
     let measured = format!("{commits} commits, {locks} SQL reads");
-    let met = commits == 0.0 && locks == 0 && cost.report.errors == 0;
+    let met = commits == 0.0 && locks == 0 && cost.report.errors() == 0;
     vec![rate, Line::judged("hot-cost", "0 SQL, 0 commits", measured, met, raw)]
 }
 
@@ -96,9 +99,9 @@ pub async fn winner(options: &Options) -> Vec<Line> {
     let mut waited = Vec::new();
     for _ in 0..ROUNDS {
         let tries = clients.iter_mut().zip(&steps).map(async |(client, step)| {
-            let body = step.body.replace("{volume}", &volume);
+            let (method, path, body) = render(step, &volume, "");
             let from = epoch_seconds();
-            let answer = client.ask(step.method, &step.path, &body).await.expect("an answer");
+            let answer = client.ask(&method, &path, &body).await.expect("an answer");
             (from, epoch_seconds(), answer)
         });
         let answers = join_all(tries).await;
@@ -145,12 +148,12 @@ pub async fn open_loop(options: &Options) -> Vec<Line> {
     let growth = server.resident() as f64 / warm as f64;
     server.stop().await;
     let goal = 25e3 + 3.0 * disk.p99;
-    let met = cost.report.p99() <= goal && cost.report.errors == 0 && growth <= FLAT;
+    let met = cost.report.p99() <= goal && cost.report.errors() == 0 && growth <= FLAT;
     let measured = format!(
         "p99 {:.1} of {:.1} ms, {} errors, memory × {growth:.2}",
         cost.report.p99() / 1e3,
         goal / 1e3,
-        cost.report.errors
+        cost.report.errors()
     );
     let raw = format!(
         "{:.0} of {rate:.0} req/s due for {:?} (closed loop {most:.0}), p50 {:.2} ms, fdatasync p99 {:.2} ms, {} MiB",

@@ -25,8 +25,7 @@ pub async fn resident(options: &Options) -> Vec<Line> {
     if !options.wants("memory") {
         return Vec::new();
     }
-    let active = SiteOptions::default();
-    let site = match filled::site(options, options.large, &active) {
+    let site = match filled::site(options, options.large) {
         Ok(site) => site,
         Err(reason) => return vec![Line::shown("memory", "not measured".to_owned(), reason)],
     };
@@ -42,7 +41,7 @@ pub async fn resident(options: &Options) -> Vec<Line> {
     let kib_active = (server.resident().saturating_sub(before)) as f64 / 1024.0 / batch as f64;
     server.stop().await;
 
-    site.set(&SiteOptions { idle_ttl: Some("1s"), ..active });
+    site.set(&SiteOptions { idle_ttl: Some("1s"), ..filled::settings() });
     let server = site.start().await;
     let mut residents = Vec::new();
     // the second batch may use what the first has given back: what remains belongs to passive volumes

@@ -77,6 +77,6 @@ fn compare(costs: &[(Cost, Cost)]) -> Compared {
         rate: of(&|(hearth, base)| hearth.report.rate() / base.report.rate()),
         cpu: of(&|(hearth, base)| hearth.cpu_us_per_request / base.cpu_us_per_request),
         raw,
-        errors: costs.iter().map(|(hearth, base)| hearth.report.errors + base.report.errors).sum(),
+        errors: costs.iter().map(|(hearth, base)| hearth.report.errors() + base.report.errors()).sum(),
     }
 }

@@ -52,7 +52,7 @@ pub async fn slow_backend(options: &Options) -> Vec<Line> {
         let alone = run(&fast).await;
         let (beside, neighbour) = join(run(&fast), run(&slow)).await;
         slow_rate.push(neighbour.rate());
-        assert_eq!(alone.errors + beside.errors + neighbour.errors, 0, "{:?}", beside.first_error);
+        assert_eq!(alone.errors() + beside.errors() + neighbour.errors(), 0, "{:?}", beside.first_error());
         pairs.push((alone, beside));
     }
     server.stop().await;

@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use futures_util::future::join;
+use hearth::storm::Step;
+use serde_json::json;
 
 use crate::baseline::Kind;
+use crate::cycles;
 use crate::filled;
-use crate::load::{Load, Step, run};
+use crate::load::{Load, run};
 use crate::options::Options;
 use crate::process::Server;
-use crate::site::{Site, SiteOptions, get, record};
+use crate::site::{Site, get, record};
 use crate::table::{Line, median};
 
 use super::{compare, interleave};
@@ -40,7 +43,7 @@ pub async fn some_volumes(server: &Server, of: usize, count: usize) -> Vec<Strin
 }
 
 async fn large(options: &Options, line: &'static str) -> Result<(Site, Server), Vec<Line>> {
-    match filled::site(options, options.large, &SiteOptions::default()) {
+    match filled::site(options, options.large) {
         Ok(site) => {
             let server = site.start().await;
             Ok((site, server))
@@ -59,7 +62,7 @@ pub async fn cold(options: &Options) -> Vec<Line> {
         Err(lines) => return lines,
     };
     let volumes = some_volumes(&server, options.large, READ).await;
-    let cycle = vec![Step::get("/v3/volumes/{volume}")];
+    let cycle = vec![cycles::get("/volumes/{volume}")];
     let replies = record(server.address, &cycle, &volumes[0]).await;
     let noop = site.start_baseline(Kind::Noop, &[], replies).await;
     let own = Load { address: server.address, cycle, volumes, clients: 64, duration: options.run, rate: None };
@@ -80,7 +83,7 @@ pub async fn lists(options: &Options) -> Vec<Line> {
         Ok(started) => started,
         Err(lines) => return lines,
     };
-    let small_site = match filled::site(options, options.small, &SiteOptions::default()) {
+    let small_site = match filled::site(options, options.small) {
         Ok(site) => site,
         Err(reason) => return vec![Line::shown("lists", "not measured".to_owned(), reason)],
     };
@@ -90,7 +93,7 @@ pub async fn lists(options: &Options) -> Vec<Line> {
     for (at_large, at_small) in queries[0].iter().zip(&queries[1]) {
         let load = |server: &Server, path: &str| Load {
             address: server.address,
-            cycle: vec![Step::get(path)],
+            cycle: vec![cycles::get(path)],
             volumes: Vec::new(),
             clients: 1,
             duration: options.run / 2,
@@ -122,7 +125,7 @@ async fn queries(server: &Server, of: usize) -> Vec<(&'static str, String)> {
     let middle = get(server.address, &format!("/v3/volumes/detail?limit=1&offset={}", of / 2)).await;
     let text = |member: &str| middle["volumes"][0][member].as_str().expect("text").to_owned();
     let (marker, name) = (text("id"), text("name"));
-    let list = format!("/v3/volumes/detail?limit={PAGE}");
+    let list = format!("/volumes/detail?limit={PAGE}");
     vec![
         ("list-first", list.clone()),
         ("list-deep", format!("{list}&marker={marker}")),
@@ -143,7 +146,7 @@ pub async fn scans(options: &Options) -> Vec<Line> {
     let volumes = some_volumes(&server, options.large, READ).await;
     let reads = Load {
         address: server.address,
-        cycle: vec![Step::get("/v3/volumes/{volume}")],
+        cycle: vec![cycles::get("/volumes/{volume}")],
         volumes: volumes.clone(),
         clients: 64,
         duration: options.run,
@@ -152,9 +155,9 @@ pub async fn scans(options: &Options) -> Vec<Line> {
     let offset = options.large / 2;
     let scan = Load {
         cycle: vec![
-            Step::get("/v3/volumes?limit=10&name~=nobody-has-this-name"),
-            Step::get("/v3/volumes?limit=10&with_count=true"),
-            Step::get(format!("/v3/volumes?limit=10&offset={offset}")),
+            cycles::get("/volumes?limit=10&name~=nobody-has-this-name"),
+            cycles::get("/volumes?limit=10&with_count=true"),
+            cycles::get(&format!("/volumes?limit=10&offset={offset}")),
         ],
         volumes: Vec::new(),
         clients: SCANNERS,
@@ -165,7 +168,7 @@ pub async fn scans(options: &Options) -> Vec<Line> {
     for _ in 0..options.pairs {
         quiet.push(run(&reads).await.p99());
         let (beside, scans) = join(run(&reads), run(&scan)).await;
-        assert_eq!(scans.errors + beside.errors, 0, "{:?} {:?}", scans.first_error, beside.first_error);
+        assert_eq!(scans.errors() + beside.errors(), 0, "{:?} {:?}", scans.first_error(), beside.first_error());
         scanned += scans.requests();
         noisy.push(beside.p99());
     }
@@ -178,13 +181,8 @@ pub async fn scans(options: &Options) -> Vec<Line> {
     let measured = format!("p99 {ratio:.2} ×");
     let reads_line = Line::judged("scans-reads", "p99 within noise", measured, ratio <= noise.max(1.1), raw);
 
-    let rename = Step {
-        method: "PUT",
-        path: "/v3/volumes/{volume}".to_owned(),
-        body: r#"{"volume":{"description":"written while somebody scans"}}"#.to_owned(),
-        expect: &[200],
-        captures: false,
-    };
+    let describe = json!({"volume": {"description": "written while somebody scans"}});
+    let rename = Step::new("update", "PUT", "/volumes/{volume}", &[200]).body(describe);
     let writes = Load { cycle: vec![rename], volumes, clients: 64, duration: options.run * 3, rate: None, ..reads };
     let scan = Load { duration: writes.duration, ..scan };
     let (written, _) = join(run(&writes), run(&scan)).await;
@@ -192,8 +190,8 @@ pub async fn scans(options: &Options) -> Vec<Line> {
     let wal = size(&site.state().join("hearth.db-wal"));
     server.stop().await;
     let raw =
-        format!("{} writes at {:.0}/s beside scans, {} errors", written.requests(), written.rate(), written.errors);
-    let met = wal <= WAL_MOST && written.errors == 0;
+        format!("{} writes at {:.0}/s beside scans, {} errors", written.requests(), written.rate(), written.errors());
+    let met = wal <= WAL_MOST && written.errors() == 0;
     let wal_line = Line::judged("scans-wal", "≤ 64 MiB", format!("{} MiB", wal >> 20), met, raw);
     vec![reads_line, wal_line]
 }

@@ -64,7 +64,7 @@ pub async fn recovery(options: &Options) -> Vec<Line> {
     let available = listed["count"].as_u64().unwrap_or(0);
     server.stop().await;
     times.sort_unstable();
-    let p99 = crate::load::percentile(&times, 99.0);
+    let p99 = crate::disk::percentile(&times, 99.0);
     let met = stable <= Duration::from_secs(5) && available >= OPEN as u64 && p99 <= AT_ONCE_US;
     let measured = format!("{:.1} s, reads p99 {:.0} ms", stable.as_secs_f64(), p99 / 1e3);
     let raw = format!(
@@ -81,8 +81,7 @@ pub async fn start(options: &Options) -> Vec<Line> {
         return Vec::new();
     }
     let made = (options.small, options.large);
-    let sites = filled::site(options, made.0, &SiteOptions::default())
-        .and_then(|small| Ok((small, filled::site(options, made.1, &SiteOptions::default())?)));
+    let sites = filled::site(options, made.0).and_then(|small| Ok((small, filled::site(options, made.1)?)));
     let (small, large) = match sites {
         Ok(sites) => sites,
         Err(reason) => return vec![Line::shown("start", "not measured".to_owned(), reason)],

@@ -2,7 +2,7 @@
 
 use crate::cycles;
 use crate::disk;
-use crate::load::{Load, Step, run};
+use crate::load::{Load, run};
 use crate::options::Options;
 use crate::process::epoch_seconds;
 use crate::site::{Site, SiteOptions, make_volumes, record};
@@ -69,7 +69,7 @@ pub async fn attachments(options: &Options) -> Vec<Line> {
         lines.extend(alone(options, &Load { clients: 1, ..load.clone() }).await);
     }
     if options.wants("get-active") {
-        let cycle = vec![Step::get("/v3/volumes/{volume}")];
+        let cycle = vec![cycles::get("/volumes/{volume}")];
         let replies = record(server.address, &cycle, &volumes[0]).await;
         let noop = site.start_baseline(crate::baseline::Kind::Noop, &[], replies).await;
         let own = Load { cycle, clients: 64, ..load };
@@ -133,7 +133,7 @@ pub async fn fsyncs(options: &Options) -> Vec<Line> {
         let count = server.syncs(from, epoch_seconds());
         let each = count as f64 / report.requests() as f64;
         let raw = format!("{count} fsyncs, {} requests, {:.0} req/s below strace", report.requests(), report.rate());
-        lines.push(Line::judged(name, goal, format!("{each:.3}"), each <= most && report.errors == 0, raw));
+        lines.push(Line::judged(name, goal, format!("{each:.3}"), each <= most && report.errors() == 0, raw));
     }
     server.stop().await;
     lines
