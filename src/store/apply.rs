@@ -21,7 +21,7 @@ use crate::domain::quota::Usage;
 use crate::domain::volume::Volume;
 
 /// Attachments that one commit may add: the low bits of a row's ordinal.
-const ORDINALS_PER_GENERATION: i64 = 1 << 16;
+pub(super) const ORDINALS_PER_GENERATION: i64 = 1 << 16;
 
 /// How one member of a group ended inside of the (not yet committed) database transaction.
 pub(super) type Judgement = Result<(), Aborted>;

@@ -6,6 +6,7 @@
 mod apply;
 mod connection;
 mod database;
+pub mod fill;
 mod inline;
 mod open;
 mod queries;
