@@ -44,6 +44,7 @@ async fn findings_after(cycle: Cycle, meddle: impl AsyncFnOnce(&Hearth, &[Unit])
             pace: Pace::Closed,
             limit: Limit::Cycles(2),
             warmup: Duration::ZERO,
+            drain: Duration::ZERO,
             waits: Waits::default(),
         };
         let report = hearth::storm::run(&plan, &AtomicBool::new(false), &mut |_| {}).unwrap();

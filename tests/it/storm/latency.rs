@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hearth::storm::client::Waits;
-use hearth::storm::{Cycle, Limit, Pace, Plan, Report, Service, Site, Step, Unit};
+use hearth::storm::{Cycle, DRAIN, Limit, Pace, Plan, Report, Service, Site, Step, Unit};
 
 use super::bare;
 
@@ -21,6 +21,7 @@ fn plan(site: Site, cycle: Cycle) -> Plan {
         pace: Pace::Closed,
         limit: Limit::Cycles(30),
         warmup: Duration::ZERO,
+        drain: DRAIN,
         waits: Waits::default(),
     }
 }
@@ -69,6 +70,19 @@ fn an_open_loop_counts_the_wait_of_those_that_were_due_during_a_stall_and_a_clos
 }
 
 #[test]
+fn rounds_that_were_due_and_never_begun_are_told() {
+    let plan = Plan {
+        pace: Pace::Open { per_second: 100.0 },
+        limit: Limit::Duration(STALL / 2),
+        drain: Duration::ZERO,
+        ..plan(stalling(), Cycle::new("stall", vec![get("get", "/")]))
+    };
+    let report = run(&plan);
+    assert_eq!((report.cycles, report.unstarted), (1, 29));
+    assert!(report.to_string().contains("29 rounds that were due were never begun"), "{report}");
+}
+
+#[test]
 fn an_open_loop_keeps_its_rate_and_its_end() {
     let site = bare::serve(|_| (200, String::new()));
     let plan = Plan {
@@ -88,7 +102,7 @@ fn a_step_that_waits_counts_its_looks_and_a_failed_round_undoes_what_it_did() {
     let site = bare::serve(move |request| match request.split(' ').nth(1).unwrap() {
         "/make" => (201, r#"{"thing":{"id":"t-1"}}"#.to_owned()),
         "/thing/t-1" => {
-            let ready = (looks.fetch_add(1, Ordering::SeqCst) + 1) % 3 == 0;
+            let ready = (looks.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(3);
             (200, format!(r#"{{"thing":{{"status":"{}"}}}}"#, if ready { "ready" } else { "making" }))
         }
         "/break" => (500, "no".to_owned()),
