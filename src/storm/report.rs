@@ -183,7 +183,7 @@ impl Report {
                 answered: record.answered,
                 refused: record.refused,
                 failed: record.failed,
-                outcomes: record.labels.clone(),
+                outcomes: record.labels.iter().map(|(label, count)| (label.to_string(), *count)).collect(),
                 latency_us: Latency::of(&record.latency),
             });
         }
