@@ -20,7 +20,8 @@ use crate::storm::endpoint::EndpointError;
 use crate::storm::errand::{Session, volumes_make};
 use crate::storm::variants::Variant;
 use crate::storm::{
-    AuditOptions, Cycle, Endpoint, Limit, Pace, Plan, Progress, Report, Service, Site, StormError, Unit, audit, plot,
+    AuditOptions, Cycle, DRAIN, Endpoint, Limit, Pace, Plan, Progress, Report, Service, Site, StormError, Unit, audit,
+    plot,
 };
 
 /// Exit code when the volumes are not as they must be afterwards.
@@ -349,6 +350,7 @@ fn plan(arguments: &Arguments, setting: &Setting, cycle: Cycle, units: Vec<Unit>
             (None, None) => Limit::Duration(arguments.duration.unwrap_or(DURATION)),
         },
         warmup: arguments.warmup,
+        drain: DRAIN,
         waits: setting.waits,
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Client<'a> {
     connections: Vec<Connection>,
     pub(super) timer: Timer,
     out: Vec<u8>,
+    /// Steps of the present round that succeeded.
+    answered: Vec<bool>,
     /// What the last failure was.
     pub(super) complaint: Option<String>,
 }
@@ -69,6 +71,7 @@ impl<'a> Client<'a> {
             connections: program.addresses.iter().map(|address| Connection::new(*address)).collect(),
             timer: Timer::new().map_err(StormError::Thread)?,
             out: Vec::new(),
+            answered: Vec::new(),
             complaint: None,
         })
     }
@@ -79,10 +82,11 @@ impl<'a> Client<'a> {
         program.forget(slots);
         lock(self.recorder).begun += 1;
         let mut ending = Ending::Answered;
-        let mut answered = vec![false; program.steps.len()];
+        self.answered.clear();
+        self.answered.resize(program.steps.len(), false);
         let mut first = Some(intended);
         for (index, step) in program.steps.iter().enumerate() {
-            let is_undo = step.undoes.is_some_and(|undone| answered[undone]);
+            let is_undo = step.undoes.is_some_and(|undone| self.answered[undone]);
             if (ending != Ending::Answered && !is_undo) || !step.is_complete(slots) {
                 continue;
             }
@@ -91,8 +95,8 @@ impl<'a> Client<'a> {
                 self.commons.holders.fetch_sub(1, Ordering::SeqCst);
             }
             let (end, label, requests) = self.step(step, slots).await;
-            answered[index] = end == Ending::Answered;
-            let is_overlap = answered[index]
+            self.answered[index] = end == Ending::Answered;
+            let is_overlap = self.answered[index]
                 && program.exclusive.is_some_and(|(takes, _)| takes == index)
                 && self.commons.holders.fetch_add(1, Ordering::SeqCst) > 0;
             if ending == Ending::Answered {

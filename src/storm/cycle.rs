@@ -21,7 +21,8 @@ pub struct Cycle {
     #[serde(default)]
     pub balanced: Vec<(String, String)>,
     /// Two steps, one that takes and one that gives back what only one client may hold at a time. All clients share the
-    /// unit. An answer to the first that comes while another client has not yet sent the second is counted as an overlap.
+    /// unit. An answer to the first that comes while another client has not yet sent the second is counted as an overlap: a
+    /// request between the two makes sure that holding takes its time.
     #[serde(default)]
     pub exclusive: Option<(String, String)>,
 }

@@ -24,8 +24,8 @@ use super::{StormError, Unit};
 
 /// Between two lines of [`Report::over_time`].
 const TICK: Duration = Duration::from_secs(1);
-/// After the end of an open loop, rounds that were due are still begun for so long; the others are counted as unstarted.
-const DRAIN: Duration = Duration::from_secs(10);
+/// What [`Plan::drain`] usually is.
+pub const DRAIN: Duration = Duration::from_secs(10);
 /// A waiting client looks so often whether it is to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -72,6 +72,9 @@ pub struct Plan {
     pub limit: Limit,
     /// At the beginning, not measured (with [`Limit::Duration`] only).
     pub warmup: Duration,
+    /// Open loop with [`Limit::Duration`]: rounds that were due before the end are still begun for so long after it; the
+    /// others are counted as unstarted.
+    pub drain: Duration,
     /// How long clients wait.
     pub waits: Waits,
 }
@@ -230,7 +233,7 @@ impl Shared<'_> {
             #[expect(clippy::cast_precision_loss, reason = "a count, far below 2^53")]
             Pace::Open { per_second } => self.start + Duration::from_secs_f64(ticket as f64 / per_second),
         };
-        let is_late = self.end.is_some_and(|end| intended >= end || now > end + DRAIN);
+        let is_late = self.end.is_some_and(|end| intended >= end || now > end + self.plan.drain);
         if is_spent || is_late {
             return Ok(None);
         }

@@ -36,7 +36,7 @@ pub mod variants;
 pub use audit::{Audit, AuditOptions};
 pub use cycle::{Cycle, Service, Step, Until};
 pub use endpoint::{Endpoint, Site};
-pub use engine::{Limit, Pace, Plan, Progress, run};
+pub use engine::{DRAIN, Limit, Pace, Plan, Progress, run};
 pub use program::CycleError;
 pub use report::Report;
 

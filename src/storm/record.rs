@@ -24,7 +24,7 @@ pub enum Ending {
 }
 
 /// What ended a step: an HTTP status, or a word where there was none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label {
     /// HTTP status.
     Status(u16),
@@ -66,7 +66,7 @@ pub(super) struct StepRecord {
     pub(super) answered: u64,
     pub(super) refused: u64,
     pub(super) failed: u64,
-    pub(super) labels: BTreeMap<String, u64>,
+    pub(super) labels: BTreeMap<Label, u64>,
     pub(super) latency: Histogram<u64>,
     /// Successes and outcomes that nobody knows, warm-up included: for the balance of counts.
     pub(super) ledger: Ledger,
@@ -194,7 +194,7 @@ impl Recorder {
             Ending::Refused => step.refused += 1,
             Ending::Failed => step.failed += 1,
         }
-        *step.labels.entry(end.label.to_string()).or_default() += 1;
+        *step.labels.entry(end.label).or_default() += 1;
         step.latency.saturating_record(latency);
         self.last_end = self.last_end.max(Some(end.at));
     }
@@ -230,7 +230,7 @@ impl Recorder {
             own.refused += other.refused;
             own.failed += other.failed;
             for (label, count) in &other.labels {
-                *own.labels.entry(label.clone()).or_default() += count;
+                *own.labels.entry(*label).or_default() += count;
             }
             merge(&mut own.latency, &other.latency);
             own.ledger.answered += other.ledger.answered;

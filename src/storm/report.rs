@@ -25,8 +25,8 @@ pub struct Report {
     pub clients: usize,
     /// Threads of the load generator.
     pub threads: usize,
-    /// Units (volumes) of the storm.
-    pub units: usize,
+    /// Volumes that were there before it, for the clients to work on.
+    pub volumes: usize,
     /// Open loop: rounds due a second. None: closed loop.
     pub rate: Option<f64>,
     /// From the end of the warm-up to the last answer.
@@ -183,7 +183,7 @@ impl Report {
                 answered: record.answered,
                 refused: record.refused,
                 failed: record.failed,
-                outcomes: record.labels.clone(),
+                outcomes: record.labels.iter().map(|(label, count)| (label.to_string(), *count)).collect(),
                 latency_us: Latency::of(&record.latency),
             });
         }
@@ -194,7 +194,7 @@ impl Report {
             variant: plan.cycle.name.clone(),
             clients: plan.clients,
             threads: plan.threads,
-            units: plan.units.len(),
+            volumes: plan.units.iter().filter(|unit| unit.contains_key("volume")).count(),
             rate: match plan.pace {
                 Pace::Closed => None,
                 Pace::Open { per_second } => Some(per_second),
@@ -241,7 +241,7 @@ impl fmt::Display for Report {
             None => "closed loop".to_owned(),
             Some(rate) => format!("open loop, {rate} cycles/s due"),
         };
-        writeln!(f, "{}: {} clients, {} volumes, {pace}", self.variant, self.clients, self.units)?;
+        writeln!(f, "{}: {} clients, {} volumes, {pace}", self.variant, self.clients, self.volumes)?;
         writeln!(
             f,
             "{:.1} s: {:.0} requests/s, {:.0} cycles/s ({} completed, {} refused, {} failed); the generator took {:.1} \

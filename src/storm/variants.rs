@@ -71,11 +71,14 @@ impl Variant {
                 )
             },
             Self::Compute => compute(),
-            Self::Hot => Cycle {
-                balanced: vec![pair("create", "delete")],
-                exclusive: Some(pair("create", "delete")),
-                ..Cycle::new(self.name(), vec![reserve().refused(&[400, 409]), release()])
-            },
+            Self::Hot => {
+                let held = Step::wait("held", "/volumes/{volume}", "volume.status", "reserved");
+                Cycle {
+                    balanced: vec![pair("create", "delete")],
+                    exclusive: Some(pair("create", "delete")),
+                    ..Cycle::new(self.name(), vec![reserve().refused(&[400, 409]), held, release()])
+                }
+            }
             Self::Mixed => mixed(has_snapshots),
             Self::Show => Cycle::new(self.name(), vec![Step::new("show", "GET", "/volumes/{volume}", &[200])]),
             Self::List => Cycle::new(self.name(), vec![Step::new("list", "GET", "/volumes/detail?limit=100", &[200])]),

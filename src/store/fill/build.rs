@@ -161,7 +161,7 @@ impl<'a> Builder<'a> {
             volume_id,
             size_gib: self.options.size_gib,
             name: Some(format!("{environment}-{deployment:06}-{role}-{}", number % DEPLOYMENT)),
-            description: (number % 4 == 0).then(|| format!("{role} of deployment {deployment} ({environment})")),
+            description: number.is_multiple_of(4).then(|| format!("{role} of deployment {deployment} ({environment})")),
             metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into_iter().collect::<BTreeMap<_, _>>(),
             volume_type_id: self.type_id,
             multiattach: false,

@@ -1,6 +1,6 @@
 //! Bulk creation of records, for trials at scale: straight into the tables, in large transactions, without a service.
 //!
-//! What is written is what commits of a service would have written, built by the same decisions ([`build`]). Nothing else
+//! What is written is what commits of a service would have written, built by the same decisions (`build`). Nothing else
 //! may write at the same time: the caller holds the state directory's lock.
 
 mod build;
