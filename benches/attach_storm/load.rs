@@ -72,6 +72,7 @@ pub async fn run(load: &Load) -> Report {
         pace: load.rate.map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
         limit: Limit::Duration(load.duration),
         warmup: Duration::ZERO,
+        drain: hearth::storm::DRAIN,
         waits: Waits::default(),
     };
     let storm = move || hearth::storm::run(&plan, &AtomicBool::new(false), &mut |_| {});
