@@ -1,5 +1,6 @@
 //! What the actors show to `/metrics`: sums over the slots, taken beside the mailboxes.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
@@ -10,7 +11,9 @@ use crate::telemetry::Sample;
 pub(super) fn samples(core: &Core) -> Vec<Sample> {
     let (mut active, mut backing_off, mut quarantined) = (0_u64, 0_u64, 0_u64);
     let (mut admitted, mut fullest, mut parked, mut queued) = (0_u64, 0_u64, 0_u64, 0_u64);
-    for slot in &core.volumes {
+    // The slots first: whoever retires a slot holds its lock while it changes the directory.
+    let slots = core.volumes.iter().map(|slot| Arc::clone(&slot)).collect::<Vec<_>>();
+    for slot in &slots {
         match &*slot.occupant() {
             Occupant::Active { .. } => active += 1,
             Occupant::BackingOff { .. } => backing_off += 1,
