@@ -37,7 +37,7 @@ fn commits(criterion: &mut Criterion) {
         let directory = tempfile::tempdir().expect("a directory");
         let url = format!("sqlite://{}/bench.db", directory.path().display());
         let store = open(&url, StoreOptions::default()).expect("a store");
-        let mut states = (1..=committers as u128).map(|number| Arc::new(new_volume(number))).collect::<Vec<_>>();
+        let mut states = (1..=committers as u128).map(new_volume).collect::<Vec<_>>();
         runtime.block_on(join_all(states.iter().map(|state| commit(&*store, None, Arc::clone(state)))));
 
         group.throughput(Throughput::Elements(committers as u64));

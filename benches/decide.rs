@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -36,7 +37,7 @@ fn facts() -> Facts {
 }
 
 /// What a command commits.
-fn committed(state: Option<&VolumeState>, command: &Command) -> (VolumeState, Vec<Job>) {
+fn committed(state: Option<&VolumeState>, command: &Command) -> (Arc<VolumeState>, Vec<Job>) {
     match decide(VOLUME, state, command, &caller(), &facts()) {
         Verdict::Commit(decision) => (decision.next, decision.jobs),
         other => panic!("{other:?}"),

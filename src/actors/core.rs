@@ -7,6 +7,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::oneshot;
 
+use super::attachments::AttachmentIndex;
 use super::events::EventFeed;
 use super::reply::{ReplyTo, Returned};
 use super::server::ServerActor;
@@ -77,6 +78,8 @@ pub(super) struct Core {
     pub(super) world: Dependencies,
     pub(super) options: ActorOptions,
     pub(super) volumes: DashMap<VolumeId, Arc<VolumeSlot>>,
+    /// Which of them an attachment belongs to.
+    pub(super) attachments: Arc<AttachmentIndex>,
     pub(super) servers: DashMap<ServerId, actix::Addr<ServerActor>>,
     /// Who follows the committed transitions.
     pub(super) events: EventFeed,
@@ -93,6 +96,7 @@ impl Core {
             world,
             options,
             volumes: DashMap::new(),
+            attachments: Arc::default(),
             servers: DashMap::new(),
             events: EventFeed::default(),
             restarts: AtomicU64::new(0),
@@ -112,7 +116,9 @@ impl Core {
         if let Some(slot) = self.volumes.get(&id) {
             return Arc::clone(&slot);
         }
-        Arc::clone(&self.volumes.entry(id).or_insert_with(|| Arc::new(VolumeSlot::new(id))))
+        Arc::clone(
+            &self.volumes.entry(id).or_insert_with(|| Arc::new(VolumeSlot::new(id, Arc::clone(&self.attachments)))),
+        )
     }
 
     /// The slot of an active volume.
@@ -190,6 +196,8 @@ impl Core {
     pub(super) fn retire(&self, slot: &Arc<VolumeSlot>) {
         let mut occupant = slot.occupant();
         *occupant = Occupant::Retired;
+        // Before there can be another slot, whose rows must stay in the index.
+        slot.publish(None);
         self.volumes.remove_if(&slot.volume_id, |_, current| Arc::ptr_eq(current, slot));
     }
 
@@ -199,6 +207,7 @@ impl Core {
         let mut occupant = slot.occupant();
         if matches!(*occupant, Occupant::Vacant) && slot.admitted() == 0 {
             *occupant = Occupant::Retired;
+            slot.publish(None);
             self.volumes.remove_if(&slot.volume_id, |_, current| Arc::ptr_eq(current, slot));
         }
     }

@@ -28,6 +28,7 @@ pub(super) fn samples(core: &Core) -> Vec<Sample> {
         queued += u64::from(slot.queued.load(Ordering::Relaxed));
     }
     let (restarts, missed) = (core.restarts.load(Ordering::Relaxed), core.overloads.load(Ordering::Relaxed));
+    let indexed = u64::try_from(core.attachments.len()).unwrap_or(u64::MAX);
     let max_active = u64::try_from(core.options.max_active).unwrap_or(u64::MAX);
     let mut samples = vec![
         Sample::gauge("actors_active", "Volumes whose actor is active", active),
@@ -36,6 +37,7 @@ pub(super) fn samples(core: &Core) -> Vec<Sample> {
         Sample::gauge("requests_admitted", "Requests admitted and not answered, all volumes", admitted),
         Sample::gauge("requests_parked", "Commands parked behind a load or a commit", parked),
         Sample::gauge("requests_in_connection_queues", "Requests that wait for a connection lane", queued),
+        Sample::gauge("attachments_indexed", "Attachments that are found by id without a read", indexed),
         Sample::counter("actor_restarts", "Actors that crashed", restarts),
         Sample::counter("requests_overloaded", "Requests turned away because too many of a volume waited", missed),
     ];

@@ -4,6 +4,7 @@
 //! Handlers never wait; slow work comes back as a message with its operation's ticket. An actor's state is what the store
 //! has committed and nothing else, so it can be thrown away at any instant.
 
+mod attachments;
 mod core;
 mod dispatch;
 mod events;

@@ -194,10 +194,14 @@ impl Service {
 
     /// The committed state of the volume that this live attachment belongs to.
     pub async fn attachment_view(&self, id: AttachmentId) -> Result<Option<Arc<VolumeState>>, RequestError> {
-        match self.core.world.store.attachment_volume(id).await? {
-            Some(volume_id) => Ok(self.volume_view(volume_id).await?.filter(|state| state.attachment(id).is_some())),
-            None => Ok(None),
-        }
+        let volume_id = match self.core.attachments.volume_of(id) {
+            Some(volume_id) => volume_id,
+            None => match self.core.world.store.attachment_volume(id).await? {
+                Some(volume_id) => volume_id,
+                None => return Ok(None),
+            },
+        };
+        Ok(self.volume_view(volume_id).await?.filter(|state| state.attachment(id).is_some()))
     }
 
     /// Compute's attach: through the server's actor to the volume. The reply's attachment has the device name. A volume of

@@ -7,8 +7,9 @@ use std::time::Duration;
 use actix::Addr;
 use arc_swap::ArcSwapOption;
 
+use super::attachments::AttachmentIndex;
 use super::volume::VolumeActor;
-use crate::domain::ids::VolumeId;
+use crate::domain::ids::{AttachmentId, VolumeId};
 use crate::domain::time::Timestamp;
 use crate::domain::volume::VolumeState;
 
@@ -51,6 +52,10 @@ pub(super) struct VolumeSlot {
     occupant: Mutex<Occupant>,
     /// The last committed state.
     view: ArcSwapOption<VolumeState>,
+    /// Where the rows of the view can be found by their ids, and which ones are listed there. Locked while a view is
+    /// published, so that the index follows the views in their order.
+    index: Arc<AttachmentIndex>,
+    listed: Mutex<Vec<AttachmentId>>,
     /// A commit is in flight: the database may know more than the view, so readers go there (a client that saw a state in a
     /// list must not see an older one by id afterwards).
     unpublished: AtomicBool,
@@ -67,11 +72,13 @@ pub(super) struct VolumeSlot {
 }
 
 impl VolumeSlot {
-    pub(super) fn new(volume_id: VolumeId) -> Self {
+    pub(super) fn new(volume_id: VolumeId, index: Arc<AttachmentIndex>) -> Self {
         Self {
             volume_id,
             occupant: Mutex::new(Occupant::Vacant),
             view: ArcSwapOption::empty(),
+            index,
+            listed: Mutex::new(Vec::new()),
             unpublished: AtomicBool::new(false),
             admitted: AtomicU32::new(0),
             last_used: AtomicI64::new(0),
@@ -121,15 +128,18 @@ impl VolumeSlot {
         self.unpublished.store(false, Ordering::SeqCst);
     }
 
-    /// Publishes what was loaded.
+    /// Publishes what was committed or loaded; none: there is nothing to see here.
     pub(super) fn publish(&self, view: Option<Arc<VolumeState>>) {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = view.iter().flat_map(|state| &state.attachments).map(|row| row.id);
+        self.index.list(self.volume_id, &mut listed, rows);
         self.view.store(view);
     }
 
     /// The actor is gone and its last commit may be in flight: readers go to the database until the next one has loaded.
     pub(super) fn forget_view(&self) {
         self.unpublished.store(true, Ordering::SeqCst);
-        self.view.store(None);
+        self.publish(None);
     }
 
     /// Admits a request unless `bound` are waiting already.

@@ -22,7 +22,7 @@ use crate::identity::{MappedToken, Noauth};
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
 use crate::store::{Store, StoreOptions, Synchronous, Transaction};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, logging};
 
 /// From SIGTERM to the end of the process. What has not settled then is left to the next start.
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ pub enum ServeError {
 /// Runs until SIGTERM or SIGINT; `Ok` is an ordered end.
 pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
     let settings = &loaded.settings;
-    crate::telemetry::logging::init();
+    let _log = logging::init().map_err(ServeError::Server)?;
     if let Some(at) = settings.faults.crash_at {
         crate::faults::arm(at);
     }
@@ -85,6 +85,7 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     // first of all: a signal which comes while the parts are built must not cut the process off in the middle
     let signals = EndSignals::catch().map_err(ServeError::Server)?;
     let metrics: Arc<Metrics> = Arc::default();
+    metrics.register(logging::samples);
     let store = open_store(settings, &metrics)?;
     let parts = parts::open(settings)?;
     for (_, backend) in &parts.files {
@@ -123,6 +124,7 @@ fn open_store(settings: &Settings, metrics: &Metrics) -> Result<Arc<dyn Store>, 
     let options = StoreOptions {
         on_unknown: Some(Arc::new(|reason| {
             tracing::error!(%reason, "the outcome of a commit is unknown: the process ends");
+            logging::flush();
             end_at_once(EXIT_UNKNOWN);
         })),
         synchronous: if settings.faults.no_sync { Synchronous::Off } else { Synchronous::Full },

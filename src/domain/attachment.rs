@@ -1,6 +1,8 @@
 //! One attachment row: Block Storage's attachment and Compute's block-device mapping in one record, so that the two
 //! views of it can only change together (promise I6, `spec/attachments.md` §1).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -61,7 +63,7 @@ pub struct BlockDeviceMapping {
 }
 
 /// An attachment row. Soft-deleted rows exist only in the store.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// Its id.
     pub id: AttachmentId,
@@ -79,10 +81,10 @@ pub struct Attachment {
     pub attach_status: AttachStatus,
     /// None is JSON null; `Undecided` is the string `"null"`.
     pub attach_mode: Option<AttachMode>,
-    /// As the client gave it.
-    pub connector: Option<Value>,
+    /// As the client gave it. Shared: a state is copied for each decision, and this part of it never changes in place.
+    pub connector: Option<Arc<Value>>,
     /// Flattened, as the backend returned it; `{}` on a fresh row (`spec/attachments.md` §2.1).
-    pub connection_info: Option<Value>,
+    pub connection_info: Option<Arc<Value>>,
     /// The export that exists or may exist for this row: set with the intent, before the backend is called, and cleared
     /// only with the proof that the export is gone.
     pub export: Option<ExportName>,

@@ -3,6 +3,7 @@
 //! It is data, so that the same request can be decided on by the pure core, kept in an operation, sent to a driver in this
 //! process or to `hearth sim-backend` over a socket, and replayed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -71,7 +72,7 @@ pub enum Request {
         /// Its name, new for each connection.
         export: ExportName,
         /// The connector, as the client gave it.
-        connector: Value,
+        connector: Arc<Value>,
         /// Effective mode, never `Undecided`.
         mode: AttachMode,
     },
@@ -88,7 +89,7 @@ pub enum Request {
         /// The attachment (also the guest's device id).
         attachment_id: AttachmentId,
         /// How to reach the volume: what `Export` answered.
-        connection_info: Value,
+        connection_info: Arc<Value>,
         /// Effective mode.
         mode: AttachMode,
     },

@@ -1,6 +1,7 @@
 //! The durable operation: the owner of every transitional status (promise I2). It is written before its first effect and
 //! removed in the commit that settles the volume.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -41,7 +42,7 @@ pub enum OperationKind {
         /// The row.
         attachment_id: AttachmentId,
         /// As the client gave it, mode filled in.
-        connector: Value,
+        connector: Arc<Value>,
         /// Effective mode.
         mode: AttachMode,
         /// The row was made by the same request and vanishes when it fails.
@@ -59,7 +60,7 @@ pub enum OperationKind {
         /// The server.
         server_id: ServerId,
         /// The connector of the server's host.
-        connector: Value,
+        connector: Arc<Value>,
     },
     /// Compute's detach: unplug, unexport, remove the row with its block-device mapping.
     ServerDetach {

@@ -3,6 +3,7 @@
 //! Never writes a token, a password or a body, and never labels a metric with an id. Called by the API, which counts and logs
 //! requests, and by the parts that count; decides nothing.
 
+pub mod log_lines;
 pub mod logging;
 pub mod metrics;
 pub mod request_id;

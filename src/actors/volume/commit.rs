@@ -14,7 +14,7 @@ use crate::store::{Aborted, CommitOutcome, Event, Message, Transaction, VolumeCh
 impl VolumeActor {
     /// Submits a decision. Nothing of it is visible, answered or started before the outcome is known.
     pub(super) fn commit(&mut self, content: Content, decision: Decision, ctx: &mut Context<Self>) {
-        let next = Arc::new(decision.next.clone());
+        let next = Arc::clone(&decision.next);
         let transaction = self.transaction(&content, &decision, &next);
         let event = transaction.event.clone();
         self.phase = Phase::Committing;

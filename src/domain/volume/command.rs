@@ -1,6 +1,7 @@
 //! What can be asked of a volume, and what its decisions consist of.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -304,7 +305,7 @@ pub enum ReplyWhen {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
     /// Committed state.
-    pub state: std::sync::Arc<VolumeState>,
+    pub state: Arc<VolumeState>,
     /// The row which the command made or changed.
     pub attachment_id: Option<AttachmentId>,
 }
@@ -313,7 +314,7 @@ pub struct Reply {
 #[derive(Clone, Debug)]
 pub struct Decision {
     /// The state to commit. Rows to write are the difference from the present state.
-    pub next: VolumeState,
+    pub next: Arc<VolumeState>,
     /// Work to start after the commit.
     pub jobs: Vec<Job>,
     /// When to answer.

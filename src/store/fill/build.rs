@@ -2,6 +2,7 @@
 //! nothing from one that a service has written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ enum Fate {
 struct Life<'a> {
     id: VolumeId,
     caller: Caller,
-    state: Option<VolumeState>,
+    state: Option<Arc<VolumeState>>,
     jobs: Vec<Job>,
     now: Timestamp,
     randomness: &'a Randomness,
@@ -115,7 +116,8 @@ impl<'a> Builder<'a> {
                 life.ask(Command::Delete { force: false })?;
             }
         }
-        life.state.ok_or(Undecided { command: "create", verdict: "nothing".to_owned() })
+        let state = life.state.map(Arc::unwrap_or_clone);
+        state.ok_or(Undecided { command: "create", verdict: "nothing".to_owned() })
     }
 
     /// The volumes with open operations are the youngest: they are what was under way when the process died.
@@ -180,7 +182,7 @@ impl Life<'_> {
             limits: Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 },
             drain_deadline: Duration::from_secs(30),
         };
-        match decide(self.id, self.state.as_ref(), &command, &self.caller, &facts) {
+        match decide(self.id, self.state.as_deref(), &command, &self.caller, &facts) {
             Verdict::Commit(decision) => {
                 self.state = Some(decision.next);
                 self.jobs = decision.jobs;

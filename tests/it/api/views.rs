@@ -38,7 +38,7 @@ fn row(number: u128, attach_status: AttachStatus) -> Attachment {
         attach_status,
         attach_mode: Some(AttachMode::Undecided),
         connector: None,
-        connection_info: Some(json!({})),
+        connection_info: Some(json!({}).into()),
         export: None,
         bdm: Some(BlockDeviceMapping {
             uuid: id(99),

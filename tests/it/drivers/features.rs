@@ -137,7 +137,8 @@ async fn a_guest_whose_hypervisor_is_too_old_is_not_plugged_into() {
     };
     let request = Request::Plug {
         attachment_id: AttachmentId(Uuid::new_v4()),
-        connection_info: json!({"driver_volume_type": "nbd", "transport": "unix", "path": "/nowhere", "export": "e"}),
+        connection_info: json!({"driver_volume_type": "nbd", "transport": "unix", "path": "/nowhere", "export": "e"})
+            .into(),
         mode: AttachMode::ReadWrite,
     };
     let call = Call { key: key(VolumeId(Uuid::new_v4())), request };

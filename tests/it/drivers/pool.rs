@@ -90,7 +90,11 @@ fn guests_are_called_through_their_hypervisor() {
         let bench = Bench::new(PoolOptions::default());
         assert_eq!(bench.ask(call(volume(1), 1, CREATE)).await, size(1));
         let connection_info = connection(bench.ask(call(volume(1), 2, export(1, 1))).await);
-        let plug = Request::Plug { attachment_id: attachment(1), connection_info, mode: AttachMode::ReadWrite };
+        let plug = Request::Plug {
+            attachment_id: attachment(1),
+            connection_info: connection_info.into(),
+            mode: AttachMode::ReadWrite,
+        };
         let target = PoolTarget::Guest(guest("s1"));
         let outcome = bench.submit(target.clone(), call(volume(1), 3, plug)).0.await.unwrap();
         assert_eq!(outcome, Outcome::done());

@@ -51,7 +51,11 @@ impl Bench {
 }
 
 fn plug(number: u128, connection_info: Value) -> Request {
-    Request::Plug { attachment_id: attachment(number), connection_info, mode: AttachMode::ReadWrite }
+    Request::Plug {
+        attachment_id: attachment(number),
+        connection_info: connection_info.into(),
+        mode: AttachMode::ReadWrite,
+    }
 }
 
 fn unplug(number: u128) -> Request {
@@ -249,7 +253,7 @@ fn a_connector_that_is_no_object_is_the_clients_mistake() {
         let request = Request::Export {
             attachment_id: attachment(1),
             export: export_name(1, 1),
-            connector: Value::Null,
+            connector: Value::Null.into(),
             mode: AttachMode::ReadWrite,
         };
         assert_refused(&bench.ask(request).await, CauseKind::BadConnector);

@@ -124,8 +124,11 @@ fn guests_writes_and_overlaps_are_seen_through_the_socket() {
             let key = call(volume(1), 10 + number, export(number, 1));
             let info = connection(Backend::call(remote.clone(), key).await);
             let server = guest(&format!("s{number}"));
-            let plug =
-                Request::Plug { attachment_id: attachment(number), connection_info: info, mode: AttachMode::ReadWrite };
+            let plug = Request::Plug {
+                attachment_id: attachment(number),
+                connection_info: info.into(),
+                mode: AttachMode::ReadWrite,
+            };
             let outcome = Hypervisor::call(remote.clone(), server.clone(), call(volume(1), 20 + number, plug)).await;
             assert_eq!(outcome, Outcome::done());
             assert_eq!(Hypervisor::inventory(remote.clone(), server).await, Ok(vec![attachment(number)]));

@@ -316,7 +316,7 @@ pub fn export_to(attachment_number: u128, epoch: u64, host: &str) -> Request {
     Request::Export {
         attachment_id: attachment(attachment_number),
         export: export_name(attachment_number, epoch),
-        connector: json!({ "host": host, "initiator": "iqn.1993-08.org.debian:01:1", "ip": "192.0.2.1" }),
+        connector: json!({ "host": host, "initiator": "iqn.1993-08.org.debian:01:1", "ip": "192.0.2.1" }).into(),
         mode: AttachMode::ReadWrite,
     }
 }

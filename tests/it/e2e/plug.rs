@@ -47,7 +47,7 @@ impl Host {
 
     async fn plug(&self, volume: VolumeId, attachment_id: AttachmentId, info: &Value) -> Outcome {
         let mode = if info["access_mode"] == "ro" { AttachMode::ReadOnly } else { AttachMode::ReadWrite };
-        self.call(volume, Request::Plug { attachment_id, connection_info: info.clone(), mode }).await
+        self.call(volume, Request::Plug { attachment_id, connection_info: info.clone().into(), mode }).await
     }
 
     async fn plugged(&self, volume: VolumeId, attachment_id: AttachmentId) -> bool {

@@ -1,4 +1,5 @@
-//! A store that counts what tells how many actors a volume has had: loads, and commits that another writer was faster than.
+//! A store that counts what tells how many actors a volume has had (loads, and commits that another writer was
+//! faster than), and what is answered from memory.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,17 +24,23 @@ use uuid::Uuid;
 pub struct Counted {
     inner: Arc<ThreadedStore>,
     loads: Mutex<BTreeMap<VolumeId, u64>>,
+    look_ups: AtomicU64,
     stale: Arc<AtomicU64>,
 }
 
 impl Counted {
     pub fn new(inner: Arc<ThreadedStore>) -> Arc<Self> {
-        Arc::new(Self { inner, loads: Mutex::default(), stale: Arc::default() })
+        Arc::new(Self { inner, loads: Mutex::default(), look_ups: AtomicU64::new(0), stale: Arc::default() })
     }
 
     /// How often the volume was read by id: by an actor that is activated, or by a view of a volume that is not active.
     pub fn loads(&self, id: VolumeId) -> u64 {
         self.loads.lock().expect("nobody panics with it").get(&id).copied().unwrap_or(0)
+    }
+
+    /// How often the database was asked which volume an attachment belongs to.
+    pub fn look_ups(&self) -> u64 {
+        self.look_ups.load(Ordering::SeqCst)
     }
 
     /// Commits that came second: with one service there is one writer for each volume, so there is none.
@@ -68,6 +75,7 @@ impl Store for Counted {
         self.inner.volume_summary(query)
     }
     fn attachment_volume(&self, id: AttachmentId) -> Reading<Option<VolumeId>> {
+        self.look_ups.fetch_add(1, Ordering::SeqCst);
         self.inner.attachment_volume(id)
     }
     fn attachment_list(&self, query: AttachmentQuery) -> BoxFuture<'static, Result<Page<Attachment>, ListError>> {

@@ -1,6 +1,7 @@
 //! The service's promises, on the whole service: live (SQLite or PostgreSQL behind real HTTP, simulated backends whose faults
 //! and truth the test holds) and, where a promise is about instants, under virtual time.
 
+mod attachment_index;
 mod backend_faults;
 mod counted;
 mod hung;

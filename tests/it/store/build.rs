@@ -71,8 +71,8 @@ pub fn attachment(n: u128, of: &VolumeState, server: Option<&str>, device: Optio
         attach_time: Some(Timestamp(77)),
         attach_status: AttachStatus::Attached,
         attach_mode: Some(AttachMode::ReadWrite),
-        connector: Some(serde_json::json!({"host": "compute-1", "ip": "10.0.0.1"})),
-        connection_info: Some(serde_json::json!({"driver_volume_type": "nbd", "data": {"a": [1, null]}})),
+        connector: Some(serde_json::json!({"host": "compute-1", "ip": "10.0.0.1"}).into()),
+        connection_info: Some(serde_json::json!({"driver_volume_type": "nbd", "data": {"a": [1, null]}}).into()),
         export: Some(ExportName(format!("{}.1", uuid(0xa_0000_0000 + n)))),
         bdm: server.map(|server| BlockDeviceMapping {
             uuid: uuid(0xb_0000_0000 + n),

@@ -48,7 +48,7 @@ async fn a_volume_comes_back_as_it_was_written(bench: Bench) {
         let mut row = attachment(n, &state, None, None);
         row.attach_mode = mode;
         row.connector = None;
-        row.connection_info = Some(serde_json::json!({}));
+        row.connection_info = Some(serde_json::json!({}).into());
         state.attachments.push(row);
     }
     assert_committed(bench.commit(insert(&state)).await);

@@ -43,8 +43,8 @@ fn row() -> Attachment {
         attach_time: Some(Timestamp(1)),
         attach_status: AttachStatus::Attached,
         attach_mode: Some(AttachMode::ReadWrite),
-        connector: Some(json!({"host": "host"})),
-        connection_info: Some(json!({"driver_volume_type": "nbd"})),
+        connector: Some(json!({"host": "host"}).into()),
+        connection_info: Some(json!({"driver_volume_type": "nbd"}).into()),
         export: Some(export()),
         bdm: Some(BlockDeviceMapping {
             uuid: Uuid::from_u128(3),

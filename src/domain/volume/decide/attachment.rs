@@ -1,5 +1,7 @@
 //! Block Storage's attachments (`spec/attachments.md` §2): create, update (connect), complete, delete.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::draft::Draft;
@@ -115,7 +117,7 @@ pub(super) fn new_row(
         attach_status: AttachStatus::Reserved,
         attach_mode: Some(mode.unwrap_or(AttachMode::Undecided)),
         connector: None,
-        connection_info: Some(json!({})),
+        connection_info: Some(Arc::new(json!({}))),
         export: None,
         bdm: None,
         created_at: facts.now,
@@ -239,10 +241,10 @@ fn connector_refusal(connector: &Value) -> Option<Refusal> {
 }
 
 /// The connector as it is kept: with the effective mode written into it.
-pub(super) fn with_mode(connector: &Value, mode: AttachMode) -> Value {
+pub(super) fn with_mode(connector: &Value, mode: AttachMode) -> Arc<Value> {
     let mut connector = connector.clone();
     if let Some(members) = connector.as_object_mut() {
         members.insert("mode".to_owned(), Value::from(mode.as_str()));
     }
-    connector
+    Arc::new(connector)
 }

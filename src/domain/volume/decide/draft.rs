@@ -1,5 +1,6 @@
 //! The decision under construction: a copy of the state to change, and helpers to begin, run and end operations.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::steps;
@@ -19,7 +20,7 @@ pub(super) struct Draft<'a> {
     pub(super) next: VolumeState,
     pub(super) facts: &'a Facts,
     pub(super) caller: &'a Caller,
-    before: Option<VolumeState>,
+    before: Option<&'a VolumeState>,
     decision: Plan,
 }
 
@@ -38,8 +39,8 @@ struct Plan {
 
 impl<'a> Draft<'a> {
     /// A change of `state`.
-    pub(super) fn of(state: &VolumeState, caller: &'a Caller, facts: &'a Facts) -> Self {
-        Self::with(state.clone(), Some(state.clone()), caller, facts)
+    pub(super) fn of(state: &'a VolumeState, caller: &'a Caller, facts: &'a Facts) -> Self {
+        Self::with(state.clone(), Some(state), caller, facts)
     }
 
     /// A new volume.
@@ -47,7 +48,7 @@ impl<'a> Draft<'a> {
         Self::with(state, None, caller, facts)
     }
 
-    fn with(next: VolumeState, before: Option<VolumeState>, caller: &'a Caller, facts: &'a Facts) -> Self {
+    fn with(next: VolumeState, before: Option<&'a VolumeState>, caller: &'a Caller, facts: &'a Facts) -> Self {
         let decision = Plan {
             jobs: Vec::new(),
             reply: ReplyWhen::Committed,
@@ -237,7 +238,7 @@ impl<'a> Draft<'a> {
     /// The verdict: commit, or nothing if the state is unchanged.
     pub(super) fn finish(mut self) -> Verdict {
         self.repair_if_idle();
-        if self.before.as_ref() == Some(&self.next) {
+        if self.before == Some(&self.next) {
             return Verdict::Nothing { jobs: self.decision.jobs, attachment_id: self.decision.attachment_id };
         }
         self.next.volume.generation += 1;
@@ -249,9 +250,9 @@ impl<'a> Draft<'a> {
             Job::Step { ticket, .. } => self.next.operations.iter().any(|operation| ticket_of(operation) == *ticket),
             Job::ProbeOutstanding { .. } => true,
         };
-        let jobs = self.decision.jobs.iter().filter(|job| live(job)).cloned().collect();
+        self.decision.jobs.retain(live);
         Verdict::Commit(Box::new(Decision {
-            jobs,
+            jobs: self.decision.jobs,
             reply: self.decision.reply,
             attachment_id: self.decision.attachment_id,
             ended: self.decision.ended,
@@ -260,7 +261,7 @@ impl<'a> Draft<'a> {
             server_guard: self.decision.server_guard,
             requester: self.decision.requester,
             cause: self.decision.cause,
-            next: self.next,
+            next: Arc::new(self.next),
         }))
     }
 }

@@ -1,5 +1,7 @@
 //! How results move an operation on: done, failed, unknown and probed, or given up (design §3.8).
 
+use std::sync::Arc;
+
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
 use super::{resume, settle, steps};
@@ -280,7 +282,7 @@ fn exported(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
             members.insert("attachment_id".to_owned(), serde_json::Value::from(row_id.to_string()));
             members.insert("access_mode".to_owned(), serde_json::Value::from(mode.as_str()));
         }
-        row.connection_info = Some(info);
+        row.connection_info = Some(Arc::new(info));
         row.connector = Some(connector);
     }
     settle::rows_changed(&mut draft.next);

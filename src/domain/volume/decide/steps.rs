@@ -1,5 +1,7 @@
 //! The operations' plans: which step comes first, what each step asks of whom.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::settle;
@@ -36,7 +38,7 @@ pub(super) fn first_step(state: &mut VolumeState, id: OperationId) -> Step {
 }
 
 /// A connect to another host than before fences the old export first; the same host gets its export again.
-fn connect_step(state: &mut VolumeState, operation: &Operation, row_id: AttachmentId, connector: &Value) -> Step {
+fn connect_step(state: &mut VolumeState, operation: &Operation, row_id: AttachmentId, connector: &Arc<Value>) -> Step {
     let Some(row) = state.attachment(row_id) else { return Step::Drain };
     match &row.export {
         Some(export) if row.is_connected() && row.connector.as_ref() == Some(connector) => {
@@ -162,7 +164,7 @@ fn guest_request(
         Step::Plug { .. } => {
             let row = state.attachment(attachment_id)?;
             let mode = effective_mode(state, row.attach_mode, &Value::Null);
-            let connection_info = row.connection_info.clone().unwrap_or_else(|| json!({}));
+            let connection_info = row.connection_info.clone().unwrap_or_else(|| Arc::new(json!({})));
             Some(Request::Plug { attachment_id, connection_info, mode })
         }
         Step::Unplug { .. } => Some(Request::Unplug { attachment_id }),

@@ -77,7 +77,7 @@ fn hash_state(state: &VolumeState, into: &mut DefaultHasher) {
 
 fn hash_row(row: &Attachment, into: &mut DefaultHasher) {
     (row.id, &row.instance_uuid, &row.attached_host, row.attach_status, row.attach_mode, &row.export).hash(into);
-    (row.is_connected(), host(row.connector.as_ref())).hash(into);
+    (row.is_connected(), host(row.connector.as_deref())).hash(into);
     row.bdm.as_ref().map(|bdm| (&bdm.server_id, bdm.detaching)).hash(into);
 }
 

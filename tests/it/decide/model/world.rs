@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use hearth::domain::backend::{CauseKind, Outcome};
 use hearth::domain::ids::{AttachmentId, OperationId, ServerId};
@@ -86,7 +86,7 @@ pub struct Ghost {
 
 #[derive(Clone, Debug)]
 pub struct World {
-    pub volume: Option<Rc<VolumeState>>,
+    pub volume: Option<Arc<VolumeState>>,
     pub backend: Backend,
     pub jobs: Vec<Pending>,
     pub late: Vec<Late>,
@@ -125,7 +125,7 @@ impl World {
     }
 
     /// The volume, unless it is deleted.
-    pub fn live(&self) -> Option<&Rc<VolumeState>> {
+    pub fn live(&self) -> Option<&Arc<VolumeState>> {
         self.volume.as_ref().filter(|state| !state.volume.deleted)
     }
 
@@ -324,7 +324,7 @@ impl World {
     /// What would be decided now.
     pub fn decide(&self, command: &Command, caller: &Caller) -> Verdict {
         let facts = build::facts_of(self.volume.as_ref().map_or(0, |state| state.volume.epoch), self.asked);
-        decide(build::VOLUME, self.live().map(Rc::as_ref), command, caller, &facts)
+        decide(build::VOLUME, self.live().map(Arc::as_ref), command, caller, &facts)
     }
 
     fn take(&mut self, command: Command, caller: Caller) -> Result<(), Broken> {
@@ -355,7 +355,7 @@ impl World {
         for row in &decision.next.attachments {
             self.ghost.servers.entry(row.id).or_insert_with(|| row.instance_uuid.clone());
         }
-        let before = self.volume.replace(Rc::new(decision.next));
+        let before = self.volume.replace(decision.next);
         let next = self.volume.as_deref().expect("just put there");
         let status_changed = before.as_ref().is_none_or(|before| before.volume.status != next.volume.status);
         let rows_changed = before.as_ref().is_none_or(|before| before.attachments != next.attachments);

@@ -122,7 +122,7 @@ impl Pool {
         let request = Request::Export {
             attachment_id: AttachmentId(Uuid::new_v4()),
             export: export.clone(),
-            connector: json!({ "host": "here" }),
+            connector: json!({ "host": "here" }).into(),
             mode,
         };
         self.call(volume, request).await
