@@ -35,7 +35,7 @@ pub fn caller() -> Caller {
 }
 
 /// The state that the creation of a volume commits first.
-pub fn new_volume(number: u128) -> VolumeState {
+pub fn new_volume(number: u128) -> Arc<VolumeState> {
     let volume_id = VolumeId(Uuid::from_u128(number));
     let create = Command::Create(Box::new(CreateVolume {
         volume_id,
@@ -72,7 +72,7 @@ pub async fn service(count: u128) -> (Service, Vec<VolumeId>) {
     let store: Arc<dyn Store> = Arc::new(InlineStore::in_memory().expect("a store"));
     let mut ids = Vec::new();
     for number in 1..=count {
-        let mut state = new_volume(number);
+        let mut state = Arc::unwrap_or_clone(new_volume(number));
         state.operations.clear();
         state.volume.status = hearth::domain::status::VolumeStatus::Available;
         ids.push(state.id());

@@ -10,7 +10,7 @@ use crate::table::Line;
 use super::reads::some_volumes;
 
 /// Volumes activated before the first look, so that threads, caches and pools have what they need.
-const WARM: usize = 1_000;
+const WARM: usize = 10_000;
 /// Volumes of one look.
 const BATCH: usize = 10_000;
 /// Clients that activate them.
