@@ -1,6 +1,6 @@
 # make run     build, and serve on 127.0.0.1:8776 with its state in ./data
 # make test    every test: the library, the binary over HTTP, PostgreSQL, a QEMU guest, the stock clients
-# make bench   micro-benches
+# make bench   micro-benches, then the whole server against baselines: one table, and docs/performance.md (15 minutes)
 # make crash   the kill -9 tests alone: 200 kills in a storm (HEARTH_CRASH_KILLS), 20 rounds with a guest (HEARTH_CRASH_ROUNDS)
 #
 # Each prepares what it needs first (scripts/setup.sh); that does nothing when it is there already.
@@ -8,7 +8,9 @@
 CARGO ?= cargo
 CONFIG ?= config/hearth.toml
 
-.PHONY: run test bench crash setup-run setup-test
+MICRO_BENCHES = decide commit mailbox requests
+
+.PHONY: run test bench crash setup-run setup-test setup-bench
 
 run: setup-run
 	$(CARGO) run --locked -- serve --config $(CONFIG)
@@ -18,8 +20,10 @@ test: setup-test
 	$(CARGO) test --locked --doc --quiet
 	$(CARGO) nextest run --locked --all-targets
 
-bench: setup-run
-	$(CARGO) bench --locked
+# each micro-bench for a second: they show where time goes, the table shows whether it is too much
+bench: setup-bench
+	$(CARGO) bench --locked $(MICRO_BENCHES:%=--bench %) -- --warm-up-time 0.5 --measurement-time 1
+	$(CARGO) bench --locked --bench attach_storm
 
 crash: export HEARTH_CRASH_KILLS ?= 200
 crash: setup-test
@@ -30,3 +34,6 @@ setup-run:
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-bench:
+	@scripts/setup.sh bench

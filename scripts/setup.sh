@@ -2,6 +2,7 @@
 # Prepares a fresh Debian 12 that has Rust. Idempotent: installs only what is missing, and needs root only for that.
 #
 #   scripts/setup.sh run    what `make run` needs: a C compiler and libpq to build, qemu-storage-daemon for exports
+#   scripts/setup.sh bench  also PostgreSQL, and strace to count fsyncs
 #   scripts/setup.sh test   also PostgreSQL, the stock OpenStack clients, cargo-nextest and a QEMU guest
 set -eu
 
@@ -9,9 +10,9 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
 purpose=${1:-run}
 case $purpose in
-run | test) ;;
+run | bench | test) ;;
 *)
-    echo "usage: $0 run|test" >&2
+    echo "usage: $0 run|bench|test" >&2
     exit 2
     ;;
 esac
@@ -55,8 +56,13 @@ missing=
 have cc || missing="$missing build-essential"
 # the link needs libpq.so, which only the development package has
 if ! have pg_config || [ ! -e "$(pg_config --libdir)/libpq.so" ]; then missing="$missing libpq-dev"; fi
-if [ "$purpose" = test ]; then
+if [ "$purpose" != run ]; then
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+fi
+if [ "$purpose" = bench ]; then
+    have strace || missing="$missing strace"
+fi
+if [ "$purpose" = test ]; then
     python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
     # a file system that shares blocks, for the tests of clones
     [ -x /usr/sbin/mkfs.xfs ] || missing="$missing xfsprogs"
@@ -69,6 +75,7 @@ if [ "$purpose" = run ]; then
     have qemu-storage-daemon || apt_install qemu-utils || say "no qemu-storage-daemon: volumes cannot be exported"
     exit 0
 fi
+[ "$purpose" != bench ] || exit 0
 
 have cargo-nextest || cargo install cargo-nextest --locked </dev/null >&2
 

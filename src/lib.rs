@@ -16,4 +16,5 @@ pub mod runtime;
 pub mod settings;
 pub mod sim;
 pub mod store;
+pub mod storm;
 pub mod telemetry;

@@ -11,7 +11,8 @@ use crate::telemetry::Sample;
 pub(super) fn samples(core: &Core) -> Vec<Sample> {
     let (mut active, mut backing_off, mut quarantined) = (0_u64, 0_u64, 0_u64);
     let (mut admitted, mut fullest, mut parked, mut queued) = (0_u64, 0_u64, 0_u64, 0_u64);
-    // The slots first: whoever retires a slot holds its lock while it changes the directory.
+    // Not from within the directory: whoever retires a slot holds its lock while it changes the directory, and the two would
+    // wait for each other.
     let slots = core.volumes.iter().map(|slot| Arc::clone(&slot)).collect::<Vec<_>>();
     for slot in &slots {
         match &*slot.occupant() {

@@ -7,11 +7,13 @@ pub mod actors;
 pub mod check_config;
 pub mod clouds;
 pub mod daemons;
+pub mod fill;
 pub mod fsck;
 pub mod parts;
 pub mod serve;
 pub mod sim_backend;
 pub mod state_dir;
+pub mod storm;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -56,6 +58,10 @@ enum Command {
     Actors(actors::Arguments),
     /// List or stop the storage daemons.
     Daemons(daemons::Arguments),
+    /// Make volumes in bulk in the database, for trials at scale. The service must not be running.
+    Fill(fill::Arguments),
+    /// Load a service with simulated clients, measure it, and check what is left.
+    Storm(Box<storm::Arguments>),
 }
 
 /// Runs one command. `arguments` begin with the program's name.
@@ -84,6 +90,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Daemons(arguments) => {
             with_settings(arguments.file.config.as_deref(), |loaded| daemons::run(&loaded.settings, &arguments.action))
         }
+        Command::Fill(arguments) => {
+            with_settings(arguments.file.config.as_deref(), |loaded| fill::run(&loaded.settings, &arguments))
+        }
+        Command::Storm(arguments) => storm::run(&arguments),
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::{Span, SpanRelativeTo};
 
 /// Parses a duration. The unit is always demanded: a bare number would be read as seconds by one and as milliseconds by
 /// another. Days are 24 hours and weeks are 7 days; months and years have no fixed length and are refused.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     const FORMS: &str = "write a number with its unit, such as 250ms, 60s, 10min, 2h or 30d";
     let trimmed = text.trim();
     if trimmed.is_empty() || trimmed.chars().all(|c| c.is_ascii_digit() || c == '.') {

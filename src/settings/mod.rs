@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use backend::{BackendSettings, DriverSettings, FileDriverSettings, SimDriverSettings, SimProcess};
+pub use duration::parse as parse_duration;
 pub use reader::{ENVIRONMENT_PREFIX, Problem};
 
 use crate::domain::quota::Limits;

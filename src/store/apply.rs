@@ -10,15 +10,18 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use super::connection::{AnyConnection, on_each};
-use super::rows::{AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, UsageRow, VolumeRow, to_i64};
+use super::rows::{
+    AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, UsageRow, VolumeRow, is_unsettled, to_i64, to_json,
+};
 use super::schema::{attachments, events, messages, operations, quota_usages, servers, volumes};
 use super::sql::{Dialect, Id, Sql, Value};
+use super::statements::{AttachmentGone, OperationEnded, VolumeProgress};
 use super::{Aborted, ServerChange, Transaction, VolumeChange};
 use crate::domain::quota::Usage;
-use crate::domain::time::Timestamp;
+use crate::domain::volume::Volume;
 
 /// Attachments that one commit may add: the low bits of a row's ordinal.
-const ORDINALS_PER_GENERATION: i64 = 1 << 16;
+pub(super) const ORDINALS_PER_GENERATION: i64 = 1 << 16;
 
 /// How one member of a group ended inside of the (not yet committed) database transaction.
 pub(super) type Judgement = Result<(), Aborted>;
@@ -117,9 +120,8 @@ fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<
         }
     }
     if let Some(change) = &member.volume {
-        let at = instant_of(member, change);
         write_volume(connection, change)?;
-        write_attachments(connection, change, at)?;
+        write_attachments(connection, change)?;
         write_operations(connection, change)?;
     }
     if let Some(change) = &member.server {
@@ -130,54 +132,106 @@ fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<
         refuse_duplicates(inserted, Aborted::Stale)?;
     }
     if let Some(event) = &member.event {
-        diesel::insert_into(events::table).values(&EventRow::of(event)).execute(connection)?;
+        let row = EventRow::of(event);
+        let insert = diesel::insert_into(events::table).values(&row);
+        on_each!(connection, inner => insert.execute(inner))?;
     }
     Ok(())
 }
 
-/// The instant of the change, as whoever decided it saw it: the store has no clock of its own.
-fn instant_of(member: &Transaction, change: &VolumeChange) -> Timestamp {
-    let volume = &change.new.volume;
-    member.event.as_ref().map(|event| event.at).or(volume.deleted_at).or(volume.updated_at).unwrap_or(volume.created_at)
-}
-
 fn write_volume(connection: &mut AnyConnection, change: &VolumeChange) -> Result<(), Refused> {
-    let row = VolumeRow::of(&change.new.volume);
     let Some(old) = &change.old else {
+        let row = VolumeRow::of(&change.new.volume);
         let inserted = on_each!(connection, inner => {
             diesel::insert_into(volumes::table).values(&row).on_conflict_do_nothing().execute(inner)
         })?;
         return if inserted == 1 { Ok(()) } else { Err(Refused::By(Aborted::Stale)) };
     };
-    let guarded = volumes::table
-        .filter(volumes::id.eq(&row.id))
-        .filter(volumes::generation.eq(to_i64(old.volume.generation)))
-        .filter(volumes::deleted.eq(false));
-    let updated = if is_progress_only(&VolumeRow::of(&old.volume), &row) {
-        diesel::update(guarded).set(row.progress()).execute(connection)?
+    let updated = if is_progress_only(&old.volume, &change.new.volume) {
+        progress(connection, &change.new.volume, old.volume.generation)?
     } else {
+        let row = VolumeRow::of(&change.new.volume);
+        let guarded = volumes::table
+            .filter(volumes::id.eq(&row.id))
+            .filter(volumes::generation.eq(to_i64(old.volume.generation)))
+            .filter(volumes::deleted.eq(false));
         diesel::update(guarded).set(&row).execute(connection)?
     };
     if updated == 1 { Ok(()) } else { Err(Refused::By(Aborted::Stale)) }
 }
 
-/// Whether only columns of [`super::rows::VolumeProgress`] differ.
-fn is_progress_only(old: &VolumeRow, new: &VolumeRow) -> bool {
-    let mut moved = old.clone();
-    moved.generation = new.generation;
-    moved.epoch = new.epoch;
-    moved.status.clone_from(&new.status);
-    moved.previous_status.clone_from(&new.previous_status);
-    moved.attach_status.clone_from(&new.attach_status);
-    moved.admin_metadata.clone_from(&new.admin_metadata);
-    moved.orphan_exports.clone_from(&new.orphan_exports);
-    moved.outstanding.clone_from(&new.outstanding);
-    moved.unsettled = new.unsettled;
-    moved.updated_at = new.updated_at;
-    moved == *new
+fn progress(connection: &mut AnyConnection, volume: &Volume, old_generation: u64) -> QueryResult<usize> {
+    VolumeProgress {
+        generation: to_i64(volume.generation),
+        epoch: to_i64(volume.epoch),
+        status: volume.status.as_str(),
+        previous_status: volume.previous_status.map(|status| status.as_str()),
+        attach_status: volume.attach_status.as_str(),
+        admin_metadata: &to_json(&volume.admin_metadata),
+        orphan_exports: &to_json(&volume.orphan_exports),
+        outstanding: &to_json(&volume.outstanding),
+        unsettled: is_unsettled(volume),
+        updated_at: volume.updated_at.map(|at| at.0),
+        id: &volume.id.to_string(),
+        old_generation: to_i64(old_generation),
+    }
+    .run(connection)
 }
 
-fn write_attachments(connection: &mut AnyConnection, change: &VolumeChange, at: Timestamp) -> Result<(), Refused> {
+/// Whether only what [`VolumeProgress`] writes differs. Names every field, so that a new one must be judged.
+fn is_progress_only(old: &Volume, new: &Volume) -> bool {
+    let Volume {
+        id,
+        generation: _,
+        epoch: _,
+        project_id,
+        user_id,
+        name,
+        description,
+        size_gib,
+        status: _,
+        previous_status: _,
+        attach_status: _,
+        migration_status,
+        bootable,
+        multiattach,
+        volume_type_id,
+        availability_zone,
+        host,
+        metadata,
+        admin_metadata: _,
+        consumes_quota,
+        provider_id,
+        orphan_exports: _,
+        outstanding: _,
+        created_at,
+        updated_at: _,
+        terminated_at,
+        deleted,
+        deleted_at,
+    } = new;
+    *id == old.id
+        && *project_id == old.project_id
+        && *user_id == old.user_id
+        && *name == old.name
+        && *description == old.description
+        && *size_gib == old.size_gib
+        && *migration_status == old.migration_status
+        && *bootable == old.bootable
+        && *multiattach == old.multiattach
+        && *volume_type_id == old.volume_type_id
+        && *availability_zone == old.availability_zone
+        && *host == old.host
+        && *metadata == old.metadata
+        && *consumes_quota == old.consumes_quota
+        && *provider_id == old.provider_id
+        && *created_at == old.created_at
+        && *terminated_at == old.terminated_at
+        && *deleted == old.deleted
+        && *deleted_at == old.deleted_at
+}
+
+fn write_attachments(connection: &mut AnyConnection, change: &VolumeChange) -> Result<(), Refused> {
     let new = &change.new;
     let project_id = new.volume.project_id.as_str();
     let before = change.old.as_ref().map_or(&[][..], |old| old.attachments.as_slice());
@@ -185,14 +239,7 @@ fn write_attachments(connection: &mut AnyConnection, change: &VolumeChange, at: 
 
     // gone first: a row made in the same commit may take over its device name
     for gone in before.iter().filter(|row| new.volume.deleted || new.attachment(row.id).is_none()) {
-        diesel::update(attachments::table.filter(attachments::id.eq(gone.id.to_string())))
-            .set((
-                attachments::attach_status.eq("detached"),
-                attachments::detach_time.eq(Some(at.0)),
-                attachments::deleted.eq(true),
-                attachments::deleted_at.eq(Some(at.0)),
-            ))
-            .execute(connection)?;
+        AttachmentGone { id: &gone.id.to_string() }.run(connection)?;
     }
     if new.volume.deleted {
         return Ok(());
@@ -202,17 +249,15 @@ fn write_attachments(connection: &mut AnyConnection, change: &VolumeChange, at: 
             Some(same) if same == attachment && !moved => {}
             Some(_) => {
                 let row = AttachmentRow::of(attachment, project_id, 0);
-                let id = row.id.clone();
-                let updated = diesel::update(attachments::table.filter(attachments::id.eq(id)))
-                    .set(row.into_progress())
-                    .execute(connection);
+                let updated = row.progress().run(connection);
                 refuse_duplicates(updated, Aborted::Duplicate)?;
             }
             None => {
                 let index = i64::try_from(index).expect("few attachments");
                 let ordinal = to_i64(new.volume.generation) * ORDINALS_PER_GENERATION + index;
                 let row = AttachmentRow::of(attachment, project_id, ordinal);
-                let inserted = diesel::insert_into(attachments::table).values(&row).execute(connection);
+                let insert = diesel::insert_into(attachments::table).values(&row);
+                let inserted = on_each!(connection, inner => insert.execute(inner));
                 refuse_duplicates(inserted, Aborted::Duplicate)?;
             }
         }
@@ -224,18 +269,19 @@ fn write_operations(connection: &mut AnyConnection, change: &VolumeChange) -> Re
     let new = &change.new;
     let before = change.old.as_ref().map_or(&[][..], |old| old.operations.as_slice());
     for ended in before.iter().filter(|old| !new.operations.iter().any(|operation| operation.id == old.id)) {
-        diesel::delete(operations::table.filter(operations::id.eq(ended.id.to_string()))).execute(connection)?;
+        OperationEnded { id: &ended.id.to_string() }.run(connection)?;
     }
     for operation in &new.operations {
         match before.iter().find(|old| old.id == operation.id) {
             Some(same) if same == operation => {}
             Some(_) => {
                 let row = OperationRow::of(new.id(), operation);
-                diesel::update(operations::table.filter(operations::id.eq(&row.id))).set(&row).execute(connection)?;
+                row.progress().run(connection)?;
             }
             None => {
                 let row = OperationRow::of(new.id(), operation);
-                diesel::insert_into(operations::table).values(&row).execute(connection)?;
+                let insert = diesel::insert_into(operations::table).values(&row);
+                on_each!(connection, inner => insert.execute(inner))?;
             }
         }
     }

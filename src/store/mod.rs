@@ -6,6 +6,7 @@
 mod apply;
 mod connection;
 mod database;
+pub mod fill;
 mod inline;
 mod open;
 mod queries;
@@ -14,6 +15,7 @@ mod readers;
 mod rows;
 mod schema;
 mod sql;
+mod statements;
 mod threaded;
 mod writer;
 

@@ -129,7 +129,7 @@ pub(super) fn run_migrations(connection: &mut AnyConnection) -> Result<(), OpenE
 /// The key of the advisory lock that migrations hold: "hearth" in ASCII.
 const MIGRATION_LOCK: i64 = 0x6865_6172_7468;
 
-fn target_of(url: &str, options: &StoreOptions) -> Result<Target, OpenError> {
+pub(super) fn target_of(url: &str, options: &StoreOptions) -> Result<Target, OpenError> {
     if let Some(path) = url.strip_prefix("sqlite://") {
         return Ok(Target::SqliteFile {
             path: path.to_owned(),

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::schema::{attachments, events, messages, operations, quota_usages, servers, volume_types, volumes};
+use super::statements::{AttachmentProgress, OperationProgress};
 use super::{Event, Message, StoreError, VolumeType};
 use crate::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
 use crate::domain::ids::{AttachmentId, ExportName, RequestId, ServerId, VolumeId, VolumeTypeId};
@@ -19,7 +20,7 @@ use crate::domain::volume::Volume;
 const MESSAGE_LEVEL: &str = "ERROR";
 
 #[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = volumes, treat_none_as_null = true)]
+#[diesel(table_name = volumes, treat_none_as_null = true, treat_none_as_default_value = false)]
 pub(super) struct VolumeRow {
     pub id: String,
     pub generation: i64,
@@ -52,23 +53,6 @@ pub(super) struct VolumeRow {
     pub deleted_at: Option<i64>,
 }
 
-/// The columns that attach, detach and the steps of operations change. Writing only these leaves every index alone except
-/// the one on the status.
-#[derive(AsChangeset)]
-#[diesel(table_name = volumes, treat_none_as_null = true)]
-pub(super) struct VolumeProgress<'a> {
-    pub generation: i64,
-    pub epoch: i64,
-    pub status: &'a str,
-    pub previous_status: Option<&'a str>,
-    pub attach_status: &'a str,
-    pub admin_metadata: &'a str,
-    pub orphan_exports: &'a str,
-    pub outstanding: &'a str,
-    pub unsettled: bool,
-    pub updated_at: Option<i64>,
-}
-
 impl VolumeRow {
     pub(super) fn of(volume: &Volume) -> Self {
         Self {
@@ -95,27 +79,12 @@ impl VolumeRow {
             provider_id: volume.provider_id.clone(),
             orphan_exports: to_json(&volume.orphan_exports),
             outstanding: to_json(&volume.outstanding),
-            unsettled: !volume.deleted && (!volume.orphan_exports.is_empty() || !volume.outstanding.is_empty()),
+            unsettled: is_unsettled(volume),
             created_at: volume.created_at.0,
             updated_at: volume.updated_at.map(|at| at.0),
             terminated_at: volume.terminated_at.map(|at| at.0),
             deleted: volume.deleted,
             deleted_at: volume.deleted_at.map(|at| at.0),
-        }
-    }
-
-    pub(super) fn progress(&self) -> VolumeProgress<'_> {
-        VolumeProgress {
-            generation: self.generation,
-            epoch: self.epoch,
-            status: &self.status,
-            previous_status: self.previous_status.as_deref(),
-            attach_status: &self.attach_status,
-            admin_metadata: &self.admin_metadata,
-            orphan_exports: &self.orphan_exports,
-            outstanding: &self.outstanding,
-            unsettled: self.unsettled,
-            updated_at: self.updated_at,
         }
     }
 
@@ -154,8 +123,8 @@ impl VolumeRow {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = attachments, treat_none_as_null = true)]
+#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable)]
+#[diesel(table_name = attachments, treat_none_as_default_value = false)]
 pub(super) struct AttachmentRow {
     pub id: String,
     pub volume_id: String,
@@ -165,7 +134,6 @@ pub(super) struct AttachmentRow {
     pub attached_host: Option<String>,
     pub mountpoint: Option<String>,
     pub attach_time: Option<i64>,
-    pub detach_time: Option<i64>,
     pub attach_status: String,
     pub attach_mode: Option<String>,
     pub connector: Option<String>,
@@ -177,49 +145,27 @@ pub(super) struct AttachmentRow {
     pub delete_on_termination: Option<bool>,
     pub detaching: Option<bool>,
     pub created_at: i64,
-    pub deleted: bool,
-    pub deleted_at: Option<i64>,
-}
-
-/// The columns of an attachment that can change while it lives.
-#[derive(AsChangeset)]
-#[diesel(table_name = attachments, treat_none_as_null = true)]
-pub(super) struct AttachmentProgress {
-    pub project_id: String,
-    pub instance_uuid: Option<String>,
-    pub attached_host: Option<String>,
-    pub mountpoint: Option<String>,
-    pub attach_time: Option<i64>,
-    pub attach_status: String,
-    pub attach_mode: Option<String>,
-    pub connector: Option<String>,
-    pub connection_info: Option<String>,
-    pub export_name: Option<String>,
-    pub bdm_uuid: Option<String>,
-    pub device: Option<String>,
-    pub tag: Option<String>,
-    pub delete_on_termination: Option<bool>,
-    pub detaching: Option<bool>,
 }
 
 impl AttachmentRow {
-    pub(super) fn into_progress(self) -> AttachmentProgress {
+    pub(super) fn progress(&self) -> AttachmentProgress<'_> {
         AttachmentProgress {
-            project_id: self.project_id,
-            instance_uuid: self.instance_uuid,
-            attached_host: self.attached_host,
-            mountpoint: self.mountpoint,
+            project_id: &self.project_id,
+            instance_uuid: self.instance_uuid.as_deref(),
+            attached_host: self.attached_host.as_deref(),
+            mountpoint: self.mountpoint.as_deref(),
             attach_time: self.attach_time,
-            attach_status: self.attach_status,
-            attach_mode: self.attach_mode,
-            connector: self.connector,
-            connection_info: self.connection_info,
-            export_name: self.export_name,
-            bdm_uuid: self.bdm_uuid,
-            device: self.device,
-            tag: self.tag,
+            attach_status: &self.attach_status,
+            attach_mode: self.attach_mode.as_deref(),
+            connector: self.connector.as_deref(),
+            connection_info: self.connection_info.as_deref(),
+            export_name: self.export_name.as_deref(),
+            bdm_uuid: self.bdm_uuid.as_deref(),
+            device: self.device.as_deref(),
+            tag: self.tag.as_deref(),
             delete_on_termination: self.delete_on_termination,
             detaching: self.detaching,
+            id: &self.id,
         }
     }
 
@@ -234,7 +180,6 @@ impl AttachmentRow {
             attached_host: row.attached_host.clone(),
             mountpoint: row.mountpoint.clone(),
             attach_time: row.attach_time.map(|at| at.0),
-            detach_time: None,
             attach_status: row.attach_status.as_str().to_owned(),
             attach_mode: row.attach_mode.map(|mode| mode.as_str().to_owned()),
             connector: row.connector.as_ref().map(to_json),
@@ -246,8 +191,6 @@ impl AttachmentRow {
             delete_on_termination: bdm.map(|bdm| bdm.delete_on_termination),
             detaching: bdm.map(|bdm| bdm.detaching),
             created_at: row.created_at.0,
-            deleted: false,
-            deleted_at: None,
         }
     }
 
@@ -288,8 +231,8 @@ impl AttachmentRow {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = operations, treat_none_as_null = true)]
+#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable)]
+#[diesel(table_name = operations, treat_none_as_default_value = false)]
 pub(super) struct OperationRow {
     pub id: String,
     pub volume_id: String,
@@ -314,6 +257,16 @@ impl OperationRow {
             reserved_gib: i64::from(operation.reserved_gib),
             started_at: operation.started_at.0,
             body: to_json(operation),
+        }
+    }
+
+    pub(super) fn progress(&self) -> OperationProgress<'_> {
+        OperationProgress {
+            step: &self.step,
+            attempt: self.attempt,
+            reserved_gib: self.reserved_gib,
+            body: &self.body,
+            id: &self.id,
         }
     }
 
@@ -447,7 +400,7 @@ impl MessageRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Queryable, Selectable, Insertable)]
-#[diesel(table_name = events)]
+#[diesel(table_name = events, treat_none_as_default_value = false)]
 pub(super) struct EventRow {
     pub volume_id: String,
     pub generation: i64,
@@ -534,6 +487,11 @@ impl UsageRow {
     }
 }
 
+/// Whether the volume has something to look after that is no operation.
+pub(super) fn is_unsettled(volume: &Volume) -> bool {
+    !volume.deleted && (!volume.orphan_exports.is_empty() || !volume.outstanding.is_empty())
+}
+
 /// Counters start at 0 and rise by one: they never come near the bound.
 pub(super) fn to_i64(counter: u64) -> i64 {
     i64::try_from(counter).expect("a counter below 2^63")
@@ -543,7 +501,7 @@ fn to_u64(counter: i64) -> u64 {
     u64::try_from(counter).unwrap_or(0)
 }
 
-fn to_json<T: Serialize>(value: &T) -> String {
+pub(super) fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("domain values have text keys and cannot fail to serialise")
 }
 

@@ -46,7 +46,6 @@ diesel::table! {
         attached_host -> Nullable<Text>,
         mountpoint -> Nullable<Text>,
         attach_time -> Nullable<BigInt>,
-        detach_time -> Nullable<BigInt>,
         attach_status -> Text,
         attach_mode -> Nullable<Text>,
         connector -> Nullable<Text>,
@@ -58,8 +57,6 @@ diesel::table! {
         delete_on_termination -> Nullable<Bool>,
         detaching -> Nullable<Bool>,
         created_at -> BigInt,
-        deleted -> Bool,
-        deleted_at -> Nullable<BigInt>,
     }
 }
 

@@ -9,3 +9,4 @@ mod e2e;
 mod races;
 mod service;
 mod store;
+mod storm;

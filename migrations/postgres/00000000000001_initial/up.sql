@@ -56,7 +56,6 @@ CREATE TABLE attachments (
     attached_host TEXT COLLATE "C",
     mountpoint TEXT COLLATE "C",
     attach_time BIGINT,
-    detach_time BIGINT,
     attach_status TEXT COLLATE "C" NOT NULL,
     attach_mode TEXT COLLATE "C",
     connector TEXT COLLATE "C",
@@ -67,21 +66,18 @@ CREATE TABLE attachments (
     tag TEXT COLLATE "C",
     delete_on_termination BOOLEAN,
     detaching BOOLEAN,
-    created_at BIGINT NOT NULL,
-    deleted BOOLEAN NOT NULL,
-    deleted_at BIGINT
+    created_at BIGINT NOT NULL
 );
 
 -- one device name is used once in a server, and a server has a volume once (R-02, R-25)
 CREATE UNIQUE INDEX attachments_server_device ON attachments (instance_uuid, device)
-    WHERE bdm_uuid IS NOT NULL AND device IS NOT NULL AND NOT deleted;
+    WHERE bdm_uuid IS NOT NULL AND device IS NOT NULL;
 CREATE UNIQUE INDEX attachments_server_volume ON attachments (instance_uuid, volume_id)
-    WHERE bdm_uuid IS NOT NULL AND NOT deleted;
-CREATE INDEX attachments_by_volume ON attachments (volume_id, deleted, ordinal);
-CREATE INDEX attachments_by_server ON attachments (instance_uuid, deleted, created_at);
-CREATE INDEX attachments_by_project ON attachments (project_id, deleted, created_at, id);
-CREATE INDEX attachments_by_creation ON attachments (deleted, created_at, id);
-CREATE INDEX attachments_by_deletion ON attachments (deleted_at) WHERE deleted_at IS NOT NULL;
+    WHERE bdm_uuid IS NOT NULL;
+CREATE INDEX attachments_by_volume ON attachments (volume_id, ordinal);
+CREATE INDEX attachments_by_server ON attachments (instance_uuid, created_at) WHERE instance_uuid IS NOT NULL;
+CREATE INDEX attachments_by_project ON attachments (project_id, created_at, id);
+CREATE INDEX attachments_by_creation ON attachments (created_at, id);
 
 -- Open operations only: a row goes in the commit that settles the volume.
 CREATE TABLE operations (

@@ -55,7 +55,6 @@ CREATE TABLE attachments (
     attached_host TEXT,
     mountpoint TEXT,
     attach_time BIGINT,
-    detach_time BIGINT,
     attach_status TEXT NOT NULL,
     attach_mode TEXT,
     connector TEXT,
@@ -66,21 +65,18 @@ CREATE TABLE attachments (
     tag TEXT,
     delete_on_termination BOOLEAN,
     detaching BOOLEAN,
-    created_at BIGINT NOT NULL,
-    deleted BOOLEAN NOT NULL,
-    deleted_at BIGINT
+    created_at BIGINT NOT NULL
 );
 
 -- one device name is used once in a server, and a server has a volume once (R-02, R-25)
 CREATE UNIQUE INDEX attachments_server_device ON attachments (instance_uuid, device)
-    WHERE bdm_uuid IS NOT NULL AND device IS NOT NULL AND NOT deleted;
+    WHERE bdm_uuid IS NOT NULL AND device IS NOT NULL;
 CREATE UNIQUE INDEX attachments_server_volume ON attachments (instance_uuid, volume_id)
-    WHERE bdm_uuid IS NOT NULL AND NOT deleted;
-CREATE INDEX attachments_by_volume ON attachments (volume_id, deleted, ordinal);
-CREATE INDEX attachments_by_server ON attachments (instance_uuid, deleted, created_at);
-CREATE INDEX attachments_by_project ON attachments (project_id, deleted, created_at, id);
-CREATE INDEX attachments_by_creation ON attachments (deleted, created_at, id);
-CREATE INDEX attachments_by_deletion ON attachments (deleted_at) WHERE deleted_at IS NOT NULL;
+    WHERE bdm_uuid IS NOT NULL;
+CREATE INDEX attachments_by_volume ON attachments (volume_id, ordinal);
+CREATE INDEX attachments_by_server ON attachments (instance_uuid, created_at) WHERE instance_uuid IS NOT NULL;
+CREATE INDEX attachments_by_project ON attachments (project_id, created_at, id);
+CREATE INDEX attachments_by_creation ON attachments (created_at, id);
 
 -- Open operations only: a row goes in the commit that settles the volume.
 CREATE TABLE operations (

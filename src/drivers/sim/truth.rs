@@ -13,7 +13,7 @@ use crate::domain::ids::{AttachmentId, ExportName, ServerId, VolumeId};
 use super::carry_out::{self, Effect};
 use super::consumers::{Consumer, Overlap, consumers};
 use super::journal::{Durability, Journal, JournalError};
-use super::state::{Change, Entry, Remembered, SimDevice, State, WriteRecord};
+use super::state::{Change, Entry, Remembered, SimDevice, SimExport, State, WriteRecord};
 
 /// The truth. Cheap to clone; all clones are the same truth.
 #[derive(Clone)]
@@ -110,6 +110,21 @@ impl SimTruth {
         }
         kept.commit(Entry { change: Some(Change::Wrote { write: write.clone() }), remembered: None })?;
         Ok(Some(write))
+    }
+
+    /// Makes a volume with its exports true that nobody has asked for: for records that are made in bulk.
+    pub fn adopt(
+        &self,
+        volume_id: VolumeId,
+        size_gib: u32,
+        exports: impl IntoIterator<Item = (ExportName, SimExport)>,
+    ) -> Result<(), JournalError> {
+        let opened = exports.into_iter().map(|(export, of)| Change::ExportOpened { export, of });
+        let mut kept = self.lock();
+        for change in std::iter::once(Change::VolumeCreated { volume_id, size_gib }).chain(opened) {
+            kept.commit(Entry { change: Some(change), remembered: None })?;
+        }
+        Ok(())
     }
 
     /// What is true of a volume, seen from outside the driver.

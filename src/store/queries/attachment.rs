@@ -20,7 +20,6 @@ pub(in super::super) fn attachment_volume(
         let found: Option<String> = attachments::table
             .inner_join(volumes::table.on(volumes::id.eq(attachments::volume_id)))
             .filter(attachments::id.eq(id.to_string()))
-            .filter(attachments::deleted.eq(false))
             .filter(volumes::deleted.eq(false))
             .select(attachments::volume_id)
             .first(connection)
@@ -57,7 +56,6 @@ pub(in super::super) fn server_attachments(
     snapshot(connection, |connection| {
         let rows: Vec<AttachmentRow> = attachments::table
             .filter(attachments::instance_uuid.eq(id.as_str()))
-            .filter(attachments::deleted.eq(false))
             .filter(attachments::bdm_uuid.is_not_null())
             .order((attachments::created_at, attachments::ordinal, attachments::id))
             .load(connection)?;

@@ -122,6 +122,7 @@ impl Listed for AttachmentRow {
         "created_at" => created_at: Int set,
     ];
     const ALWAYS_NULL: &'static [&'static str] = &["detach_time", "updated_at"];
+    const SOFT_DELETED: bool = false;
 
     fn id(&self) -> &str {
         &self.id

@@ -29,12 +29,10 @@ pub(in super::super) fn event_list(
 }
 
 /// What is removed, in this order: rows which refer to others go first. `{}` stands for the instant and the batch.
-const PURGES: [&str; 5] = [
+const PURGES: [&str; 4] = [
     "DELETE FROM events WHERE (volume_id, generation) IN \
      (SELECT volume_id, generation FROM events WHERE at < {} ORDER BY at LIMIT {})",
     "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE expires_at < {} ORDER BY expires_at LIMIT {})",
-    "DELETE FROM attachments WHERE id IN \
-     (SELECT id FROM attachments WHERE deleted_at IS NOT NULL AND deleted_at < {} ORDER BY deleted_at LIMIT {})",
     "DELETE FROM volumes WHERE id IN \
      (SELECT id FROM volumes WHERE deleted_at IS NOT NULL AND deleted AND deleted_at < {} \
       AND NOT EXISTS (SELECT 1 FROM attachments WHERE attachments.volume_id = volumes.id) \

@@ -58,7 +58,6 @@ pub(in super::super) fn deleted_servers_with_attachments(
     snapshot(connection, |connection| {
         let tombstones = servers::table.filter(servers::deleted.eq(true)).select(servers::id.nullable());
         let ids: Vec<Option<String>> = attachments::table
-            .filter(attachments::deleted.eq(false))
             .filter(attachments::bdm_uuid.is_not_null())
             .filter(attachments::instance_uuid.eq_any(tombstones))
             .select(attachments::instance_uuid)

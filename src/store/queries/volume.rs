@@ -29,7 +29,6 @@ pub(in super::super) fn volume_get(
         let Some(row) = row else { return Ok(None) };
         let own_attachments: Vec<AttachmentRow> = attachments::table
             .filter(attachments::volume_id.eq(&row.id))
-            .filter(attachments::deleted.eq(false))
             .order((attachments::ordinal, attachments::id))
             .load(connection)?;
         let own_operations: Vec<OperationRow> = operations::table
@@ -124,7 +123,6 @@ fn with_parts(
     if !ids.is_empty() {
         let found: Vec<AttachmentRow> = attachments::table
             .filter(attachments::volume_id.eq_any(&ids))
-            .filter(attachments::deleted.eq(false))
             .order((attachments::ordinal, attachments::id))
             .load(connection)?;
         for row in found {

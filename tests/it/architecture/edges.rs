@@ -5,9 +5,11 @@ use regex::Regex;
 use super::code::SourceFile;
 
 /// A folder and what it may use. From bottom to top: nothing uses a folder that stands below it in this table.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("faults", &[]),
+    // sees the service only over HTTP, as every client does
+    ("storm", &[]),
     ("runtime", &["domain"]),
     ("telemetry", &["domain", "runtime"]),
     ("settings", &["domain", "faults"]),
@@ -35,6 +37,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
             "identity",
             "policy",
             "sim",
+            "storm",
             "api",
         ],
     ),
