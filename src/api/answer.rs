@@ -1,6 +1,6 @@
 //! What a handler gives back when all went well.
 
-use serde_json::Value;
+use serde::Serialize;
 
 use super::admin::events::EventBody;
 
@@ -16,8 +16,8 @@ pub struct Answer {
 pub enum Body {
     /// None.
     Empty,
-    /// JSON.
-    Json(Value),
+    /// JSON, as text.
+    Json(String),
     /// Text of this media type.
     Text(&'static str, String),
     /// Events, until the client leaves or the service ends.
@@ -26,13 +26,14 @@ pub enum Body {
 
 impl Answer {
     /// 200 with a body.
-    pub fn ok(body: Value) -> Self {
+    pub fn ok(body: impl Serialize) -> Self {
         Self::json(200, body)
     }
 
     /// With a body.
-    pub fn json(status: u16, body: Value) -> Self {
-        Self { status, body: Body::Json(body) }
+    pub fn json(status: u16, body: impl Serialize) -> Self {
+        let text = serde_json::to_string(&body).expect("a view has text keys and nothing that can fail");
+        Self { status, body: Body::Json(text) }
     }
 
     /// 200 with text.

@@ -1,6 +1,7 @@
 //! The way of every request, in the order of `errors-and-http` §1 and `volume-actions` §0.1: size, token, version, route,
 //! content type, gate, JSON, action name, project; then the noun's handler.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -102,6 +103,9 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
     response
 }
 
+/// What proxies say about the client's own request.
+const PROXIED: [HeaderName; 2] = [header::FORWARDED, HeaderName::from_static("x-forwarded-proto")];
+
 /// The links of this request's answers.
 fn links(
     api: &ApiState,
@@ -110,11 +114,15 @@ fn links(
     service: &'static str,
     project: Option<String>,
 ) -> Links {
+    let headers = request.headers();
+    let is_plain = request.uri().scheme().is_none() && !PROXIED.iter().any(|name| headers.contains_key(name));
+    // Only a proxy's words make it necessary to look at all of them.
+    let scheme = if is_plain { Cow::Borrowed("http") } else { request.connection_info().scheme().to_owned().into() };
     let base = Links::base_of(
         api.options.public_endpoint.as_deref(),
-        request.connection_info().scheme(),
+        &scheme,
         host.unwrap_or("localhost"),
-        request.headers().get("x-forwarded-host").and_then(|value| value.to_str().ok()),
+        headers.get("x-forwarded-host").and_then(|value| value.to_str().ok()),
     );
     Links { base, service, project }
 }
@@ -204,7 +212,7 @@ async fn body_read(headers: &HeaderMap, mut payload: Payload) -> Result<Bytes, P
     if declared.is_some_and(|length| length > DRAIN_MAX as u64) {
         return Err(Problem::BodyTooLarge);
     }
-    let mut body = BytesMut::new();
+    let mut body = Bytes::new();
     let mut seen = 0_usize;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Problem::Malformed)?;
@@ -212,11 +220,16 @@ async fn body_read(headers: &HeaderMap, mut payload: Payload) -> Result<Bytes, P
         if seen > DRAIN_MAX {
             return Err(Problem::BodyTooLarge);
         }
-        if seen <= BODY_MAX {
-            body.extend_from_slice(&chunk);
+        if body.is_empty() {
+            // mostly the only one
+            body = chunk;
+        } else if seen <= BODY_MAX {
+            let mut longer = BytesMut::from(body);
+            longer.extend_from_slice(&chunk);
+            body = longer.freeze();
         }
     }
-    if seen > BODY_MAX { Err(Problem::BodyTooLarge) } else { Ok(body.freeze()) }
+    if seen > BODY_MAX { Err(Problem::BodyTooLarge) } else { Ok(body) }
 }
 
 fn health(method: &Method, accept: Option<&str>) -> Result<Answer, Problem> {
@@ -269,9 +282,8 @@ fn negotiate(
     exchange: &mut Exchange,
 ) -> Result<Microversion, Problem> {
     let joined = |name: &HeaderName| {
-        let values: Vec<String> =
-            headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
-        (!values.is_empty()).then(|| values.join(","))
+        let mut values = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        values.next().map(|first| values.fold(first, |all, next| Cow::Owned(format!("{all},{next}"))))
     };
     let standard = joined(&VERSION_HEADER);
     let result = match path.side {
@@ -342,7 +354,7 @@ fn success(answer: Answer, exchange: &Exchange) -> HttpResponse {
             .streaming(events),
         Body::Json(body) => {
             let kind = if exchange.vendor_json { VENDOR_JSON } else { JSON };
-            response.insert_header((header::CONTENT_TYPE, kind)).body(body.to_string())
+            response.insert_header((header::CONTENT_TYPE, kind)).body(body)
         }
     };
     common_headers(response.headers_mut(), exchange);
@@ -392,7 +404,7 @@ fn common_headers(headers: &mut HeaderMap, exchange: &Exchange) {
     match exchange.side {
         Side::Compute => {
             if let (Ok(standard), Ok(legacy)) =
-                (HeaderValue::from_str(&format!("compute {version}")), HeaderValue::from_str(version))
+                (HeaderValue::try_from(format!("compute {version}")), HeaderValue::from_str(version))
             {
                 headers.insert(VERSION_HEADER, standard);
                 headers.insert(NOVA_VERSION_HEADER, legacy);
@@ -403,7 +415,7 @@ fn common_headers(headers: &mut HeaderMap, exchange: &Exchange) {
             }
         }
         _ => {
-            if let Ok(value) = HeaderValue::from_str(&format!("volume {version}")) {
+            if let Ok(value) = HeaderValue::try_from(format!("volume {version}")) {
                 headers.insert(VERSION_HEADER, value);
                 headers.insert(header::VARY, HeaderValue::from_static("OpenStack-API-Version"));
             }

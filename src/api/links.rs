@@ -1,8 +1,17 @@
 //! The links in answers (errors-and-http §7): where this service is, as the client sees it.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::percent;
+
+/// One link of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// `self` or `bookmark`.
+    pub rel: &'static str,
+    /// Where it leads.
+    pub href: String,
+}
 
 /// The base of all links of one answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +45,18 @@ impl Links {
     }
 
     /// `self` and `bookmark` of one object.
-    pub fn of(&self, collection: &str, id: &str) -> Value {
+    pub fn of(&self, collection: &str, id: &str) -> [Link; 2] {
         let prefix = self.service.rsplit_once('/').map_or("", |(prefix, _)| prefix);
-        json!([
-            {"rel": "self", "href": self.href(&format!("{collection}/{id}"))},
-            {"rel": "bookmark", "href": format!("{}{prefix}{}/{collection}/{id}", self.base, self.project_part())},
-        ])
+        let project = self.project_part();
+        let href = |service: &str| format!("{}{service}{project}/{collection}/{id}", self.base);
+        [Link { rel: "self", href: href(self.service) }, Link { rel: "bookmark", href: href(prefix) }]
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -61,16 +71,16 @@ mod tests {
     fn the_project_is_in_links_exactly_when_it_is_in_the_url() {
         let mut links = Links { base: "http://h".to_owned(), service: "/v3", project: Some("p 1".to_owned()) };
         assert_eq!(
-            links.of("volumes", "x"),
+            json!(links.of("volumes", "x")),
             json!([{"rel": "self", "href": "http://h/v3/p%201/volumes/x"},
                    {"rel": "bookmark", "href": "http://h/p%201/volumes/x"}])
         );
         links.project = None;
         assert_eq!(
-            links.of("volumes", "x"),
+            json!(links.of("volumes", "x")),
             json!([{"rel": "self", "href": "http://h/v3/volumes/x"}, {"rel": "bookmark", "href": "http://h/volumes/x"}])
         );
         links.service = "/compute/v2.1";
-        assert_eq!(links.of("servers", "s")[1]["href"], "http://h/compute/servers/s");
+        assert_eq!(links.of("servers", "s")[1].href, "http://h/compute/servers/s");
     }
 }

@@ -1,9 +1,10 @@
 //! Pages of lists: `limit`, `marker`, `offset`, `sort…` and the link to the next page (errors-and-http §7).
 
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use super::fault::Problem;
-use super::links::Links;
+use super::links::{Link, Links};
 use super::query::Query;
 use crate::store::{Direction, Paging};
 
@@ -120,22 +121,30 @@ pub fn paging(query: &Query, columns: &Columns) -> Result<Paging, Problem> {
     })
 }
 
-/// Puts a list together: rows, the next link when the page is full, the count when asked for.
-pub fn list_body(
-    (collection, links_key): (&str, &str),
-    rows: Vec<Value>,
-    next: Option<String>,
-    count: Option<u64>,
-) -> Value {
-    let mut members = Map::new();
-    members.insert(collection.to_owned(), Value::Array(rows));
-    if let Some(href) = next {
-        members.insert(links_key.to_owned(), json!([{"rel": "next", "href": href}]));
+/// A list: rows, the next link when the page is full, the count when asked for.
+pub struct ListBody<T> {
+    /// The members' names: the rows', the links'.
+    pub names: (&'static str, &'static str),
+    /// The rows of the page.
+    pub rows: Vec<T>,
+    /// Where the next page is.
+    pub next: Option<String>,
+    /// All matching rows.
+    pub count: Option<u64>,
+}
+
+impl<T: Serialize> Serialize for ListBody<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry(self.names.0, &self.rows)?;
+        if let Some(href) = &self.next {
+            members.serialize_entry(self.names.1, &[Link { rel: "next", href: href.clone() }])?;
+        }
+        if let Some(count) = self.count {
+            members.serialize_entry("count", &count)?;
+        }
+        members.end()
     }
-    if let Some(count) = count {
-        members.insert("count".to_owned(), json!(count));
-    }
-    Value::Object(members)
 }
 
 /// The next link, when the page is full and not empty.

@@ -1,5 +1,7 @@
 //! The caller of one request.
 
+use std::sync::Arc;
+
 use crate::domain::ids::{ProjectId, RequestId, UserId};
 use crate::domain::operation::Requester;
 use crate::domain::volume::Caller;
@@ -12,7 +14,7 @@ pub struct RequestContext {
     /// The project the token is for.
     pub project_id: ProjectId,
     /// Role names, lower case.
-    pub roles: Vec<String>,
+    pub roles: Arc<[String]>,
     /// Has the role `admin` on any project: sees the rows of every project.
     pub is_admin: bool,
     /// The call carries a valid service token.

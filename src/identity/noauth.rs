@@ -5,10 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, LazyLock};
 
 use crate::domain::ids::{ProjectId, RequestId, UserId};
 
 use super::context::RequestContext;
+
+/// The roles of everybody whose token says nothing of roles.
+static ADMIN: LazyLock<Arc<[String]>> = LazyLock::new(|| with_implied_roles(&["admin".to_owned()]).into());
 
 /// Longest token taken. A user and a project of 255 characters and the colon fit.
 pub const TOKEN_MAX: usize = 511;
@@ -71,7 +75,7 @@ impl Noauth {
                 project_id: mapped.project_id.clone(),
                 is_admin: roles.iter().any(|role| role == "admin"),
                 is_service,
-                roles,
+                roles: roles.into(),
                 request_id: request_id.clone(),
             });
         }
@@ -87,7 +91,7 @@ impl Noauth {
         Some(RequestContext {
             user_id: UserId::from(user),
             project_id,
-            roles: with_implied_roles(&["admin".to_owned()]),
+            roles: Arc::clone(&ADMIN),
             is_admin: true,
             is_service,
             request_id: request_id.clone(),

@@ -109,12 +109,11 @@ impl Shared {
             waiting.is_urgent = false;
             waiting.is_writing = true;
             drop(waiting);
-            // a log that cannot be written is no reason to end
-            let _ = out.write_all(&batch);
             if dropped > 0 {
-                let _ = writeln!(out, "hearth: {dropped} log lines were dropped here");
+                batch.extend_from_slice(format!("hearth: {dropped} log lines were dropped here\n").as_bytes());
             }
-            let _ = out.flush();
+            // a log that cannot be written is no reason to end
+            let _ = out.write_all(&batch).and_then(|()| out.flush());
             batch.clear();
         }
     }
@@ -217,11 +216,13 @@ mod tests {
         }
         let dropped = lines.samples().into_iter().find(|sample| sample.name == "log_lines_dropped").map(|s| s.value);
         assert_eq!(dropped, Some(crate::telemetry::metrics::SampleValue::Counter(3)));
-        for _ in 0..3 {
+        for _ in 0..2 {
             allow.send(()).expect("the writer lives");
         }
         assert_eq!(text(&seen), "first\n");
-        assert_eq!(text(&seen).len(), BYTES_MAX, "what fitted is there");
-        assert_eq!(text(&seen), "hearth: 3 log lines were dropped here\n");
+        let told = "hearth: 3 log lines were dropped here\n";
+        let rest = text(&seen);
+        assert!(rest.ends_with(told), "{}", &rest[BYTES_MAX..]);
+        assert_eq!(rest.len(), BYTES_MAX + told.len(), "what fitted is there");
     }
 }

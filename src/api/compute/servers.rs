@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::{Kind, Problem};
-use crate::api::paging;
+use crate::api::paging::{self, ListBody};
 use crate::api::query::word;
 use crate::api::views::server as view;
 use crate::domain::ids::{ProjectId, ServerId};
@@ -104,7 +104,7 @@ pub async fn server_list(call: &Call, is_detail: bool) -> Result<Answer, Problem
     for server in &servers {
         rows.push(if is_detail { detail(call, server, false).await? } else { view::summary(server, &call.links) });
     }
-    Ok(Answer::ok(paging::list_body(("servers", "servers_links"), rows, next, None)))
+    Ok(Answer::ok(ListBody { names: ("servers", "servers_links"), rows, next, count: None }))
 }
 
 /// The page. The store gives "newest first"; a search by name or another order reads on in batches.

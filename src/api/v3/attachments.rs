@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::answer::Answer;
@@ -41,6 +42,16 @@ async fn attachment_visible(call: &Call, id: &str) -> Result<(AttachmentId, Arc<
     if call.context.sees(&state.volume.project_id) { Ok((attachment_id, state)) } else { Err(missing()) }
 }
 
+#[derive(Serialize)]
+struct Attachments<T> {
+    attachments: Vec<T>,
+}
+
+#[derive(Serialize)]
+struct One<'a> {
+    attachment: view::Detail<'a>,
+}
+
 /// `GET /attachments[/detail]`
 pub async fn attachment_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
     let paging = paging::paging(&call.query, &COLUMNS)?;
@@ -53,30 +64,34 @@ pub async fn attachment_list(call: &Call, detail: bool) -> Result<Answer, Proble
     let query = AttachmentQuery { project_id: (!everybody).then(|| call.context.project_id.clone()), filters, paging };
     let listed = call.service().store().attachment_list(query).await;
     let page = listed.map_err(|error| Problem::List(Kind::Attachment, error))?;
-    let shown = if detail { view::detail } else { view::summary };
-    Ok(Answer::ok(json!({"attachments": page.rows.iter().map(shown).collect::<Vec<_>>()})))
+    let rows = page.rows.iter();
+    Ok(if detail {
+        Answer::ok(Attachments { attachments: rows.map(view::detail).collect() })
+    } else {
+        Answer::ok(Attachments { attachments: rows.map(view::summary).collect() })
+    })
 }
 
 /// `GET /attachments/{id}`
 pub async fn attachment_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let (attachment_id, state) = attachment_visible(call, id).await?;
     let row = state.attachment(attachment_id).ok_or_else(|| Problem::NotFound(Kind::Attachment, id.to_owned()))?;
-    let mut body = view::detail(row);
-    if let (Some(format), Some(info)) =
-        (state.volume.admin_metadata.get("format"), body["connection_info"].as_object_mut())
-    {
-        info.insert("format".to_owned(), json!(format));
+    let attachment = view::detail(row);
+    let Some(format) = state.volume.admin_metadata.get("format") else { return Ok(Answer::ok(One { attachment })) };
+    let mut info = row.connection_info.as_deref().cloned().unwrap_or_default();
+    if let Some(members) = info.as_object_mut() {
+        members.insert("format".to_owned(), json!(format));
     }
-    Ok(Answer::ok(json!({"attachment": body})))
+    Ok(Answer::ok(One { attachment: attachment.with_connection_info(&info) }))
 }
 
 /// The row that a reply speaks of.
-fn attachment_body(reply: &Reply) -> Result<Value, Problem> {
+fn attachment_answer(reply: &Reply) -> Result<Answer, Problem> {
     let row = reply.attachment_id.and_then(|id| reply.state.attachment(id));
     // The row may have vanished between its commit and the answer: it is not there any more, which is what the text says.
     let missing =
         || Problem::NotFound(Kind::Attachment, reply.attachment_id.map(|id| id.to_string()).unwrap_or_default());
-    Ok(json!({"attachment": view::detail(row.ok_or_else(missing)?)}))
+    Ok(Answer::ok(One { attachment: view::detail(row.ok_or_else(missing)?) }))
 }
 
 /// A connector must name its host, and its mode must be one.
@@ -119,7 +134,7 @@ pub async fn attachment_create(call: &Call) -> Result<Answer, Problem> {
         mode: members.get("mode").and_then(Value::as_str).and_then(AttachMode::parse),
     };
     let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
-    Ok(Answer::ok(attachment_body(&reply)?))
+    attachment_answer(&reply)
 }
 
 /// `PUT /attachments/{id}`
@@ -131,7 +146,7 @@ pub async fn attachment_update(call: &Call, id: &str) -> Result<Answer, Problem>
     connector_check(connector)?;
     let command = Command::AttachmentUpdate { attachment_id, connector: connector.clone() };
     let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
-    Ok(Answer::ok(attachment_body(&reply)?))
+    attachment_answer(&reply)
 }
 
 /// `POST /attachments/{id}/action` with `os-complete` (3.44)
@@ -154,5 +169,5 @@ pub async fn attachment_delete(call: &Call, id: &str) -> Result<Answer, Problem>
     let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
     let left = reply.state.attachments.iter().filter(|row| row.id != attachment_id);
     let left = left.filter(|row| !matches!(row.attach_status, AttachStatus::Detached | AttachStatus::Deleted));
-    Ok(Answer::ok(json!({"attachments": left.map(view::summary).collect::<Vec<_>>()})))
+    Ok(Answer::ok(Attachments { attachments: left.map(view::summary).collect() }))
 }

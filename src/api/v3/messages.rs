@@ -7,7 +7,7 @@ use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::{Kind, Problem};
 use crate::api::filters;
-use crate::api::paging::{self, Columns};
+use crate::api::paging::{self, Columns, ListBody};
 use crate::api::query::Query;
 use crate::api::views::message as view;
 use crate::store::MessageQuery;
@@ -42,7 +42,7 @@ pub async fn message_list(call: &Call) -> Result<Answer, Problem> {
     let rows: Vec<Value> = page.rows.iter().map(|row| view::shown(row, &call.links)).collect();
     let next =
         if call.since(5) { paging::next_href(query, &call.links, "messages", limit, rows.len(), last) } else { None };
-    Ok(Answer::ok(paging::list_body(("messages", "messages_links"), rows, next, None)))
+    Ok(Answer::ok(ListBody { names: ("messages", "messages_links"), rows, next, count: None }))
 }
 
 fn message_id(id: &str) -> Result<Uuid, Problem> {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::{Kind, Problem};
-use crate::api::paging::{self, Columns};
+use crate::api::paging::{self, Columns, ListBody};
 use crate::api::python;
 use crate::api::query::word;
 use crate::api::views::volume_type::{self as view, Sight, VISIBLE_SPECS};
@@ -60,7 +60,7 @@ pub async fn type_list(call: &Call) -> Result<Answer, Problem> {
     let last = rows.last().map(|row| row.id.to_string());
     let next = paging::next_href(&call.query, &call.links, "types", page.limit, rows.len(), last);
     let bodies: Vec<Value> = rows.iter().map(|row| view::shown(row, sight, false)).collect();
-    Ok(Answer::ok(paging::list_body(("volume_types", "volume_type_links"), bodies, next, None)))
+    Ok(Answer::ok(ListBody { names: ("volume_types", "volume_type_links"), rows: bodies, next, count: None }))
 }
 
 /// Which types a list shows.

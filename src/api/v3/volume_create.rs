@@ -1,9 +1,9 @@
 //! `POST /volumes` (volumes §3). Blank volumes only: the other sources do not exist yet, and say so as the look-ups of
 //! Cinder would.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::volumes::{metadata_member, text_member, volume_body};
+use super::volumes::{metadata_member, text_member, volume_answer};
 use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::{Kind, Problem};
@@ -63,7 +63,7 @@ pub async fn volume_create(call: &Call) -> Result<Answer, Problem> {
     };
     let command = Command::Create(Box::new(create));
     let reply = call.service().volume_command(volume_id, command, call.context.caller()).await?;
-    Ok(Answer::json(202, json!({"volume": volume_body(call, &reply.state, Shown::Created).await?})))
+    volume_answer(call, 202, &reply.state, Shown::Created).await
 }
 
 /// A type by id or name that the caller may use. A type made a moment ago is looked for once more.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::actors::RequestError;
@@ -10,7 +11,7 @@ use crate::api::call::Call;
 use crate::api::fault::{Kind, Problem};
 use crate::api::filters;
 use crate::api::microversion::Microversion;
-use crate::api::paging::{self, Columns};
+use crate::api::paging::{self, Columns, ListBody};
 use crate::api::query::word;
 use crate::api::schema;
 use crate::api::views::volume::{self as view, Shown, Viewer};
@@ -59,11 +60,16 @@ pub fn viewer(call: &Call) -> Viewer<'_> {
     }
 }
 
-/// The detail view of one volume.
-pub async fn volume_body(call: &Call, state: &VolumeState, shown: Shown) -> Result<Value, Problem> {
+#[derive(Serialize)]
+struct One<'a> {
+    volume: view::Detail<'a>,
+}
+
+/// The answer that shows one volume.
+pub async fn volume_answer(call: &Call, status: u16, state: &VolumeState, shown: Shown) -> Result<Answer, Problem> {
     let types = call.api.types.get(call.service().store().as_ref()).await?;
     let name = state.volume.volume_type_id.and_then(|id| types.by_id(id)).map(|row| row.name.as_str());
-    Ok(view::detail(state, name, shown, &viewer(call)))
+    Ok(Answer::json(status, One { volume: view::detail(state, name, shown, &viewer(call)) }))
 }
 
 /// `all_tenants` of volume lists: a boolean word, in force for admins only.
@@ -91,20 +97,23 @@ pub async fn volume_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
     };
     let store = call.service().store();
     let page = store.volume_list(query).await.map_err(|error| Problem::List(Kind::Volume, error))?;
-    let rows = if detail {
+    let count = page.count.filter(|_| with_count);
+    let last = page.rows.last().map(|state| state.id().to_string());
+    let path = if detail { "volumes/detail" } else { "volumes" };
+    let next = paging::next_href(&call.query, &call.links, path, limit, page.rows.len(), last);
+    let names = ("volumes", "volumes_links");
+    Ok(if detail {
         let types = call.api.types.get(store.as_ref()).await?;
         let viewer = viewer(call);
         let name_of = |state: &VolumeState| {
             state.volume.volume_type_id.and_then(|id| types.by_id(id)).map(|row| row.name.as_str())
         };
-        page.rows.iter().map(|state| view::detail(state, name_of(state), Shown::Detail, &viewer)).collect()
+        let rows = page.rows.iter().map(|state| view::detail(state, name_of(state), Shown::Detail, &viewer)).collect();
+        Answer::ok(ListBody { names, rows, next, count })
     } else {
-        page.rows.iter().map(|state| view::summary(&state.volume, &call.links)).collect::<Vec<_>>()
-    };
-    let last = page.rows.last().map(|state| state.id().to_string());
-    let path = if detail { "volumes/detail" } else { "volumes" };
-    let next = paging::next_href(&call.query, &call.links, path, limit, rows.len(), last);
-    Ok(Answer::ok(paging::list_body(("volumes", "volumes_links"), rows, next, page.count.filter(|_| with_count))))
+        let rows = page.rows.iter().map(|state| view::summary(&state.volume, &call.links)).collect();
+        Answer::ok(ListBody { names, rows, next, count })
+    })
 }
 
 /// `GET /volumes/summary` (3.12; with metadata from 3.36). Here, and only here, a filter that the caller may not use means
@@ -132,7 +141,7 @@ pub async fn volume_summary(call: &Call) -> Result<Answer, Problem> {
 pub async fn volume_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let state = call.volume_visible(id).await?;
     call.enforce("volume:get", &state.volume.project_id).map_err(|_| Problem::NotFound(Kind::Volume, id.to_owned()))?;
-    Ok(Answer::ok(json!({"volume": volume_body(call, &state, Shown::Detail).await?})))
+    volume_answer(call, 200, &state, Shown::Detail).await
 }
 
 /// A text member: outer none when absent; trimmed.
@@ -158,7 +167,7 @@ pub async fn volume_update(call: &Call, id: &str) -> Result<Answer, Problem> {
         metadata: metadata_member(members),
     };
     let reply = call.service().volume_command(state.id(), Command::Update(update), call.context.caller()).await?;
-    Ok(Answer::ok(json!({"volume": volume_body(call, &reply.state, Shown::Updated).await?})))
+    volume_answer(call, 200, &reply.state, Shown::Updated).await
 }
 
 /// `DELETE /volumes/{id}?cascade=&force=`

@@ -68,7 +68,7 @@ pub fn detail(
     put("hostId", json!(server.host.as_deref().map(|host| host_id(server, host)).unwrap_or_default()));
     put("image", json!(""));
     put("flavor", flavor(since(47), since(61), links));
-    put("links", links.of("servers", server.id.as_str()));
+    put("links", json!(links.of("servers", server.id.as_str())));
     put("addresses", json!({}));
     put("accessIPv4", json!(""));
     put("accessIPv6", json!(""));

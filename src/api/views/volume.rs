@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use super::time;
-use crate::api::links::Links;
+use crate::api::links::{Link, Links};
 use crate::api::microversion::Microversion;
 use crate::domain::attachment::Attachment;
+use crate::domain::ids::{AttachmentId, ServerId, VolumeId};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::{Volume, VolumeState};
+
+/// A member that is there and has no value.
+const NULL: &Option<()> = &None;
 
 /// Which answer shows the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,75 +50,99 @@ fn status_shown(status: VolumeStatus) -> &'static str {
 }
 
 /// `{id, name, links}`.
-pub fn summary(volume: &Volume, links: &Links) -> Value {
-    let id = volume.id.to_string();
-    json!({"id": id, "name": volume.name, "links": links.of("volumes", &id)})
+#[derive(Debug, Serialize)]
+pub struct Summary<'a> {
+    id: VolumeId,
+    name: Option<&'a str>,
+    links: [Link; 2],
+}
+
+/// A line of a list.
+pub fn summary<'a>(volume: &'a Volume, links: &Links) -> Summary<'a> {
+    Summary { id: volume.id, name: volume.name.as_deref(), links: links.of("volumes", &volume.id.to_string()) }
 }
 
 /// The detail view. `type_name` is the name of the volume's type, if the type is still there.
-pub fn detail(state: &VolumeState, type_name: Option<&str>, shown: Shown, viewer: &Viewer<'_>) -> Value {
-    let volume = &state.volume;
-    let since = |minor| viewer.version >= Microversion::v3(minor);
-    let id = volume.id.to_string();
-    let type_id = volume.volume_type_id.map(|id| id.to_string());
-    // Before 3.63 the id stands in when the type's row is gone.
-    let volume_type = type_name.map(str::to_owned).or_else(|| if since(63) { None } else { type_id.clone() });
+pub fn detail<'a>(
+    state: &'a VolumeState,
+    type_name: Option<&'a str>,
+    shown: Shown,
+    viewer: &'a Viewer<'a>,
+) -> Detail<'a> {
+    Detail { state, type_name, shown, viewer }
+}
 
-    let mut members = Map::new();
-    let mut put = |name: &str, value: Value| {
-        members.insert(name.to_owned(), value);
-    };
-    put("id", json!(id));
-    put("name", json!(volume.name));
-    put("description", json!(volume.description));
-    put("size", json!(volume.size_gib));
-    put("status", json!(status_shown(volume.status)));
-    put("availability_zone", json!(volume.availability_zone));
-    put("created_at", json!(time::micros(volume.created_at)));
-    put("updated_at", json!(volume.updated_at.map(time::micros)));
-    put("volume_type", json!(volume_type));
-    put("snapshot_id", Value::Null);
-    put("source_volid", Value::Null);
-    put("metadata", json!(metadata(volume, shown)));
-    put("links", viewer.links.of("volumes", &id));
-    put("user_id", json!(volume.user_id));
-    put("bootable", json!(if volume.bootable { "true" } else { "false" }));
-    put("encrypted", json!(false));
-    put("replication_status", Value::Null);
-    put("consistencygroup_id", Value::Null);
-    put("multiattach", json!(volume.multiattach));
-    put("attachments", Value::Array(attachments(state, viewer)));
-    if viewer.is_admin {
-        put("migration_status", json!(volume.migration_status));
-    }
-    if shown == Shown::Detail {
-        put("os-vol-tenant-attr:tenant_id", json!(volume.project_id));
+/// A volume as its viewer sees it: written member by member, since which ones there are depends on the viewer.
+pub struct Detail<'a> {
+    state: &'a VolumeState,
+    type_name: Option<&'a str>,
+    shown: Shown,
+    viewer: &'a Viewer<'a>,
+}
+
+impl Serialize for Detail<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { state, type_name, shown, viewer } = self;
+        let volume = &state.volume;
+        let since = |minor| viewer.version >= Microversion::v3(minor);
+        let id = volume.id.to_string();
+        let type_id = volume.volume_type_id.map(|id| id.to_string());
+        // Before 3.63 the id stands in when the type's row is gone.
+        let volume_type = type_name.or_else(|| if since(63) { None } else { type_id.as_deref() });
+
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("id", &id)?;
+        members.serialize_entry("name", &volume.name)?;
+        members.serialize_entry("description", &volume.description)?;
+        members.serialize_entry("size", &volume.size_gib)?;
+        members.serialize_entry("status", &status_shown(volume.status))?;
+        members.serialize_entry("availability_zone", &volume.availability_zone)?;
+        members.serialize_entry("created_at", &time::micros(volume.created_at))?;
+        members.serialize_entry("updated_at", &volume.updated_at.map(time::micros))?;
+        members.serialize_entry("volume_type", &volume_type)?;
+        members.serialize_entry("snapshot_id", NULL)?;
+        members.serialize_entry("source_volid", NULL)?;
+        members.serialize_entry("metadata", &metadata(volume, *shown))?;
+        members.serialize_entry("links", &viewer.links.of("volumes", &id))?;
+        members.serialize_entry("user_id", &volume.user_id)?;
+        members.serialize_entry("bootable", if volume.bootable { "true" } else { "false" })?;
+        members.serialize_entry("encrypted", &false)?;
+        members.serialize_entry("replication_status", NULL)?;
+        members.serialize_entry("consistencygroup_id", NULL)?;
+        members.serialize_entry("multiattach", &volume.multiattach)?;
+        members.serialize_entry("attachments", &attachments(state, viewer))?;
         if viewer.is_admin {
-            put("os-vol-host-attr:host", json!(volume.host));
-            put("os-vol-mig-status-attr:migstat", json!(volume.migration_status));
-            put("os-vol-mig-status-attr:name_id", Value::Null);
+            members.serialize_entry("migration_status", &volume.migration_status)?;
         }
+        if *shown == Shown::Detail {
+            members.serialize_entry("os-vol-tenant-attr:tenant_id", &volume.project_id)?;
+            if viewer.is_admin {
+                members.serialize_entry("os-vol-host-attr:host", &volume.host)?;
+                members.serialize_entry("os-vol-mig-status-attr:migstat", &volume.migration_status)?;
+                members.serialize_entry("os-vol-mig-status-attr:name_id", NULL)?;
+            }
+        }
+        if since(13) {
+            members.serialize_entry("group_id", NULL)?;
+        }
+        if since(21) && viewer.is_admin {
+            members.serialize_entry("provider_id", &volume.provider_id)?;
+        }
+        if since(48) {
+            members.serialize_entry("service_uuid", NULL)?;
+            members.serialize_entry("shared_targets", &false)?;
+        }
+        if since(61) && viewer.is_admin {
+            members.serialize_entry("cluster_name", NULL)?;
+        }
+        if since(63) {
+            members.serialize_entry("volume_type_id", &type_id)?;
+        }
+        if since(65) {
+            members.serialize_entry("consumes_quota", &volume.consumes_quota)?;
+        }
+        members.end()
     }
-    if since(13) {
-        put("group_id", Value::Null);
-    }
-    if since(21) && viewer.is_admin {
-        put("provider_id", json!(volume.provider_id));
-    }
-    if since(48) {
-        put("service_uuid", Value::Null);
-        put("shared_targets", json!(false));
-    }
-    if since(61) && viewer.is_admin {
-        put("cluster_name", Value::Null);
-    }
-    if since(63) {
-        put("volume_type_id", json!(type_id));
-    }
-    if since(65) {
-        put("consumes_quota", json!(volume.consumes_quota));
-    }
-    Value::Object(members)
 }
 
 /// User metadata, and the admin keys that users may see; the admin key wins.
@@ -130,22 +159,33 @@ fn metadata(volume: &Volume, shown: Shown) -> BTreeMap<&str, &str> {
     all
 }
 
-fn attachments(state: &VolumeState, viewer: &Viewer<'_>) -> Vec<Value> {
+/// One attached row.
+#[derive(Serialize)]
+struct AttachmentMember<'a> {
+    /// The volume's id, a legacy of the first API.
+    id: VolumeId,
+    attachment_id: AttachmentId,
+    volume_id: VolumeId,
+    server_id: Option<&'a ServerId>,
+    host_name: Option<&'a str>,
+    device: Option<&'a str>,
+    attached_at: Option<String>,
+}
+
+fn attachments<'a>(state: &'a VolumeState, viewer: &Viewer<'_>) -> Vec<AttachmentMember<'a>> {
     let attached = state.attachments.iter().filter(|row| row.attach_status == AttachStatus::Attached);
     attached.map(|row| attachment(row, viewer)).collect()
 }
 
-fn attachment(row: &Attachment, viewer: &Viewer<'_>) -> Value {
-    let device = row.bdm.as_ref().and_then(|bdm| bdm.device.as_ref()).or(row.mountpoint.as_ref());
-    let host = row.attached_host.as_ref().filter(|_| viewer.sees_hosts);
-    json!({
-        // The volume's id, a legacy of the first API.
-        "id": row.volume_id,
-        "attachment_id": row.id,
-        "volume_id": row.volume_id,
-        "server_id": row.instance_uuid,
-        "host_name": host,
-        "device": device,
-        "attached_at": row.attach_time.map(time::micros),
-    })
+fn attachment<'a>(row: &'a Attachment, viewer: &Viewer<'_>) -> AttachmentMember<'a> {
+    let device = row.bdm.as_ref().and_then(|bdm| bdm.device.as_deref()).or(row.mountpoint.as_deref());
+    AttachmentMember {
+        id: row.volume_id,
+        attachment_id: row.id,
+        volume_id: row.volume_id,
+        server_id: row.instance_uuid.as_ref(),
+        host_name: row.attached_host.as_deref().filter(|_| viewer.sees_hosts),
+        device,
+        attached_at: row.attach_time.map(time::micros),
+    }
 }
