@@ -20,20 +20,21 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) async fn recover(core: &Arc<Core>) -> Result<u64, StoreError> {
     let mut handed = 0;
     let mut after = None;
+    let mut room = 0;
     loop {
         let batch = core.world.store.open_operations(after, BATCH).await?;
         let Some(last) = batch.last() else { break };
         after = Some(last.operation.id);
         for open in &batch {
             handed += 1;
-            wait_for_room(core).await;
+            take_room(core, &mut room).await;
             // Activation resumes; the command itself is then a repetition that changes nothing.
             resume(core, open.volume_id);
         }
     }
     for volume_id in core.world.store.unsettled_volumes().await? {
         handed += 1;
-        wait_for_room(core).await;
+        take_room(core, &mut room).await;
         resume(core, volume_id);
     }
     for server_id in core.world.store.deleted_servers_with_attachments().await? {
@@ -49,10 +50,16 @@ fn resume(core: &Arc<Core>, volume_id: VolumeId) {
     }
 }
 
-async fn wait_for_room(core: &Arc<Core>) {
-    while resuming(core) >= MAX_RESUMING {
-        tokio::time::sleep(PAUSE).await;
+/// Waits until one more volume may resume. The active ones are counted only when the room seen last is used up: there may
+/// be tens of thousands.
+async fn take_room(core: &Arc<Core>, room: &mut usize) {
+    while *room == 0 {
+        *room = MAX_RESUMING.saturating_sub(resuming(core));
+        if *room == 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
+    *room -= 1;
 }
 
 /// Active volumes with open operations.

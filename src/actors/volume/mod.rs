@@ -196,6 +196,10 @@ impl VolumeActor {
                 None => break,
             }
         }
+        if self.parked.is_empty() {
+            // Thousands of idle actors should not each keep the room that their first command took.
+            self.parked.shrink_to_fit();
+        }
         self.slot.parked.store(u32::try_from(self.parked.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
         self.slot.queued.store(u32::try_from(self.connection_queue.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
@@ -292,7 +296,11 @@ impl Handler<Envelope> for VolumeActor {
         if content.permit.is_some() {
             assert!(!self.slot.panic_next.swap(false, Ordering::SeqCst), "injected panic");
         }
-        self.parked.push_back(content);
+        if self.parked.is_empty() && matches!(self.phase, Phase::Ready) {
+            self.take(content, ctx);
+        } else {
+            self.parked.push_back(content);
+        }
         self.go_on(ctx);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
-use super::super::connection::AnyConnection;
+use super::super::connection::{AnyConnection, on_each};
 use super::super::rows::{AttachmentRow, OperationRow, VolumeRow};
 use super::super::schema::{attachments, operations, volume_types, volumes};
 use super::super::sql::{Dialect, Id, Sql};
@@ -20,22 +20,23 @@ pub(in super::super) fn volume_get(
     connection: &mut AnyConnection,
     id: VolumeId,
 ) -> Result<Option<VolumeState>, StoreError> {
+    let id = id.to_string();
     snapshot(connection, |connection| {
-        let row: Option<VolumeRow> = volumes::table
-            .filter(volumes::id.eq(id.to_string()))
-            .filter(volumes::deleted.eq(false))
-            .first(connection)
-            .optional()?;
-        let Some(row) = row else { return Ok(None) };
-        let own_attachments: Vec<AttachmentRow> = attachments::table
-            .filter(attachments::volume_id.eq(&row.id))
-            .order((attachments::ordinal, attachments::id))
-            .load(connection)?;
-        let own_operations: Vec<OperationRow> = operations::table
-            .filter(operations::volume_id.eq(&row.id))
-            .order((operations::epoch, operations::id))
-            .load(connection)?;
-        Ok::<_, ReadFailure<StoreError>>(Some(assemble(row, own_attachments, own_operations)?))
+        // Not through the enum of connections: that would prepare each statement anew.
+        on_each!(connection, inner => {
+            let row: Option<VolumeRow> =
+                volumes::table.filter(volumes::id.eq(&id)).filter(volumes::deleted.eq(false)).first(inner).optional()?;
+            let Some(row) = row else { return Ok(None) };
+            let own_attachments: Vec<AttachmentRow> = attachments::table
+                .filter(attachments::volume_id.eq(&id))
+                .order((attachments::ordinal, attachments::id))
+                .load(inner)?;
+            let own_operations: Vec<OperationRow> = operations::table
+                .filter(operations::volume_id.eq(&id))
+                .order((operations::epoch, operations::id))
+                .load(inner)?;
+            Ok::<_, ReadFailure<StoreError>>(Some(assemble(row, own_attachments, own_operations)?))
+        })
     })
 }
 
