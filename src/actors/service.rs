@@ -204,6 +204,25 @@ impl Service {
         Ok(self.volume_view(volume_id).await?.filter(|state| state.attachment(id).is_some()))
     }
 
+    /// The volume that a command is for: whose it is, and that it is there. While a commit is in flight this is the state
+    /// before it, without a read: the command is decided behind that commit, and a client is shown nothing of this one.
+    pub async fn volume_target(&self, volume_id: VolumeId) -> Result<Option<Arc<VolumeState>>, RequestError> {
+        match self.core.slot_if_active(volume_id).and_then(|slot| slot.last_view()) {
+            Some(view) => Ok(Some(view)),
+            None => self.volume_view(volume_id).await,
+        }
+    }
+
+    /// The volume of the attachment that a command is for, as [`Self::volume_target`] has it. A row that is not in that
+    /// state may be in the next one.
+    pub async fn attachment_target(&self, id: AttachmentId) -> Result<Option<Arc<VolumeState>>, RequestError> {
+        let slot = self.core.attachments.volume_of(id).and_then(|volume_id| self.core.slot_if_active(volume_id));
+        match slot.and_then(|slot| slot.last_view()).filter(|state| state.attachment(id).is_some()) {
+            Some(view) => Ok(Some(view)),
+            None => self.attachment_view(id).await,
+        }
+    }
+
     /// Compute's attach: through the server's actor to the volume. The reply's attachment has the device name. A volume of
     /// another project is not found, unless the caller is an administrator.
     pub async fn server_attach(

@@ -56,11 +56,26 @@ impl Call {
         self.enforce(rule, &self.context.project_id)
     }
 
-    /// A live volume that the caller sees; else 404.
+    /// A live volume that the caller sees, to be shown; else 404.
     pub async fn volume_visible(&self, id: &str) -> Result<Arc<VolumeState>, Problem> {
         let missing = || Problem::NotFound(Kind::Volume, id.to_owned());
         let volume_id = url_id(id).map(VolumeId).ok_or_else(missing)?;
-        let state = self.service().volume_view(volume_id).await?.ok_or_else(missing)?;
+        self.visible(self.service().volume_view(volume_id).await?, missing)
+    }
+
+    /// A live volume that the caller sees, to send it a command; else 404.
+    pub async fn volume_target(&self, id: &str) -> Result<Arc<VolumeState>, Problem> {
+        let missing = || Problem::NotFound(Kind::Volume, id.to_owned());
+        let volume_id = url_id(id).map(VolumeId).ok_or_else(missing)?;
+        self.visible(self.service().volume_target(volume_id).await?, missing)
+    }
+
+    fn visible(
+        &self,
+        state: Option<Arc<VolumeState>>,
+        missing: impl Fn() -> Problem,
+    ) -> Result<Arc<VolumeState>, Problem> {
+        let state = state.ok_or_else(&missing)?;
         if state.volume.deleted || !self.context.sees(&state.volume.project_id) {
             return Err(missing());
         }

@@ -34,12 +34,27 @@ const COLUMNS: Columns = Columns {
     ],
 };
 
-/// The row and its volume, if the caller sees them: the rows of other projects do not exist (404), for reads too.
+/// The row and its volume, to be shown, if the caller sees them: the rows of other projects do not exist (404), for reads too.
 async fn attachment_visible(call: &Call, id: &str) -> Result<(AttachmentId, Arc<VolumeState>), Problem> {
-    let missing = || Problem::NotFound(Kind::Attachment, id.to_owned());
-    let attachment_id = url_id(id).map(AttachmentId).ok_or_else(missing)?;
-    let state = call.service().attachment_view(attachment_id).await?.ok_or_else(missing)?;
-    if call.context.sees(&state.volume.project_id) { Ok((attachment_id, state)) } else { Err(missing()) }
+    let attachment_id = attachment_id(id)?;
+    let state = call.service().attachment_view(attachment_id).await?;
+    Ok((attachment_id, visible(call, id, state)?))
+}
+
+/// The same, to send the volume a command.
+async fn attachment_target(call: &Call, id: &str) -> Result<(AttachmentId, Arc<VolumeState>), Problem> {
+    let attachment_id = attachment_id(id)?;
+    let state = call.service().attachment_target(attachment_id).await?;
+    Ok((attachment_id, visible(call, id, state)?))
+}
+
+fn attachment_id(id: &str) -> Result<AttachmentId, Problem> {
+    url_id(id).map(AttachmentId).ok_or_else(|| Problem::NotFound(Kind::Attachment, id.to_owned()))
+}
+
+fn visible(call: &Call, id: &str, state: Option<Arc<VolumeState>>) -> Result<Arc<VolumeState>, Problem> {
+    let seen = state.filter(|state| call.context.sees(&state.volume.project_id));
+    seen.ok_or_else(|| Problem::NotFound(Kind::Attachment, id.to_owned()))
 }
 
 #[derive(Serialize)]
@@ -119,10 +134,12 @@ pub async fn attachment_create(call: &Call) -> Result<Answer, Problem> {
     };
     let volume_id = normal("volume_uuid").unwrap_or_default();
     let connector = members.get("connector").filter(|value| value.as_object().is_some_and(|map| !map.is_empty()));
-    let state = call.volume_visible(&volume_id).await?;
+    let state = call.volume_target(&volume_id).await?;
     call.enforce("volume:attachment_create", &state.volume.project_id)?;
     let volume = &state.volume;
-    if volume.multiattach && volume.bootable && volume.status == VolumeStatus::InUse {
+    let is_in_use =
+        async || Ok::<_, Problem>(call.volume_visible(&volume_id).await?.volume.status == VolumeStatus::InUse);
+    if volume.multiattach && volume.bootable && is_in_use().await? {
         call.enforce("volume:multiattach_bootable_volume", &volume.project_id)?;
     }
     if let Some(connector) = connector {
@@ -141,7 +158,7 @@ pub async fn attachment_create(call: &Call) -> Result<Answer, Problem> {
 pub async fn attachment_update(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::ATTACHMENT_UPDATE.check(call.version, &call.body)?;
     let connector = &call.body["attachment"]["connector"];
-    let (attachment_id, state) = attachment_visible(call, id).await?;
+    let (attachment_id, state) = attachment_target(call, id).await?;
     call.enforce("volume:attachment_update", &state.volume.project_id)?;
     connector_check(connector)?;
     let command = Command::AttachmentUpdate { attachment_id, connector: connector.clone() };
@@ -154,7 +171,7 @@ pub async fn attachment_complete(call: &Call, id: &str) -> Result<Answer, Proble
     if !call.since(44) {
         return Err(Problem::Hidden);
     }
-    let (attachment_id, state) = attachment_visible(call, id).await?;
+    let (attachment_id, state) = attachment_target(call, id).await?;
     call.enforce("volume:attachment_complete", &state.volume.project_id)?;
     let command = Command::AttachmentComplete { attachment_id };
     call.service().volume_command(state.id(), command, call.context.caller()).await?;
@@ -163,7 +180,7 @@ pub async fn attachment_complete(call: &Call, id: &str) -> Result<Answer, Proble
 
 /// `DELETE /attachments/{id}`: answers the rows that are left.
 pub async fn attachment_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
-    let (attachment_id, state) = attachment_visible(call, id).await?;
+    let (attachment_id, state) = attachment_target(call, id).await?;
     call.enforce("volume:attachment_delete", &state.volume.project_id)?;
     let command = Command::AttachmentDelete { attachment_id };
     let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;

@@ -47,7 +47,7 @@ async fn volume_extend(call: &Call, id: &str) -> Result<Answer, Problem> {
 
 /// Any value; any status, as long as nothing is attached (§2.15).
 async fn volume_force_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
-    let state = call.volume_visible(id).await?;
+    let state = call.volume_target(id).await?;
     call.enforce("volume_extension:volume_admin_actions:force_delete", &state.volume.project_id)?;
     call.enforce("volume:delete", &state.volume.project_id)?;
     call.service().volume_command(state.id(), Command::Delete { force: true }, call.context.caller()).await?;
@@ -66,7 +66,7 @@ async fn volume_reset_status(call: &Call, id: &str) -> Result<Answer, Problem> {
             "Must specify 'status', 'attach_status' or 'migration_status' for update.".to_owned(),
         ));
     }
-    let state = call.volume_visible(id).await?;
+    let state = call.volume_target(id).await?;
     call.enforce("volume_extension:volume_admin_actions:reset_status", &state.volume.project_id)?;
     let command = Command::ResetStatus { status, attach_status, migration_status };
     call.service().volume_command(state.id(), command, call.context.caller()).await?;

@@ -158,7 +158,7 @@ pub fn metadata_member(members: &Value) -> Option<BTreeMap<String, String>> {
 /// `PUT /volumes/{id}`
 pub async fn volume_update(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::VOLUME_UPDATE.check(call.version, &call.body)?;
-    let state = call.volume_visible(id).await?;
+    let state = call.volume_target(id).await?;
     call.enforce("volume:update", &state.volume.project_id)?;
     let members = &call.body["volume"];
     let update = UpdateVolume {
@@ -175,7 +175,7 @@ pub async fn volume_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
     // No snapshots exist yet, so that a cascade is a plain delete; its word is still checked.
     call.query.boolean("cascade")?;
     let force = call.since(23) && call.query.boolean("force")?.unwrap_or(false);
-    let state = call.volume_visible(id).await?;
+    let state = call.volume_target(id).await?;
     call.enforce("volume:delete", &state.volume.project_id)?;
     if force {
         call.enforce("volume:force_delete", &state.volume.project_id)?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use hearth::actors::ActorOptions;
 use hearth::domain::ids::VolumeId;
 use hearth::telemetry::metrics::SampleValue;
@@ -131,5 +131,39 @@ async fn a_crash_neither_hides_a_row_nor_brings_one_back() {
     assert_eq!(live.delete(&row).await.status, 200);
     assert_eq!(live.get(&row).await.status, 404);
     assert_eq!(indexed(&live), 0);
+    live.stop().await;
+}
+
+const CROWD: usize = 40;
+
+/// Those who come second are refused by the volume itself, behind the winner's commit: none of them asks the database.
+#[actix_web::test]
+async fn refusals_cost_no_read_and_no_commit() {
+    let live = Live::start(LiveOptions::default()).await;
+    let id = live.volume("wanted").await;
+    live.settle().await;
+    let generation = live.actor(id).await["generation"].as_u64().expect("a number");
+    let (look_ups, loads) = (live.counted.look_ups(), live.counted.loads(id));
+    let held = live.store.hold_commits();
+    let crowd = join_all((0..CROWD).map(|_| live.post("/v3/attachments", json!({"attachment": {"volume_uuid": id}}))));
+    let release = async {
+        let all_wait = async || live.actor(id).await["mailbox"]["admitted"] == CROWD;
+        wait_until("everybody waits for the winner's commit", all_wait).await;
+        drop(held);
+    };
+    let (answers, ()) = join(crowd, release).await;
+    let won: Vec<&Got> = answers.iter().filter(|got| got.status == 200).collect();
+    assert_eq!((won.len(), answers.iter().filter(|got| got.status == 400).count()), (1, CROWD - 1), "{answers:?}");
+    assert_eq!(live.actor(id).await["generation"], generation + 1, "one commit");
+    let row = format!("/v3/attachments/{}", won[0].body["attachment"]["id"].as_str().expect("an id"));
+    let held = live.store.hold_commits();
+    let release = async {
+        wait_until("two deletes wait", async || live.actor(id).await["mailbox"]["admitted"] == 2).await;
+        drop(held);
+    };
+    let ((one, other), ()) = join(join(live.delete(&row), live.delete(&row)), release).await;
+    assert_eq!(one.status.min(other.status), 200, "{one:?} {other:?}");
+    assert_eq!(one.status.max(other.status), 404, "{one:?} {other:?}");
+    assert_eq!((live.counted.look_ups(), live.counted.loads(id)), (look_ups, loads), "nobody asked the database");
     live.stop().await;
 }
