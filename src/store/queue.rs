@@ -19,6 +19,10 @@ struct State<T> {
     waiting: VecDeque<T>,
     closed: bool,
     holds: usize,
+    /// Groups that were taken and have not ended.
+    running: usize,
+    /// With so many items there is something to take.
+    wanted: usize,
 }
 
 /// The queue is closed.
@@ -29,7 +33,7 @@ impl<T: Send + 'static> Queue<T> {
     /// A queue in which at most `bound` items wait.
     pub(super) fn new(bound: usize) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State { waiting: VecDeque::new(), closed: false, holds: 0 }),
+            state: Mutex::new(State { waiting: VecDeque::new(), closed: false, holds: 0, running: 0, wanted: 1 }),
             changed: Condvar::new(),
             room: Arc::new(Semaphore::new(bound)),
         })
@@ -62,15 +66,34 @@ impl<T: Send + 'static> Queue<T> {
             return Err(Closed);
         }
         state.waiting.push_back(item);
+        let is_enough = state.waiting.len() >= state.wanted;
         drop(state);
-        self.changed.notify_one();
+        if is_enough {
+            self.changed.notify_one();
+        }
         Ok(())
     }
 
     /// Takes up to `most` items, in order, as soon as there is one; none when the queue is closed and empty.
     pub(super) fn take(&self, most: usize) -> Option<Vec<T>> {
+        self.take_when(most, |_| 1).map(|(_, taken)| taken)
+    }
+
+    /// As [`Self::take`], for takers who pay for each group whatever its size: while groups run that others have taken,
+    /// another is worth its price with `worth` items for each of them. [`Self::end_group`] must follow.
+    pub(super) fn take_group(&self, most: usize, worth: usize) -> Option<Vec<T>> {
+        let (mut state, taken) = self.take_when(most, |running| (running * worth).clamp(1, most))?;
+        state.running += 1;
+        Some(taken)
+    }
+
+    fn take_when(&self, most: usize, enough: impl Fn(usize) -> usize) -> Option<(MutexGuard<'_, State<T>>, Vec<T>)> {
         let mut state = self.lock();
-        while !state.closed && (state.waiting.is_empty() || state.holds > 0) {
+        loop {
+            state.wanted = enough(state.running);
+            if state.closed || (state.holds == 0 && state.waiting.len() >= state.wanted) {
+                break;
+            }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.waiting.is_empty() {
@@ -78,11 +101,16 @@ impl<T: Send + 'static> Queue<T> {
         }
         let count = most.min(state.waiting.len());
         let taken = state.waiting.drain(..count).collect();
-        drop(state);
         self.room.add_permits(count);
         // another taker may have slept through the notification of an item that is still there
         self.changed.notify_one();
-        Some(taken)
+        Some((state, taken))
+    }
+
+    /// A group that was taken has ended.
+    pub(super) fn end_group(&self) {
+        self.lock().running -= 1;
+        self.changed.notify_one();
     }
 
     /// How many items wait.
@@ -113,6 +141,35 @@ impl<T: Send + 'static> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn while_groups_run_another_waits_until_it_is_worth_its_price() {
+        let queue = Queue::new(9);
+        let (taken, groups) = std::sync::mpsc::channel();
+        for item in 1..=2 {
+            assert_eq!(queue.push(item).await, Ok(()));
+        }
+        assert_eq!(queue.take_group(8, 3), Some(vec![1, 2]), "nothing runs: whatever there is");
+        let taker = Arc::clone(&queue);
+        let second = std::thread::spawn(move || {
+            while let Some(group) = taker.take_group(8, 3) {
+                taken.send((taker.depth(), group)).unwrap();
+            }
+        });
+        while queue.lock().wanted != 3 {
+            std::thread::yield_now();
+        }
+        for item in 3..=5 {
+            assert_eq!(queue.push(item).await, Ok(()));
+        }
+        assert_eq!(groups.recv(), Ok((0, vec![3, 4, 5])), "one runs: three are enough");
+        assert_eq!(queue.push(6).await, Ok(()));
+        queue.end_group();
+        queue.end_group();
+        assert_eq!(groups.recv(), Ok((0, vec![6])), "nothing runs any more");
+        queue.close();
+        second.join().unwrap();
+    }
 
     #[tokio::test]
     async fn order_is_the_order_of_calls_and_the_bound_holds() {
