@@ -1,5 +1,6 @@
 //! What a group of transactions does inside of one database transaction: each member is judged and written, or refused
-//! without a trace; none hurts another.
+//! without a trace; none hurts another. Statement by statement: all groups of SQLite, where a statement is cheap, and
+//! members of PostgreSQL which stand alone. Groups of PostgreSQL are written in sets (`postgres`).
 //!
 //! Locks are taken in one order everywhere: volumes, servers, project usage, each by id.
 
@@ -10,6 +11,7 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use super::connection::{AnyConnection, on_each};
+use super::difference::Step;
 use super::rows::{
     AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, UsageRow, VolumeRow, is_unsettled, to_i64, to_json,
 };
@@ -20,16 +22,13 @@ use super::{Aborted, ServerChange, Transaction, VolumeChange};
 use crate::domain::quota::Usage;
 use crate::domain::volume::Volume;
 
-/// Attachments that one commit may add: the low bits of a row's ordinal.
-pub(super) const ORDINALS_PER_GENERATION: i64 = 1 << 16;
-
 /// How one member of a group ended inside of the (not yet committed) database transaction.
 pub(super) type Judgement = Result<(), Aborted>;
 
 /// Applies `members` in order. An error spoils the whole database transaction: the caller rolls back and runs the members
 /// one by one.
 pub(super) fn apply_group(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<Vec<Judgement>> {
-    lock_rows(connection, members)?;
+    lock_servers(connection, members)?;
     let mut ledger = Ledger::load(connection, members)?;
     let mut judgements = Vec::with_capacity(members.len());
     for member in members {
@@ -179,7 +178,7 @@ fn progress(connection: &mut AnyConnection, volume: &Volume, old_generation: u64
 }
 
 /// Whether only what [`VolumeProgress`] writes differs. Names every field, so that a new one must be judged.
-fn is_progress_only(old: &Volume, new: &Volume) -> bool {
+pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
     let Volume {
         id,
         generation: _,
@@ -232,29 +231,18 @@ fn is_progress_only(old: &Volume, new: &Volume) -> bool {
 }
 
 fn write_attachments(connection: &mut AnyConnection, change: &VolumeChange) -> Result<(), Refused> {
-    let new = &change.new;
-    let project_id = new.volume.project_id.as_str();
-    let before = change.old.as_ref().map_or(&[][..], |old| old.attachments.as_slice());
-    let moved = change.old.as_ref().is_some_and(|old| old.volume.project_id != new.volume.project_id);
-
-    // gone first: a row made in the same commit may take over its device name
-    for gone in before.iter().filter(|row| new.volume.deleted || new.attachment(row.id).is_none()) {
-        AttachmentGone { id: &gone.id.to_string() }.run(connection)?;
-    }
-    if new.volume.deleted {
-        return Ok(());
-    }
-    for (index, attachment) in new.attachments.iter().enumerate() {
-        match before.iter().find(|row| row.id == attachment.id) {
-            Some(same) if same == attachment && !moved => {}
-            Some(_) => {
+    let project_id = change.new.volume.project_id.as_str();
+    for step in change.attachments() {
+        match step {
+            Step::End(gone) => {
+                AttachmentGone { id: &gone.id.to_string() }.run(connection)?;
+            }
+            Step::Change(_, attachment) => {
                 let row = AttachmentRow::of(attachment, project_id, 0);
                 let updated = row.progress().run(connection);
                 refuse_duplicates(updated, Aborted::Duplicate)?;
             }
-            None => {
-                let index = i64::try_from(index).expect("few attachments");
-                let ordinal = to_i64(new.volume.generation) * ORDINALS_PER_GENERATION + index;
+            Step::Make(attachment, ordinal) => {
                 let row = AttachmentRow::of(attachment, project_id, ordinal);
                 let insert = diesel::insert_into(attachments::table).values(&row);
                 let inserted = on_each!(connection, inner => insert.execute(inner));
@@ -266,20 +254,17 @@ fn write_attachments(connection: &mut AnyConnection, change: &VolumeChange) -> R
 }
 
 fn write_operations(connection: &mut AnyConnection, change: &VolumeChange) -> Result<(), Refused> {
-    let new = &change.new;
-    let before = change.old.as_ref().map_or(&[][..], |old| old.operations.as_slice());
-    for ended in before.iter().filter(|old| !new.operations.iter().any(|operation| operation.id == old.id)) {
-        OperationEnded { id: &ended.id.to_string() }.run(connection)?;
-    }
-    for operation in &new.operations {
-        match before.iter().find(|old| old.id == operation.id) {
-            Some(same) if same == operation => {}
-            Some(_) => {
-                let row = OperationRow::of(new.id(), operation);
-                row.progress().run(connection)?;
+    let volume_id = change.new.id();
+    for step in change.operations() {
+        match step {
+            Step::End(ended) => {
+                OperationEnded { id: &ended.id.to_string() }.run(connection)?;
             }
-            None => {
-                let row = OperationRow::of(new.id(), operation);
+            Step::Change(_, operation) => {
+                OperationRow::of(volume_id, operation).progress().run(connection)?;
+            }
+            Step::Make(operation, _) => {
+                let row = OperationRow::of(volume_id, operation);
                 let insert = diesel::insert_into(operations::table).values(&row);
                 on_each!(connection, inner => insert.execute(inner))?;
             }
@@ -307,7 +292,7 @@ fn write_server(connection: &mut AnyConnection, change: &ServerChange) -> Result
 }
 
 /// What the member adds to the usage of each project it touches.
-fn usage_deltas(member: &Transaction) -> Vec<(&str, Usage)> {
+pub(super) fn usage_deltas(member: &Transaction) -> Vec<(&str, Usage)> {
     let Some(change) = &member.volume else { return Vec::new() };
     let new = change.new.as_ref();
     let after = new.usage();
@@ -322,39 +307,30 @@ fn usage_deltas(member: &Transaction) -> Vec<(&str, Usage)> {
     deltas.into_iter().filter(|(_, delta)| !delta.is_zero()).collect()
 }
 
-/// PostgreSQL: takes the locks of the group in the common order, so that two groups cannot wait for each other. SQLite has
-/// one writer.
-fn lock_rows(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<()> {
+/// PostgreSQL: takes the locks on servers in the common order. The one volume of a lone member is locked out of order, by its
+/// own guarded statement: only a second writer of the same volume can meet it, and the victim of a deadlock is tried again.
+/// SQLite has one writer.
+fn lock_servers(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<()> {
     if Dialect::of(connection) == Dialect::Sqlite {
         return Ok(());
     }
-    let volume_ids: BTreeSet<String> = members
-        .iter()
-        .filter_map(|member| member.volume.as_ref().filter(|change| change.old.is_some()))
-        .map(|change| change.new.id().to_string())
-        .collect();
-    lock_by_id(connection, "volumes", volume_ids, "NO KEY UPDATE")?;
     let changed: BTreeSet<String> =
         members.iter().filter_map(|member| member.server.as_ref()).map(|change| change.server.id.0.clone()).collect();
     let guarded: BTreeSet<String> =
         members.iter().filter_map(|member| member.server_guard.as_ref()).map(|(id, _)| id.0.clone()).collect();
-    // one statement for both kinds keeps the order by id; a group with a server's change in it is rare
+    // one statement for both kinds keeps the order by id
     let strength = if changed.is_empty() { "SHARE" } else { "NO KEY UPDATE" };
-    lock_by_id(connection, "servers", changed.into_iter().chain(guarded).collect(), strength)
-}
-
-fn lock_by_id(connection: &mut AnyConnection, table: &str, ids: BTreeSet<String>, strength: &str) -> QueryResult<()> {
-    // a single row needs no order; its own guarded statement locks it, except where only a guard looks at it
-    if ids.is_empty() || (ids.len() == 1 && table == "volumes") {
+    let ids: BTreeSet<String> = changed.into_iter().chain(guarded).collect();
+    if ids.is_empty() {
         return Ok(());
     }
-    let mut sql = Sql::new(Dialect::Postgres, &format!("SELECT id FROM {table} WHERE id IN "));
+    let mut sql = Sql::new(Dialect::Postgres, "SELECT id FROM servers WHERE id IN ");
     sql.bind_list(ids.into_iter().map(Value::Text)).push(&format!(" ORDER BY id FOR {strength}"));
     sql.load::<Id>(connection).map(drop)
 }
 
 /// The projects' usage as the group goes along: read under lock, judged member by member, written once at the end.
-struct Ledger {
+pub(super) struct Ledger {
     projects: BTreeMap<String, Account>,
 }
 
@@ -389,16 +365,30 @@ impl Ledger {
         Ok(Self { projects })
     }
 
-    fn usage(&self, project_id: &str) -> Usage {
+    pub(super) fn usage(&self, project_id: &str) -> Usage {
         self.projects
             .get(project_id)
             .map_or(Usage::default(), |account| account.stored.unwrap_or_default().plus(account.added))
     }
 
-    fn add(&mut self, project_id: &str, delta: Usage) {
+    pub(super) fn add(&mut self, project_id: &str, delta: Usage) {
         if let Some(account) = self.projects.get_mut(project_id) {
             account.added = account.added.plus(delta);
         }
+    }
+
+    /// A ledger of projects whose usage has been read.
+    pub(super) fn of(stored: BTreeMap<String, Usage>) -> Self {
+        let account = |usage| Account { stored: Some(usage), added: Usage::default() };
+        Self { projects: stored.into_iter().map(|(project_id, usage)| (project_id, account(usage))).collect() }
+    }
+
+    /// The new usage of the projects where it has changed.
+    pub(super) fn changed(self) -> impl Iterator<Item = (String, Usage)> {
+        self.projects
+            .into_iter()
+            .filter(|(_, account)| !account.added.is_zero())
+            .map(|(project_id, account)| (project_id, account.stored.unwrap_or_default().plus(account.added)))
     }
 
     fn write(self, connection: &mut AnyConnection) -> QueryResult<()> {

@@ -8,6 +8,8 @@ use diesel::connection::SimpleConnection;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::{Connection, PgConnection, QueryResult, SqliteConnection};
 
+use super::postgres;
+
 /// How long a SQLite connection waits for a lock that another process holds (a migration, an operator's shell).
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages that SQLite keeps in memory for each connection, in KiB (the pragma's negative form).
@@ -97,7 +99,9 @@ impl Target {
             Self::SqliteFile { synchronous, .. } => sqlite_pragmas(Some(*synchronous), role),
             Self::SqliteMemory => sqlite_pragmas(None, role),
             Self::Postgres { .. } => match role {
-                Role::Writer => "SET synchronous_commit = on; SET client_min_messages = warning;".to_owned(),
+                Role::Writer => {
+                    format!("SET synchronous_commit = on; SET client_min_messages = warning; {}", postgres::SESSION)
+                }
                 // one read transaction is one snapshot
                 Role::Reader => "SET client_min_messages = warning; SET SESSION CHARACTERISTICS AS TRANSACTION \
                                  ISOLATION LEVEL REPEATABLE READ, READ ONLY;"

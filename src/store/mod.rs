@@ -6,9 +6,11 @@
 mod apply;
 mod connection;
 mod database;
+mod difference;
 pub mod fill;
 mod inline;
 mod open;
+mod postgres;
 mod queries;
 mod queue;
 mod readers;

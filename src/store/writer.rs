@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::apply::{Judgement, apply_group};
 use super::connection::{AnyConnection, Role, Target, is_connection_lost};
+use super::postgres;
 use super::queue::Queue;
 use super::sql::{Dialect, Number, Sql};
 use super::{Aborted, CommitOutcome, StoreError, Transaction};
@@ -34,6 +35,11 @@ const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_secs(1);
 /// How often a transaction is tried that met a deadlock, a lost connection or a lock of another process.
 const MOST_TRIES: u32 = 8;
+
+/// A group costs the same few trips to the server and one flush whatever its size: while others are being written, the next
+/// waits for so many transactions for each of them. (Measured with 8 connections: without it groups are a third as big and
+/// 3 of 10 requests are lost; twice as many only leave connections idle.)
+const WORTH_OF_GROUP: usize = 8;
 
 /// Told once when nobody can know what is on disk: the process should end non-zero and read the truth at its next start.
 pub type OnUnknown = Arc<dyn Fn(&str) + Send + Sync>;
@@ -166,7 +172,7 @@ impl Shared {
         loop {
             let taken = {
                 let mut turn = lock(&self.turn);
-                self.queue.take(self.options.group_size.max(1)).map(|group| {
+                self.queue.take_group(self.options.group_size.max(1), WORTH_OF_GROUP).map(|group| {
                     *turn += 1;
                     lock(&self.barriers).running.insert(*turn);
                     (*turn, group)
@@ -177,6 +183,7 @@ impl Shared {
             if catch_unwind(AssertUnwindSafe(|| self.process(&mut connection, number, group))).is_err() {
                 self.declare_unknown("the store's writer panicked");
             }
+            self.queue.end_group();
             self.end_group(number);
         }
     }
@@ -429,6 +436,11 @@ pub(super) fn write_group(
             inner.batch_execute("BEGIN IMMEDIATE")?;
             None
         }
+        AnyConnection::Postgres(inner) if members.len() > 1 => {
+            let (judgements, number) = postgres::write_group(inner, members)?;
+            return Ok((judgements, Some(number)));
+        }
+        // alone: also whoever was in a group that could not be written in sets
         AnyConnection::Postgres(inner) => {
             inner.batch_execute("BEGIN")?;
             let row: Number = diesel::sql_query("SELECT txid_current() AS number").get_result(inner)?;

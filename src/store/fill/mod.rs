@@ -11,8 +11,8 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
-use super::apply::ORDINALS_PER_GENERATION;
 use super::connection::{AnyConnection, Role};
+use super::difference::ORDINALS_PER_GENERATION;
 use super::open::{OpenError, StoreOptions, run_migrations, target_of};
 use super::rows::{AttachmentRow, OperationRow, UsageRow, VolumeRow, VolumeTypeRow, to_i64};
 use super::schema::{attachments, operations, quota_usages, volume_types, volumes};
