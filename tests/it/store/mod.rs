@@ -6,6 +6,7 @@ mod build;
 pub mod cluster;
 mod commits;
 mod failing_disk;
+mod groups;
 mod histories;
 mod inline;
 mod lists;
