@@ -194,11 +194,7 @@ impl Core {
     /// Gives a slot up: nobody can activate it any more, and the directory forgets it. One step under the occupant's lock,
     /// so that there are never two actors for one volume.
     pub(super) fn retire(&self, slot: &Arc<VolumeSlot>) {
-        let mut occupant = slot.occupant();
-        *occupant = Occupant::Retired;
-        // Before there can be another slot, whose rows must stay in the index.
-        slot.publish(None);
-        self.volumes.remove_if(&slot.volume_id, |_, current| Arc::ptr_eq(current, slot));
+        self.give_up(slot, &mut slot.occupant());
     }
 
     /// Gives a slot without an actor up, unless somebody is about to activate it. The look and the step are one: an actor
@@ -206,10 +202,16 @@ impl Core {
     pub(super) fn retire_if_vacant(&self, slot: &Arc<VolumeSlot>) {
         let mut occupant = slot.occupant();
         if matches!(*occupant, Occupant::Vacant) && slot.admitted() == 0 {
-            *occupant = Occupant::Retired;
-            slot.publish(None);
-            self.volumes.remove_if(&slot.volume_id, |_, current| Arc::ptr_eq(current, slot));
+            self.give_up(slot, &mut occupant);
         }
+    }
+
+    /// The directory forgets the slot. `occupant` is the slot's own, locked by the caller.
+    fn give_up(&self, slot: &Arc<VolumeSlot>, occupant: &mut Occupant) {
+        *occupant = Occupant::Retired;
+        // Before there can be another slot, whose rows must stay in the index.
+        slot.publish(None);
+        self.volumes.remove_if(&slot.volume_id, |_, current| Arc::ptr_eq(current, slot));
     }
 
     /// An actor's value was dropped. `clean`: it stopped by itself (passivation, or its volume is deleted).
