@@ -22,11 +22,9 @@ pub(in super::super) fn volume_get(
 ) -> Result<Option<VolumeState>, StoreError> {
     let id = id.to_string();
     snapshot(connection, |connection| {
-        // Not through the enum of connections: that would prepare each statement anew.
         on_each!(connection, inner => {
-            let row: Option<VolumeRow> =
-                volumes::table.filter(volumes::id.eq(&id)).filter(volumes::deleted.eq(false)).first(inner).optional()?;
-            let Some(row) = row else { return Ok(None) };
+            let live = volumes::table.filter(volumes::id.eq(&id)).filter(volumes::deleted.eq(false));
+            let Some(row) = live.get_result::<VolumeRow>(inner).optional()? else { return Ok(None) };
             let own_attachments: Vec<AttachmentRow> = attachments::table
                 .filter(attachments::volume_id.eq(&id))
                 .order((attachments::ordinal, attachments::id))
