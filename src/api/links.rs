@@ -48,7 +48,7 @@ impl Links {
     pub fn of(&self, collection: &str, id: &str) -> [Link; 2] {
         let prefix = self.service.rsplit_once('/').map_or("", |(prefix, _)| prefix);
         let project = self.project_part();
-        let href = |service: &str| format!("{}{service}{project}/{collection}/{id}", self.base);
+        let href = |service: &str| [&self.base, service, &project, "/", collection, "/", id].concat();
         [Link { rel: "self", href: href(self.service) }, Link { rel: "bookmark", href: href(prefix) }]
     }
 }

@@ -27,6 +27,10 @@ fn decode(text: &str, plus_is_space: bool) -> Vec<u8> {
 
 /// A path segment; none when it is not UTF-8.
 pub fn decode_segment(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        // nearly all: names of collections, and ids
+        return Some(text.to_owned());
+    }
     String::from_utf8(decode(text, false)).ok()
 }
 

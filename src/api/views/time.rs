@@ -4,36 +4,45 @@ use crate::domain::time::Timestamp;
 
 fn civil(at: Timestamp) -> jiff::civil::DateTime {
     let at = jiff::Timestamp::from_microsecond(at.0).unwrap_or_default();
-    at.to_zoned(jiff::tz::TimeZone::UTC).datetime()
+    jiff::tz::Offset::UTC.to_datetime(at)
+}
+
+/// Appends what separates, then a number of exactly so many digits. A page has thousands of instants: `format!` with its
+/// padding is most of what they cost.
+fn push(text: &mut String, before: &str, number: u32, digits: u32) {
+    text.push_str(before);
+    for place in (0..digits).rev() {
+        text.push(char::from_digit(number / 10_u32.pow(place) % 10, 10).unwrap_or('0'));
+    }
+}
+
+/// `YYYY-MM-DDTHH:MM:SS`
+fn whole_seconds(at: jiff::civil::DateTime) -> String {
+    let mut text = String::with_capacity("YYYY-MM-DDTHH:MM:SS.ffffff".len());
+    for (before, number, digits) in [
+        ("", at.year().unsigned_abs().into(), 4),
+        ("-", at.month().unsigned_abs().into(), 2),
+        ("-", at.day().unsigned_abs().into(), 2),
+        ("T", at.hour().unsigned_abs().into(), 2),
+        (":", at.minute().unsigned_abs().into(), 2),
+        (":", at.second().unsigned_abs().into(), 2),
+    ] {
+        push(&mut text, before, number, digits);
+    }
+    text
 }
 
 /// `YYYY-MM-DDTHH:MM:SS.ffffff`, UTC, no zone, always six digits.
 pub fn micros(at: Timestamp) -> String {
     let at = civil(at);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}",
-        at.year(),
-        at.month(),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second(),
-        at.subsec_nanosecond() / 1000
-    )
+    let mut text = whole_seconds(at);
+    push(&mut text, ".", at.subsec_nanosecond().unsigned_abs() / 1000, 6);
+    text
 }
 
 /// `YYYY-MM-DDTHH:MM:SSZ`, for servers.
 pub fn seconds(at: Timestamp) -> String {
-    let at = civil(at);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
-        at.year(),
-        at.month(),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second()
-    )
+    whole_seconds(civil(at)) + "Z"
 }
 
 /// The inverse, for filters: a date, or a date and time with or without fraction and zone (UTC when none is given).
