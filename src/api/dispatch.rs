@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::answer::{Answer, Body};
+use super::answer::{Answer, Body, Pieces};
 use super::call::Call;
 use super::fault::{BODY_MAX, Fault, Problem};
 use super::links::Links;
@@ -354,7 +354,8 @@ fn success(answer: Answer, exchange: &Exchange) -> HttpResponse {
             .streaming(events),
         Body::Json(body) => {
             let kind = if exchange.vendor_json { VENDOR_JSON } else { JSON };
-            response.insert_header((header::CONTENT_TYPE, kind)).body(body)
+            response.insert_header((header::CONTENT_TYPE, kind));
+            if body.len() > Pieces::SIZE { response.body(Pieces::of(body)) } else { response.body(body) }
         }
     };
     common_headers(response.headers_mut(), exchange);

@@ -110,7 +110,7 @@ pub async fn volume_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
             state.volume.volume_type_id.and_then(|id| types.by_id(id)).map(|row| row.name.as_str())
         };
         let rows = page.rows.iter().map(|state| view::detail(state, name_of(state), Shown::Detail, &viewer)).collect();
-        Answer::ok(ListBody { names, rows, next, count })
+        Answer::page(page.rows.len(), ListBody { names, rows, next, count })
     } else {
         let rows = page.rows.iter().map(|state| view::summary(&state.volume, &call.links)).collect();
         Answer::ok(ListBody { names, rows, next, count })
