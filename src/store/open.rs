@@ -7,6 +7,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::Store;
 use super::connection::{AnyConnection, Role, Synchronous, Target};
+use super::database::Lane;
 use super::readers::Readers;
 use super::threaded::{ThreadedStore, Threads};
 use super::writer::{OnUnknown, Writer, WriterOptions};
@@ -90,8 +91,8 @@ pub fn open_threaded(url: &str, options: StoreOptions) -> Result<ThreadedStore, 
         WriterOptions { group_size: options.group_size, on_unknown: options.on_unknown, metrics: options.metrics };
     Ok(ThreadedStore::new(Threads {
         writer: Writer::start(target.clone(), connections, writer)?,
-        points: Readers::start("points", &target, options.point_readers)?,
-        lists: Readers::start("lists", &target, options.list_readers)?,
+        points: Readers::start(Lane::Point, &target, options.point_readers)?,
+        lists: Readers::start(Lane::List, &target, options.list_readers)?,
     }))
 }
 

@@ -1,6 +1,7 @@
 //! Reading: a few threads, each with a connection of its own that cannot write.
 //!
-//! Two pools stand beside each other, one for point reads and one for lists, so that a scan never delays a look-up.
+//! Two pools stand beside each other, one for point reads and one for lists, so that a look-up never waits for a scan: not
+//! in a queue, and not for a core either, since the threads for lists give way to all others.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,10 +11,15 @@ use tokio::sync::oneshot;
 
 use super::StoreError;
 use super::connection::{AnyConnection, Role, Target};
+use super::database::Lane;
 use super::queue::Queue;
 
 /// Reads that may wait for a thread of one pool; beyond it callers wait for room.
 const QUEUE_BOUND: usize = 4_096;
+
+/// How nice the threads for lists are: when there are fewer cores than work, look-ups, requests and commits run as soon as
+/// they can, and lists have about a quarter of a core's time left to them.
+const LIST_NICENESS: libc::c_int = 6;
 
 /// Runs on a reader's thread; answers whether the connection may be used again.
 type Read = Box<dyn FnOnce(Result<&mut AnyConnection, StoreError>) -> bool + Send>;
@@ -26,16 +32,21 @@ pub(super) struct Readers {
 
 impl Readers {
     /// Starts `count` threads; they connect when they get their first read.
-    pub(super) fn start(name: &str, target: &Target, count: usize) -> std::io::Result<Self> {
+    pub(super) fn start(lane: Lane, target: &Target, count: usize) -> std::io::Result<Self> {
+        let name = match lane {
+            Lane::Point => "points",
+            Lane::List => "lists",
+        };
         let queue = Queue::new(QUEUE_BOUND);
         let mut threads = Vec::new();
         for index in 0..count.max(1) {
             let (queue, target) = (Arc::clone(&queue), target.clone());
-            threads.push(
-                std::thread::Builder::new()
-                    .name(format!("store-{name}-{index}"))
-                    .spawn(move || serve(&queue, &target))?,
-            );
+            threads.push(std::thread::Builder::new().name(format!("store-{name}-{index}")).spawn(move || {
+                if lane == Lane::List {
+                    give_way();
+                }
+                serve(&queue, &target);
+            })?);
         }
         Ok(Self { queue, threads: Mutex::new(threads) })
     }
@@ -91,6 +102,12 @@ impl Drop for Readers {
     }
 }
 
+/// Makes the calling thread [`LIST_NICENESS`] nice: on Linux each thread has a niceness of its own.
+fn give_way() {
+    // SAFETY: a system call without pointers. It cannot fail for the own thread, and nothing depends on it.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LIST_NICENESS) };
+}
+
 fn serve(queue: &Queue<Read>, target: &Target) {
     let mut slot: Option<AnyConnection> = None;
     while let Some(reads) = queue.take(1) {
@@ -118,4 +135,21 @@ fn serve(queue: &Queue<Read>, target: &Target) {
 fn is_usable(connection: &mut AnyConnection) -> bool {
     use diesel::connection::SimpleConnection;
     connection.batch_execute("SELECT 1").is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn threads_for_lists_give_way_to_those_for_points() {
+        let niceness = async |lane| {
+            let readers = Readers::start(lane, &Target::SqliteMemory, 1).expect("a thread");
+            // SAFETY: a system call without pointers
+            let own = |_: &mut AnyConnection| Ok::<_, StoreError>(unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) });
+            readers.read(own).await.expect("a read")
+        };
+        let points = niceness(Lane::Point).await;
+        assert_eq!(niceness(Lane::List).await, (points + LIST_NICENESS).min(19));
+    }
 }
