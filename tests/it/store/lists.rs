@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use hearth::domain::ids::{ProjectId, ServerId};
-use hearth::domain::status::{VmState, VolumeStatus};
+use hearth::domain::status::{AttachStatus, VmState, VolumeStatus};
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
 use hearth::store::Direction::{Ascending, Descending};
 use hearth::store::{
-    AttachmentQuery, Direction, Filter, ListError, MessageQuery, ServerQuery, Transaction, VolumeQuery, VolumeSummary,
-    VolumeSummaryQuery,
+    AttachmentQuery, Direction, Extent, Filter, ListError, MessageQuery, ServerQuery, Transaction, VolumeQuery,
+    VolumeSummary, VolumeSummaryQuery,
 };
 
 use super::bench::Bench;
@@ -21,6 +21,7 @@ super::on_every_store!(
     a_marker_must_be_live_and_visible,
     filters_hold_together,
     r110_lists_show_live_rows_only,
+    a_list_brings_as_much_of_each_volume_as_is_asked_for,
     attachments_servers_and_messages_are_listed,
     a_summary_adds_up_what_a_list_shows,
 );
@@ -51,6 +52,36 @@ async fn fill(bench: &Bench) -> Vec<VolumeState> {
 async fn ids(bench: &Bench, query: VolumeQuery) -> Vec<String> {
     let page = bench.store().volume_list(query).await.unwrap();
     page.rows.iter().map(|state| state.id().to_string()).collect()
+}
+
+async fn a_list_brings_as_much_of_each_volume_as_is_asked_for(bench: Bench) {
+    let mut state = volume(1, "p", 1);
+    // made in this order, which is not the order of their ids
+    for n in [9, 3, 5] {
+        let attachment = attachment(n, &state, Some(&format!("server-{n}")), Some("/dev/vdb"));
+        state.attachments.push(attachment);
+    }
+    state.attachments[1].attach_status = AttachStatus::Reserved;
+    state.operations.push(extend(1, &state, 2));
+    let bare = volume(2, "p", 1);
+    for state in [&state, &bare] {
+        assert_committed(bench.commit(insert(state)).await);
+    }
+    let list = async |extent| {
+        let query = VolumeQuery { extent, ..volumes_of(None, vec![], paging(&[("id", Ascending)], 10)) };
+        bench.store().volume_list(query).await.unwrap().rows
+    };
+    assert_eq!(list(Extent::Whole).await, [state.clone(), bare.clone()]);
+
+    state.operations.clear();
+    state.attachments.remove(1);
+    for attachment in &mut state.attachments {
+        (attachment.connector, attachment.connection_info) = (None, None);
+    }
+    assert_eq!(list(Extent::Detail).await, [state.clone(), bare.clone()]);
+
+    state.attachments.clear();
+    assert_eq!(list(Extent::Volume).await, [state, bare]);
 }
 
 async fn every_order_can_be_paged_through_without_gaps_or_repeats(bench: Bench) {
