@@ -154,7 +154,7 @@ impl Query for Sql {
 }
 impl<C> RunQueryDsl<C> for Sql {}
 
-/// A condition.
+/// A condition, which must be able to stand beside AND as it is.
 impl Expression for Sql {
     type SqlType = Bool;
 }
