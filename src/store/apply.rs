@@ -18,7 +18,7 @@ use super::rows::{
 use super::schema::{attachments, events, messages, operations, quota_usages, servers, volumes};
 use super::sql::{Dialect, Id, Sql, Value};
 use super::statements::{AttachmentGone, OperationEnded, VolumeProgress};
-use super::{Aborted, ServerChange, Transaction, VolumeChange};
+use super::{Aborted, Event, ServerChange, Transaction, VolumeChange};
 use crate::domain::quota::Usage;
 use crate::domain::volume::Volume;
 
@@ -131,11 +131,34 @@ fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<
         refuse_duplicates(inserted, Aborted::Stale)?;
     }
     if let Some(event) = &member.event {
-        let row = EventRow::of(event);
-        let insert = diesel::insert_into(events::table).values(&row);
-        on_each!(connection, inner => insert.execute(inner))?;
+        write_event(connection, event)?;
     }
     Ok(())
+}
+
+/// Writes what the journal held of a volume: the tables' last state and the committed one, and the history between them.
+pub(super) fn settle_volume(
+    connection: &mut AnyConnection,
+    change: &VolumeChange,
+    events: &[Event],
+) -> QueryResult<()> {
+    let written = write_volume(connection, change)
+        .and_then(|()| write_attachments(connection, change))
+        .and_then(|()| write_operations(connection, change));
+    match written {
+        Ok(()) => events.iter().try_for_each(|event| write_event(connection, event)),
+        Err(Refused::Error(error)) => Err(error),
+        // every change was judged when it was committed, so somebody else has written
+        Err(Refused::By(aborted)) => Err(DieselError::QueryBuilderError(
+            format!("the record of volume {} was changed behind the journal: {aborted:?}", change.new.id()).into(),
+        )),
+    }
+}
+
+fn write_event(connection: &mut AnyConnection, event: &Event) -> QueryResult<()> {
+    let row = EventRow::of(event);
+    let insert = diesel::insert_into(events::table).values(&row);
+    on_each!(connection, inner => insert.execute(inner)).map(drop)
 }
 
 fn write_volume(connection: &mut AnyConnection, change: &VolumeChange) -> Result<(), Refused> {

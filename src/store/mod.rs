@@ -9,6 +9,7 @@ mod database;
 mod difference;
 pub mod fill;
 mod inline;
+mod journal;
 mod open;
 mod postgres;
 mod queries;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 pub use connection::Synchronous;
 pub use inline::{FaultHook, InlineFault, InlineStore};
-pub use open::{OpenError, StoreOptions, migrate, open, open_threaded};
+pub use open::{OpenError, StoreOptions, migrate, open, open_threaded, recover};
 pub use threaded::{HeldCommits, ThreadedStore};
 pub use writer::OnUnknown;
 
@@ -367,6 +368,9 @@ pub trait Store: Send + Sync + 'static {
     /// Commits. The answer comes after the fsync of the group. An empty transaction is a barrier: it is answered when every
     /// transaction submitted before it has ended.
     fn commit(&self, transaction: Transaction) -> BoxFuture<'static, CommitOutcome>;
+
+    /// Ends when everything that was committed before is to be seen by other processes too, which read the tables.
+    fn settled(&self) -> Reading<()>;
 
     /// A live volume with its live rows and open operations, from one snapshot.
     fn volume_get(&self, id: VolumeId) -> Reading<Option<VolumeState>>;
