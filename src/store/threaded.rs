@@ -92,10 +92,15 @@ impl ThreadedStore {
         self.engine.writer.depth()
     }
 
+    /// How many volumes have committed changes that only the journal holds. Always 0 on PostgreSQL.
+    pub fn journal_depth(&self) -> usize {
+        self.engine.overlay.len()
+    }
+
     /// What is to be seen of the store at this instant.
     pub fn samples(&self) -> Vec<Sample> {
         let depth = u64::try_from(self.commit_queue_depth()).unwrap_or(u64::MAX);
-        let pending = u64::try_from(self.engine.overlay.len()).unwrap_or(u64::MAX);
+        let pending = u64::try_from(self.journal_depth()).unwrap_or(u64::MAX);
         let queue = Sample::bound("store.commit_queue", "", depth, QUEUE_BOUND as u64);
         let journal = Sample::bound("store.journal", "", pending, MOST_PENDING as u64);
         queue.into_iter().chain(journal).collect()

@@ -154,7 +154,8 @@ impl Journal {
             let row = (journal::sequence.eq(self.next_sequence), journal::body.eq(body));
             diesel::insert_into(journal::table).values(row).execute(sqlite(connection))?;
         }
-        let touched: HashSet<VolumeId> = entering.iter().map(|(_, change)| change.new.id()).collect();
+        let entered = entering.iter().map(|(_, change)| change.new.id());
+        let touched: HashSet<VolumeId> = entered.chain(staged.settled.iter().copied()).collect();
         for id in self.due(allowance, &touched) {
             self.settle(connection, id, &mut staged)?;
         }

@@ -9,6 +9,7 @@ mod failing_disk;
 mod groups;
 mod histories;
 mod inline;
+mod journal;
 mod lists;
 mod lost_connection;
 mod records;
