@@ -4,6 +4,7 @@
 //! state only. Called by actors (commits, loads) and by the API (lists); never decides anything.
 
 mod apply;
+mod checkpoint;
 mod connection;
 mod database;
 mod difference;

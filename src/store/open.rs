@@ -1,11 +1,12 @@
 //! Opening a store by its url, and its migrations.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use diesel::{PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::Store;
+use super::checkpoint::{Checkpointer, Gate, Progress};
 use super::connection::{AnyConnection, Role, Synchronous, Target};
 use super::journal::{Overlay, replay};
 use super::readers::Readers;
@@ -98,18 +99,32 @@ pub fn open_threaded(url: &str, options: StoreOptions) -> Result<ThreadedStore, 
             desks.push(Desk::new(target.connect(Role::Writer)?, None));
         }
     }
-    let writer =
-        WriterOptions { group_size: options.group_size, on_unknown: options.on_unknown, metrics: options.metrics };
+    let progress = Arc::new(Progress::default());
+    let writer = WriterOptions {
+        group_size: options.group_size,
+        on_unknown: options.on_unknown,
+        metrics: options.metrics,
+        progress: Arc::clone(&progress),
+    };
+    let writer = Writer::start(target.clone(), desks, writer)?;
+    let gate = Arc::new(Gate::default());
+    let checkpointer = match target {
+        Target::SqliteFile { .. } if !options.observer => {
+            Some(Checkpointer::start(target.clone(), progress, Arc::clone(&gate), writer.errands())?)
+        }
+        _ => None,
+    };
+    if options.observer {
+        writer.stop();
+    }
     let threads = Threads {
         overlay,
         is_observer: options.observer,
-        writer: Writer::start(target.clone(), desks, writer)?,
-        points: Readers::start("points", &target, options.point_readers)?,
-        lists: Arc::new(Readers::start("lists", &target, options.list_readers)?),
+        checkpointer: Mutex::new(checkpointer),
+        writer,
+        points: Readers::start("points", &target, options.point_readers, None)?,
+        lists: Arc::new(Readers::start("lists", &target, options.list_readers, Some(&gate))?),
     };
-    if options.observer {
-        threads.writer.stop();
-    }
     Ok(ThreadedStore::new(threads))
 }
 

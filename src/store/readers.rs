@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::StoreError;
+use super::checkpoint::Gate;
 use super::connection::{AnyConnection, Role, Target};
 use super::queue::Queue;
 
@@ -25,16 +26,16 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Starts `count` threads; they connect when they get their first read.
-    pub(super) fn start(name: &str, target: &Target, count: usize) -> std::io::Result<Self> {
+    /// Starts `count` threads; they connect when they get their first read. Each read passes the gate first, if there is one.
+    pub(super) fn start(name: &str, target: &Target, count: usize, gate: Option<&Arc<Gate>>) -> std::io::Result<Self> {
         let queue = Queue::new(QUEUE_BOUND);
         let mut threads = Vec::new();
         for index in 0..count.max(1) {
-            let (queue, target) = (Arc::clone(&queue), target.clone());
+            let (queue, target, gate) = (Arc::clone(&queue), target.clone(), gate.cloned());
             threads.push(
                 std::thread::Builder::new()
                     .name(format!("store-{name}-{index}"))
-                    .spawn(move || serve(&queue, &target))?,
+                    .spawn(move || serve(&queue, &target, gate.as_deref()))?,
             );
         }
         Ok(Self { queue, threads: Mutex::new(threads) })
@@ -91,9 +92,12 @@ impl Drop for Readers {
     }
 }
 
-fn serve(queue: &Queue<Read>, target: &Target) {
+fn serve(queue: &Queue<Read>, target: &Target, gate: Option<&Gate>) {
     let mut slot: Option<AnyConnection> = None;
     while let Some(reads) = queue.take(1) {
+        if let Some(gate) = gate {
+            gate.pass();
+        }
         for read in reads {
             if slot.is_none() {
                 match target.connect(Role::Reader) {

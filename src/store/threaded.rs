@@ -1,10 +1,11 @@
 //! The production engine: writer and reader threads.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::checkpoint::Checkpointer;
 use super::connection::AnyConnection;
 use super::database::{Database, Engine, Lane};
 use super::journal::{self, MOST_PENDING, Overlay, SETTLE_AFTER};
@@ -21,6 +22,8 @@ pub struct Threads {
     pub(super) overlay: Arc<Overlay>,
     /// Another process writes.
     pub(super) is_observer: bool,
+    /// SQLite's; gone once the store is stopped.
+    pub(super) checkpointer: Mutex<Option<Checkpointer>>,
     pub(super) writer: Writer,
     pub(super) points: Readers,
     pub(super) lists: Arc<Readers>,
@@ -115,6 +118,7 @@ impl ThreadedStore {
 
     /// Refuses newcomers, finishes everything that is queued and ends the threads. Dropping the store does the same.
     pub fn stop(&self) {
+        drop(self.engine.checkpointer.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.engine.writer.stop();
         self.engine.points.stop();
         self.engine.lists.stop();

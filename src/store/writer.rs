@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::apply::{Judgement, apply_group};
+use super::checkpoint::{OnWriter, Progress};
 use super::connection::{AnyConnection, Role, Target, is_connection_lost};
 use super::journal::{Allowance, Journal, Staged};
 use super::postgres;
@@ -81,6 +82,8 @@ pub(super) struct WriterOptions {
     pub(super) on_unknown: Option<OnUnknown>,
     /// Counts groups and outcomes.
     pub(super) metrics: CommitMetrics,
+    /// Told of every commit.
+    pub(super) progress: Arc<Progress>,
 }
 
 /// The handle.
@@ -143,16 +146,13 @@ impl Writer {
         &self,
         errand: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
-        let (answer, answered) = oneshot::channel();
-        let queued = self.shared.queue.push(Submission::Errand(Box::new(move |connection| {
-            // nobody may be waiting any more
-            let _ = answer.send(connection.and_then(errand));
-        })));
-        Box::pin(async move {
-            let ended = || StoreError::Unavailable("the writer has ended".to_owned());
-            queued.await.map_err(|_| ended())?;
-            answered.await.map_err(|_| ended())?
-        })
+        run_errand(&self.shared.queue, errand)
+    }
+
+    /// The same for those who do not hold the writer.
+    pub(super) fn errands(&self) -> OnWriter {
+        let queue = Arc::clone(&self.shared.queue);
+        Box::new(move |errand| run_errand(&queue, errand))
     }
 
     /// Has everything settled that is committed by now.
@@ -367,6 +367,7 @@ impl Shared {
         faults::pass(before);
         let Err(error) = connection.batch_execute("COMMIT") else {
             faults::pass(after);
+            self.options.progress.committed();
             if let (Some(journal), Some(staged)) = (&mut desk.journal, staged) {
                 journal.committed(staged, |place| std::mem::take(&mut *members[place]));
             }
@@ -458,6 +459,22 @@ impl Shared {
             let _ = answer.send(CommitOutcome::Committed);
         }
     }
+}
+
+fn run_errand<T: Send + 'static>(
+    queue: &Arc<Queue<Submission>>,
+    errand: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+) -> BoxFuture<'static, Result<T, StoreError>> {
+    let (answer, answered) = oneshot::channel();
+    let queued = queue.push(Submission::Errand(Box::new(move |connection| {
+        // nobody may be waiting any more
+        let _ = answer.send(connection.and_then(errand));
+    })));
+    Box::pin(async move {
+        let ended = || StoreError::Unavailable("the writer has ended".to_owned());
+        queued.await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    })
 }
 
 /// How one try at a group ended.

@@ -40,7 +40,7 @@ use crate::domain::ids::VolumeId;
 use crate::domain::volume::VolumeState;
 
 /// How long changes are collected before they are settled: a few times what a volume's whole attachment takes in a storm.
-pub(super) const SETTLE_AFTER: Duration = Duration::from_millis(250);
+pub(super) const SETTLE_AFTER: Duration = Duration::from_millis(500);
 /// Volumes that one group settles besides its own work: a few milliseconds.
 pub(super) const SETTLED_BY_A_GROUP: usize = 64;
 /// With more volumes waiting than that, a group settles the rest as well: it bounds memory, the wait of a list and the work

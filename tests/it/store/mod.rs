@@ -11,6 +11,7 @@ mod histories;
 mod inline;
 mod journal;
 mod lists;
+mod log;
 mod lost_connection;
 mod records;
 pub mod vfs;
