@@ -7,7 +7,7 @@ use actix_web::{App, web};
 use criterion::{Criterion, criterion_group, criterion_main};
 use hearth::api::dispatch::dispatch;
 use hearth::domain::ids::ProjectId;
-use hearth::store::{Direction, Paging, VolumeQuery};
+use hearth::store::{Direction, Extent, Paging, VolumeQuery};
 
 #[allow(dead_code, reason = "each bench uses a part")]
 mod support;
@@ -57,6 +57,7 @@ fn requests(criterion: &mut Criterion) {
             limit: ids.len() as u64,
         },
         with_count: false,
+        extent: Extent::Detail,
     };
     group.bench_function("store", |bencher| {
         bencher.iter(|| system.block_on(service.store().volume_list(query.clone())).expect("a page"));

@@ -6,7 +6,7 @@ use super::world::World;
 use crate::domain::ids::{ExportName, VolumeId};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::VolumeState;
-use crate::store::{Direction, Paging, Store, VolumeQuery};
+use crate::store::{Direction, Extent, Paging, Store, VolumeQuery};
 
 /// Something that does not agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,8 @@ impl World {
             offset: 0,
             limit: 10_000,
         };
-        let query = VolumeQuery { project_id: None, filters: Vec::new(), paging, with_count: false };
+        let query =
+            VolumeQuery { project_id: None, filters: Vec::new(), paging, with_count: false, extent: Extent::Whole };
         self.store().volume_list(query).await.expect("the inline store reads").rows
     }
 

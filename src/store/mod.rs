@@ -259,6 +259,20 @@ pub struct VolumeQuery {
     pub paging: Paging,
     /// Count all matching rows too.
     pub with_count: bool,
+    /// How much of each.
+    pub extent: Extent,
+}
+
+/// How much of each volume a list brings. Only a whole one may be decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// The volume alone.
+    Volume,
+    /// What a list shows in detail: the volume and its attachments that are attached, these without connector and connection
+    /// information. No operations.
+    Detail,
+    /// The whole aggregate.
+    Whole,
 }
 
 /// The sums of all volumes of a kind.

@@ -2,12 +2,15 @@
 //!
 //! Text from outside only ever becomes a bound value; names of columns come from the registry in `queries/columns.rs`.
 
+use diesel::backend::Backend;
+use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::pg::Pg;
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bool, HasSqlType, Text, Untyped};
 use diesel::sqlite::Sqlite;
 use diesel::{QueryResult, QueryableByName, RunQueryDsl};
 
-use super::connection::AnyConnection;
+use super::connection::{AnyConnection, on_each};
 
 /// Whose SQL is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,28 +58,13 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// The statement with its values, for one backend.
-macro_rules! bound {
-    ($sql:expr, $backend:ty) => {{
-        let mut query = diesel::sql_query($sql.text).into_boxed::<$backend>();
-        for value in $sql.values {
-            query = match value {
-                Value::Text(text) => query.bind::<Text, _>(text),
-                Value::Int(number) => query.bind::<BigInt, _>(number),
-                Value::Bool(flag) => query.bind::<Bool, _>(flag),
-                Value::Null => query,
-            };
-        }
-        query
-    }};
-}
-
-/// A statement under construction.
+/// SQL under construction: a whole statement, whose columns are found by name, or a condition in one of diesel's.
 #[derive(Clone, Debug)]
 pub(super) struct Sql {
     dialect: Dialect,
     text: String,
-    values: Vec<Value>,
+    /// Each stands before this byte of the text.
+    values: Vec<(usize, Value)>,
 }
 
 impl Sql {
@@ -99,11 +87,7 @@ impl Sql {
         if value == Value::Null {
             return self.push("NULL");
         }
-        self.values.push(value);
-        match self.dialect {
-            Dialect::Sqlite => self.text.push('?'),
-            Dialect::Postgres => self.text.push_str(&format!("${}", self.values.len())),
-        }
+        self.values.push((self.text.len(), value));
         self
     }
 
@@ -119,24 +103,65 @@ impl Sql {
         self.push(")")
     }
 
-    /// Reads rows.
+    /// Reads rows by the names of their columns. For few rows: each name is looked up in each row.
     pub(super) fn load<T>(self, connection: &mut AnyConnection) -> QueryResult<Vec<T>>
     where
         T: QueryableByName<Sqlite> + QueryableByName<Pg> + 'static,
     {
-        match connection {
-            AnyConnection::Sqlite(inner) => bound!(self, Sqlite).load(inner),
-            AnyConnection::Postgres(inner) => bound!(self, Pg).load(inner),
-        }
+        on_each!(connection, inner => RunQueryDsl::load(self, inner))
     }
 
     /// Runs a statement; the number of rows it touched.
     pub(super) fn execute(self, connection: &mut AnyConnection) -> QueryResult<usize> {
-        match connection {
-            AnyConnection::Sqlite(inner) => bound!(self, Sqlite).execute(inner),
-            AnyConnection::Postgres(inner) => bound!(self, Pg).execute(inner),
-        }
+        on_each!(connection, inner => RunQueryDsl::execute(self, inner))
     }
+}
+
+impl<DB> QueryFragment<DB> for Sql
+where
+    DB: Backend + HasSqlType<Text> + HasSqlType<BigInt> + HasSqlType<Bool>,
+    String: diesel::serialize::ToSql<Text, DB>,
+    i64: diesel::serialize::ToSql<BigInt, DB>,
+    bool: diesel::serialize::ToSql<Bool, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        // the texts are as many as the questions of clients
+        out.unsafe_to_cache_prepared();
+        let mut written = 0;
+        for (at, value) in &self.values {
+            out.push_sql(&self.text[written..*at]);
+            written = *at;
+            match value {
+                Value::Text(text) => out.push_bind_param::<Text, _>(text)?,
+                Value::Int(number) => out.push_bind_param::<BigInt, _>(number)?,
+                Value::Bool(flag) => out.push_bind_param::<Bool, _>(flag)?,
+                Value::Null => out.push_sql("NULL"),
+            }
+        }
+        out.push_sql(&self.text[written..]);
+        Ok(())
+    }
+}
+
+impl QueryId for Sql {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+/// A whole statement.
+impl Query for Sql {
+    type SqlType = Untyped;
+}
+impl<C> RunQueryDsl<C> for Sql {}
+
+/// A condition.
+impl Expression for Sql {
+    type SqlType = Bool;
+}
+impl<QS> AppearsOnTable<QS> for Sql {}
+impl<QS> SelectableExpression<QS> for Sql {}
+impl<GB> ValidGrouping<GB> for Sql {
+    type IsAggregate = is_aggregate::Never;
 }
 
 /// A row with one number.

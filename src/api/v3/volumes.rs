@@ -17,7 +17,7 @@ use crate::api::schema;
 use crate::api::views::volume::{self as view, Shown, Viewer};
 use crate::domain::volume::command::UpdateVolume;
 use crate::domain::volume::{Command, Refusal, VolumeState};
-use crate::store::{VolumeQuery, VolumeSummaryQuery};
+use crate::store::{Extent, VolumeQuery, VolumeSummaryQuery};
 
 /// Names of volumes' columns.
 pub const COLUMNS: Columns = Columns {
@@ -94,6 +94,7 @@ pub async fn volume_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
         filters,
         paging: page,
         with_count,
+        extent: if detail { Extent::Detail } else { Extent::Volume },
     };
     let store = call.service().store();
     let page = store.volume_list(query).await.map_err(|error| Problem::List(Kind::Volume, error))?;

@@ -7,7 +7,7 @@ use crate::domain::backend::Guest;
 use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::volume::VolumeState;
 use crate::drivers::{Backend, Hypervisor};
-use crate::store::{Direction, ListError, Paging, ServerQuery, Store, StoreError, VolumeQuery};
+use crate::store::{Direction, Extent, ListError, Paging, ServerQuery, Store, StoreError, VolumeQuery};
 
 /// Rows read at a time, so that a large database is no large answer.
 const PAGE: u64 = 1000;
@@ -65,7 +65,8 @@ impl Sources {
                 offset: 0,
                 limit: PAGE,
             };
-            let query = VolumeQuery { project_id: None, filters: Vec::new(), paging, with_count: false };
+            let query =
+                VolumeQuery { project_id: None, filters: Vec::new(), paging, with_count: false, extent: Extent::Whole };
             let page = match self.store.volume_list(query).await {
                 Ok(page) => page,
                 // the last volume of the page was deleted meanwhile: begin again

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::super::connection::AnyConnection;
+use super::super::connection::{AnyConnection, on_each};
 use super::super::rows::AttachmentRow;
 use super::super::schema::{attachments, volumes};
 use super::super::{AttachmentQuery, ListError, Page, StoreError};
@@ -17,13 +17,12 @@ pub(in super::super) fn attachment_volume(
     id: AttachmentId,
 ) -> Result<Option<VolumeId>, StoreError> {
     snapshot(connection, |connection| {
-        let found: Option<String> = attachments::table
+        let live = attachments::table
             .inner_join(volumes::table.on(volumes::id.eq(attachments::volume_id)))
             .filter(attachments::id.eq(id.to_string()))
             .filter(volumes::deleted.eq(false))
-            .select(attachments::volume_id)
-            .first(connection)
-            .optional()?;
+            .select(attachments::volume_id);
+        let found: Option<String> = on_each!(connection, inner => live.get_result(inner)).optional()?;
         Ok::<_, ReadFailure<StoreError>>(found.map(|id| super::volume_id(&id)).transpose()?)
     })
 }
@@ -54,11 +53,11 @@ pub(in super::super) fn server_attachments(
     id: &ServerId,
 ) -> Result<Vec<Attachment>, StoreError> {
     snapshot(connection, |connection| {
-        let rows: Vec<AttachmentRow> = attachments::table
+        let made = attachments::table
             .filter(attachments::instance_uuid.eq(id.as_str()))
             .filter(attachments::bdm_uuid.is_not_null())
-            .order((attachments::created_at, attachments::ordinal, attachments::id))
-            .load(connection)?;
+            .order((attachments::created_at, attachments::ordinal, attachments::id));
+        let rows: Vec<AttachmentRow> = on_each!(connection, inner => made.load(inner))?;
         Ok::<_, ReadFailure<StoreError>>(
             rows.into_iter().map(AttachmentRow::into_attachment).collect::<Result<_, _>>()?,
         )

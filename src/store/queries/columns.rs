@@ -1,7 +1,13 @@
 //! The columns that clients can sort and filter by, with Cinder's names.
 
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+
+use super::super::connection::{AnyConnection, on_each};
 use super::super::rows::{AttachmentRow, MessageRow, ServerRow, VolumeRow};
-use super::super::sql::Value;
+use super::super::schema::{attachments, messages, servers, volumes};
+use super::super::sql::{Sql, Value};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,14 @@ pub(super) struct Column<R> {
     pub value: fn(&R) -> Value,
 }
 
+/// Which of the rows that fulfil a condition.
+pub(super) struct Cut {
+    /// What stands behind `ORDER BY`.
+    pub order: String,
+    pub limit: i64,
+    pub offset: i64,
+}
+
 /// The columns of a listed table.
 pub(super) trait Listed: Sized + 'static {
     /// The table.
@@ -36,6 +50,9 @@ pub(super) trait Listed: Sized + 'static {
 
     fn id(&self) -> &str;
     fn project_id(&self) -> &str;
+
+    /// Reads rows. diesel writes the list of columns and takes them by position: a page has thousands of values.
+    fn load(connection: &mut AnyConnection, conditions: Sql, cut: Cut) -> QueryResult<Vec<Self>>;
 
     fn column(name: &str) -> Option<&'static Column<Self>> {
         Self::COLUMNS.iter().find(|column| column.name == name)
@@ -54,6 +71,17 @@ macro_rules! columns {
     };
     (@ null) => { true };
     (@ set) => { false };
+}
+
+/// [`Listed::load`] of one table.
+macro_rules! load {
+    ($table:ident) => {
+        fn load(connection: &mut AnyConnection, conditions: Sql, cut: Cut) -> QueryResult<Vec<Self>> {
+            let order = sql::<Bool>(&cut.order);
+            let query = $table::table.filter(conditions).order(order).limit(cut.limit).offset(cut.offset);
+            on_each!(connection, inner => query.load(inner))
+        }
+    };
 }
 
 impl Listed for VolumeRow {
@@ -98,6 +126,8 @@ impl Listed for VolumeRow {
         "source_volid",
     ];
 
+    load!(volumes);
+
     fn id(&self) -> &str {
         &self.id
     }
@@ -123,6 +153,8 @@ impl Listed for AttachmentRow {
     ];
     const ALWAYS_NULL: &'static [&'static str] = &["detach_time", "updated_at"];
     const SOFT_DELETED: bool = false;
+
+    load!(attachments);
 
     fn id(&self) -> &str {
         &self.id
@@ -151,6 +183,8 @@ impl Listed for MessageRow {
     const ALWAYS_NULL: &'static [&'static str] = &["updated_at"];
     const SOFT_DELETED: bool = false;
 
+    load!(messages);
+
     fn id(&self) -> &str {
         &self.id
     }
@@ -166,6 +200,8 @@ impl Listed for ServerRow {
         "created_at" => created_at: Int set,
         "vm_state" => vm_state: Text set,
     ];
+
+    load!(servers);
 
     fn id(&self) -> &str {
         &self.id

@@ -3,15 +3,11 @@
 //! NULL sorts below every value (as in the databases Cinder runs on). A page begins after the *values* of its marker, so
 //! that its cost does not depend on how far the client has read.
 
-use diesel::QueryableByName;
-use diesel::pg::Pg;
-use diesel::sqlite::Sqlite;
-
 use super::super::connection::AnyConnection;
 use super::super::sql::{Dialect, Number, Sql, Value};
 use super::super::{Direction, Filter, ListError, Page, Paging};
 use super::ReadFailure;
-use super::columns::{Column, Kind, Listed};
+use super::columns::{Column, Cut, Kind, Listed};
 
 /// What is asked for.
 pub(super) struct Listing<'a> {
@@ -24,10 +20,10 @@ pub(super) struct Listing<'a> {
 type SortKey<R> = (&'static Column<R>, Direction);
 
 /// Reads a page of rows.
-pub(super) fn list<R>(connection: &mut AnyConnection, listing: &Listing) -> Result<Page<R>, ReadFailure<ListError>>
-where
-    R: Listed + QueryableByName<Sqlite> + QueryableByName<Pg>,
-{
+pub(super) fn list<R: Listed>(
+    connection: &mut AnyConnection,
+    listing: &Listing,
+) -> Result<Page<R>, ReadFailure<ListError>> {
     let dialect = Dialect::of(connection);
     let keys = sort_keys::<R>(&listing.paging.sort)?;
     let marker = match &listing.paging.marker {
@@ -45,16 +41,15 @@ where
     if listing.paging.limit == 0 {
         return Ok(Page { rows: Vec::new(), count });
     }
-    let mut sql = Sql::new(dialect, &format!("SELECT * FROM {} WHERE ", R::TABLE));
-    push_conditions::<R>(&mut sql, listing.project_id, listing.filters);
+    let mut conditions = Sql::new(dialect, "");
+    push_conditions::<R>(&mut conditions, listing.project_id, listing.filters);
     if let Some(marker) = &marker {
-        sql.push(" AND ");
-        push_after(&mut sql, &keys, marker);
+        conditions.push(" AND ");
+        push_after(&mut conditions, &keys, marker);
     }
-    push_order(&mut sql, &keys);
     let bound = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    sql.push(&format!(" LIMIT {} OFFSET {}", bound(listing.paging.limit), bound(listing.paging.offset)));
-    Ok(Page { rows: sql.load(connection)?, count })
+    let cut = Cut { order: order(&keys), limit: bound(listing.paging.limit), offset: bound(listing.paging.offset) };
+    Ok(Page { rows: R::load(connection, conditions, cut)?, count })
 }
 
 /// The sort keys as columns; always ends with the id, so that the order is total.
@@ -75,31 +70,35 @@ fn sort_keys<R: Listed>(sort: &[(String, Direction)]) -> Result<Vec<SortKey<R>>,
     Ok(keys)
 }
 
-fn find_marker<R>(connection: &mut AnyConnection, listing: &Listing, id: &str) -> Result<R, ReadFailure<ListError>>
-where
-    R: Listed + QueryableByName<Sqlite> + QueryableByName<Pg>,
-{
-    let mut sql = Sql::new(Dialect::of(connection), &format!("SELECT * FROM {} WHERE id = ", R::TABLE));
-    sql.bind(Value::Text(id.to_owned()));
+fn find_marker<R: Listed>(
+    connection: &mut AnyConnection,
+    listing: &Listing,
+    id: &str,
+) -> Result<R, ReadFailure<ListError>> {
+    let mut condition = Sql::new(Dialect::of(connection), "id = ");
+    condition.bind(Value::Text(id.to_owned()));
     if R::SOFT_DELETED {
-        sql.push(" AND deleted = false");
+        condition.push(" AND deleted = false");
     }
-    let rows: Vec<R> = sql.load(connection)?;
+    let rows = R::load(connection, condition, Cut { order: "id".to_owned(), limit: 1, offset: 0 })?;
     rows.into_iter()
         .find(|row| row.id() == id && listing.project_id.is_none_or(|project_id| row.project_id() == project_id))
         .ok_or_else(|| ListError::MarkerNotFound(id.to_owned()).into())
 }
 
-fn push_order<R>(sql: &mut Sql, keys: &[SortKey<R>]) {
+fn order<R>(keys: &[SortKey<R>]) -> String {
+    let mut order = String::new();
     for (index, (column, direction)) in keys.iter().enumerate() {
-        sql.push(if index == 0 { " ORDER BY " } else { ", " }).push(column.sql);
-        sql.push(match (direction, column.nullable) {
+        order.push_str(if index == 0 { "" } else { ", " });
+        order.push_str(column.sql);
+        order.push_str(match (direction, column.nullable) {
             (Direction::Ascending, false) => " ASC",
             (Direction::Descending, false) => " DESC",
             (Direction::Ascending, true) => " ASC NULLS FIRST",
             (Direction::Descending, true) => " DESC NULLS LAST",
         });
     }
+    order
 }
 
 /// The condition of standing after `marker` in the order of `keys`.

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use super::super::connection::AnyConnection;
+use super::super::connection::{AnyConnection, on_each};
 use super::super::rows::MessageRow;
 use super::super::schema::messages;
 use super::super::{ListError, Message, MessageQuery, Page, StoreError};
@@ -38,11 +38,10 @@ pub(in super::super) fn message_get(
     id: Uuid,
 ) -> Result<Option<Message>, StoreError> {
     snapshot(connection, |connection| {
-        let row: Option<MessageRow> = messages::table
+        let own = messages::table
             .filter(messages::id.eq(id.to_string()))
-            .filter(messages::project_id.eq(project_id.as_str()))
-            .first(connection)
-            .optional()?;
+            .filter(messages::project_id.eq(project_id.as_str()));
+        let row: Option<MessageRow> = on_each!(connection, inner => own.get_result(inner)).optional()?;
         Ok::<_, ReadFailure<StoreError>>(row.map(MessageRow::into_message).transpose()?)
     })
 }

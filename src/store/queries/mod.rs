@@ -1,5 +1,8 @@
 //! The reads, a file for each noun. Every function runs inside of one read transaction of its caller's: what it returns is
 //! one snapshot. May be called by the store's engines only.
+//!
+//! Reads by key go to the connection inside of the enum: through the enum, each statement would be prepared anew. They have no
+//! LIMIT (`get_result`, not `first`): its bound value would make SQLite prepare the statement again.
 
 pub(super) mod attachment;
 mod columns;

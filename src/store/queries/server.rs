@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::super::connection::AnyConnection;
+use super::super::connection::{AnyConnection, on_each};
 use super::super::rows::ServerRow;
 use super::super::schema::{attachments, servers};
 use super::super::{Direction, Filter, ListError, Page, Paging, ServerQuery, StoreError};
@@ -17,11 +17,8 @@ pub(in super::super) fn server_get(
     id: &ServerId,
 ) -> Result<Option<Server>, StoreError> {
     snapshot(connection, |connection| {
-        let row: Option<ServerRow> = servers::table
-            .filter(servers::id.eq(id.as_str()))
-            .filter(servers::deleted.eq(false))
-            .first(connection)
-            .optional()?;
+        let live = servers::table.filter(servers::id.eq(id.as_str())).filter(servers::deleted.eq(false));
+        let row: Option<ServerRow> = on_each!(connection, inner => live.get_result(inner)).optional()?;
         Ok::<_, ReadFailure<StoreError>>(row.map(ServerRow::into_server).transpose()?)
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
-use super::super::connection::AnyConnection;
+use super::super::connection::{AnyConnection, on_each};
 use super::super::rows::UsageRow;
 use super::super::schema::quota_usages;
 use super::super::sql::{Dialect, Sql};
@@ -58,10 +58,8 @@ pub(in super::super) fn usage_audit(connection: &mut AnyConnection) -> Result<Ve
 /// Stored usage of one project.
 pub(in super::super) fn usage(connection: &mut AnyConnection, project_id: &ProjectId) -> Result<Usage, StoreError> {
     snapshot(connection, |connection| {
-        let row: Option<UsageRow> = quota_usages::table
-            .filter(quota_usages::project_id.eq(project_id.as_str()))
-            .first(connection)
-            .optional()?;
+        let own = quota_usages::table.filter(quota_usages::project_id.eq(project_id.as_str()));
+        let row: Option<UsageRow> = on_each!(connection, inner => own.get_result(inner)).optional()?;
         Ok::<_, ReadFailure<StoreError>>(row.map_or_else(Usage::default, |row| row.usage()))
     })
 }

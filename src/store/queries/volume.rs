@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::super::connection::{AnyConnection, on_each};
-use super::super::rows::{AttachmentRow, OperationRow, VolumeRow};
+use super::super::rows::{AttachmentRow, OperationRow, VolumeRow, to_json};
 use super::super::schema::{attachments, operations, volume_types, volumes};
-use super::super::sql::{Dialect, Id, Sql};
-use super::super::{ListError, Page, StoreError, VolumeQuery, VolumeSummary, VolumeSummaryQuery, VolumeType};
+use super::super::sql::{Dialect, Id, Sql, Value};
+use super::super::{Extent, ListError, Page, StoreError, VolumeQuery, VolumeSummary, VolumeSummaryQuery, VolumeType};
 use super::list::{Listing, list, push_conditions};
 use super::{ReadFailure, snapshot};
 use crate::domain::ids::VolumeId;
+use crate::domain::status::AttachStatus;
 use crate::domain::volume::VolumeState;
 
 /// A live volume.
@@ -22,11 +24,9 @@ pub(in super::super) fn volume_get(
 ) -> Result<Option<VolumeState>, StoreError> {
     let id = id.to_string();
     snapshot(connection, |connection| {
-        // Not through the enum of connections: that would prepare each statement anew.
         on_each!(connection, inner => {
-            let row: Option<VolumeRow> =
-                volumes::table.filter(volumes::id.eq(&id)).filter(volumes::deleted.eq(false)).first(inner).optional()?;
-            let Some(row) = row else { return Ok(None) };
+            let live = volumes::table.filter(volumes::id.eq(&id)).filter(volumes::deleted.eq(false));
+            let Some(row) = live.get_result::<VolumeRow>(inner).optional()? else { return Ok(None) };
             let own_attachments: Vec<AttachmentRow> = attachments::table
                 .filter(attachments::volume_id.eq(&id))
                 .order((attachments::ordinal, attachments::id))
@@ -55,7 +55,7 @@ pub(in super::super) fn volume_list(
                 with_count: query.with_count,
             },
         )?;
-        let rows = with_parts(connection, page.rows)?;
+        let rows = with_parts(connection, page.rows, query.extent)?;
         Ok::<_, ReadFailure<ListError>>(Page { rows, count: page.count })
     })
 }
@@ -114,36 +114,86 @@ pub(in super::super) fn volume_summary(
     })
 }
 
+/// Adds to each volume of a page what belongs to it.
 fn with_parts(
     connection: &mut AnyConnection,
     rows: Vec<VolumeRow>,
+    extent: Extent,
 ) -> Result<Vec<VolumeState>, ReadFailure<ListError>> {
     let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
     let mut attachments_of: HashMap<String, Vec<AttachmentRow>> = HashMap::new();
     let mut operations_of: HashMap<String, Vec<OperationRow>> = HashMap::new();
-    if !ids.is_empty() {
-        let found: Vec<AttachmentRow> = attachments::table
-            .filter(attachments::volume_id.eq_any(&ids))
-            .order((attachments::ordinal, attachments::id))
-            .load(connection)?;
-        for row in found {
+    if extent != Extent::Volume && !ids.is_empty() {
+        for row in attachments_of_page(connection, &ids, extent)? {
             attachments_of.entry(row.volume_id.clone()).or_default().push(row);
         }
-        let found: Vec<OperationRow> = operations::table
-            .filter(operations::volume_id.eq_any(&ids))
-            .order((operations::epoch, operations::id))
-            .load(connection)?;
+    }
+    if extent == Extent::Whole && !ids.is_empty() {
+        let query = operations::table.filter(one_of(connection, "volume_id", &ids));
+        let found: Vec<OperationRow> = on_each!(connection, inner => query.load(inner))?;
         for row in found {
             operations_of.entry(row.volume_id.clone()).or_default().push(row);
         }
     }
     rows.into_iter()
         .map(|row| {
-            let own_attachments = attachments_of.remove(&row.id).unwrap_or_default();
-            let own_operations = operations_of.remove(&row.id).unwrap_or_default();
+            let mut own_attachments = attachments_of.remove(&row.id).unwrap_or_default();
+            let mut own_operations = operations_of.remove(&row.id).unwrap_or_default();
+            // a volume has few: that is less than the database's sorting of all rows of the page
+            own_attachments.sort_by(|a, b| (a.ordinal, &a.id).cmp(&(b.ordinal, &b.id)));
+            own_operations.sort_by(|a, b| (a.epoch, &a.id).cmp(&(b.epoch, &b.id)));
             Ok(assemble(row, own_attachments, own_operations)?)
         })
         .collect()
+}
+
+fn attachments_of_page(
+    connection: &mut AnyConnection,
+    volume_ids: &[&str],
+    extent: Extent,
+) -> QueryResult<Vec<AttachmentRow>> {
+    use attachments::columns::*;
+    let of_page = one_of(connection, "volume_id", volume_ids);
+    if extent == Extent::Whole {
+        let query = attachments::table.filter(of_page);
+        return on_each!(connection, inner => query.load(inner));
+    }
+    // the largest columns of all tables, and dear to parse
+    let unread = || sql::<Nullable<Text>>("NULL");
+    let query = attachments::table.filter(of_page).filter(attach_status.eq(AttachStatus::Attached.as_str())).select((
+        id,
+        volume_id,
+        project_id,
+        ordinal,
+        instance_uuid,
+        attached_host,
+        mountpoint,
+        attach_time,
+        attach_status,
+        attach_mode,
+        unread(),
+        unread(),
+        export_name,
+        bdm_uuid,
+        device,
+        tag,
+        delete_on_termination,
+        detaching,
+        created_at,
+    ));
+    on_each!(connection, inner => query.load(inner))
+}
+
+/// The condition that `column` is one of `values`, as one bound value: a page has as many as a statement may have.
+fn one_of(connection: &AnyConnection, column: &str, values: &[&str]) -> Sql {
+    let dialect = Dialect::of(connection);
+    let mut sql = Sql::new(dialect, column);
+    let list = Value::Text(to_json(&values));
+    match dialect {
+        Dialect::Sqlite => sql.push(" IN (SELECT value FROM json_each(").bind(list).push("))"),
+        Dialect::Postgres => sql.push(" = ANY (ARRAY(SELECT jsonb_array_elements_text(").bind(list).push("::jsonb)))"),
+    };
+    sql
 }
 
 fn assemble(

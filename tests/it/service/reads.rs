@@ -14,7 +14,7 @@ use hearth::domain::status::AttachStatus;
 use hearth::domain::volume::command::UpdateVolume;
 use hearth::domain::volume::{Command, VolumeState};
 use hearth::sim::{World, WorldOptions, simulate};
-use hearth::store::{AttachmentQuery, Direction, Paging, Store, VolumeQuery};
+use hearth::store::{AttachmentQuery, Direction, Extent, Paging, Store, VolumeQuery};
 
 use super::live::{Live, LiveOptions, PATIENCE, caller};
 use crate::races::scenario::Client;
@@ -26,8 +26,13 @@ fn paging() -> Paging {
 }
 
 async fn listed(store: &dyn Store) -> Vec<VolumeState> {
-    let query =
-        VolumeQuery { project_id: Some(ProjectId::from("p")), filters: vec![], paging: paging(), with_count: false };
+    let query = VolumeQuery {
+        project_id: Some(ProjectId::from("p")),
+        filters: vec![],
+        paging: paging(),
+        with_count: false,
+        extent: Extent::Whole,
+    };
     store.volume_list(query).await.expect("the store reads").rows
 }
 

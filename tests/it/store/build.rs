@@ -11,7 +11,8 @@ use hearth::domain::status::{AttachStatus, VmState, VolumeStatus};
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::{Volume, VolumeState};
 use hearth::store::{
-    CommitOutcome, Direction, Event, Filter, Message, Paging, ServerChange, Transaction, VolumeChange, VolumeQuery,
+    CommitOutcome, Direction, Event, Extent, Filter, Message, Paging, ServerChange, Transaction, VolumeChange,
+    VolumeQuery,
 };
 use uuid::Uuid;
 
@@ -203,5 +204,5 @@ pub fn paging(keys: &[(&str, Direction)], limit: u64) -> Paging {
 }
 
 pub fn volumes_of(project: Option<&str>, filters: Vec<Filter>, paging: Paging) -> VolumeQuery {
-    VolumeQuery { project_id: project.map(ProjectId::from), filters, paging, with_count: true }
+    VolumeQuery { project_id: project.map(ProjectId::from), filters, paging, with_count: true, extent: Extent::Whole }
 }
