@@ -338,9 +338,9 @@ fn lock_servers(connection: &mut AnyConnection, members: &[&Transaction]) -> Que
         return Ok(());
     }
     let changed: BTreeSet<String> =
-        members.iter().filter_map(|member| member.server.as_ref()).map(|change| change.server.id.0.clone()).collect();
+        members.iter().filter_map(|member| member.server.as_ref()).map(|change| change.server.id.to_string()).collect();
     let guarded: BTreeSet<String> =
-        members.iter().filter_map(|member| member.server_guard.as_ref()).map(|(id, _)| id.0.clone()).collect();
+        members.iter().filter_map(|member| member.server_guard.as_ref()).map(|(id, _)| id.to_string()).collect();
     // one statement for both kinds keeps the order by id
     let strength = if changed.is_empty() { "SHARE" } else { "NO KEY UPDATE" };
     let ids: BTreeSet<String> = changed.into_iter().chain(guarded).collect();

@@ -59,7 +59,7 @@ pub struct Transaction {
     /// User messages to keep.
     pub messages: Vec<Message>,
     /// The line in the volume's history.
-    pub event: Option<Event>,
+    pub event: Option<Arc<Event>>,
 }
 
 impl Transaction {

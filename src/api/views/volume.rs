@@ -147,8 +147,7 @@ impl Serialize for Detail<'_> {
 
 /// User metadata, and the admin keys that users may see; the admin key wins.
 fn metadata(volume: &Volume, shown: Shown) -> BTreeMap<&str, &str> {
-    let mut all: BTreeMap<&str, &str> =
-        volume.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let mut all: BTreeMap<&str, &str> = volume.metadata.iter().collect();
     if shown != Shown::Created {
         for key in ["readonly", "attached_mode"] {
             if let Some(value) = volume.admin_metadata.get(key) {
