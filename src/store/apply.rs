@@ -5,6 +5,7 @@
 //! Locks are taken in one order everywhere: volumes, servers, project usage, each by id.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -140,7 +141,7 @@ fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<
 pub(super) fn settle_volume(
     connection: &mut AnyConnection,
     change: &VolumeChange,
-    events: &[Event],
+    events: &[Arc<Event>],
 ) -> QueryResult<()> {
     let written = write_volume(connection, change)
         .and_then(|()| write_attachments(connection, change))

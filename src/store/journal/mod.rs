@@ -311,7 +311,7 @@ fn body_of<'a>(members: impl Iterator<Item = &'a Transaction>) -> String {
     let entries: Vec<_> = members
         .filter_map(|member| {
             let state = member.volume.as_ref()?.new.as_ref();
-            Some(Entry::<&VolumeState, &Event> { state, event: member.event.as_ref() })
+            Some(Entry::<&VolumeState, &Event> { state, event: member.event.as_deref() })
         })
         .collect();
     serde_json::to_string(&entries).expect("a state has text keys only")

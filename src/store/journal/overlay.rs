@@ -22,7 +22,7 @@ pub(super) struct Pending {
     /// The committed state.
     pub(super) latest: Arc<VolumeState>,
     /// The history between the two.
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<Arc<Event>>,
     /// The journal's row with the first of these changes.
     pub(super) first_sequence: i64,
     /// Tells it from an earlier wait of the same volume.
@@ -63,7 +63,7 @@ impl Overlay {
         self.volumes.insert(id, pending);
     }
 
-    pub(super) fn advance(&self, id: VolumeId, latest: Arc<VolumeState>, event: Option<Event>) {
+    pub(super) fn advance(&self, id: VolumeId, latest: Arc<VolumeState>, event: Option<Arc<Event>>) {
         if let Some(mut pending) = self.volumes.get_mut(&id) {
             pending.latest = latest;
             pending.events.extend(event);

@@ -37,7 +37,7 @@ pub(in super::super) fn replay(connection: &mut AnyConnection, overlay: Arc<Over
         let mut events = Vec::new();
         for entry in entries.into_iter().filter(|entry| entry.state.volume.generation > shown.volume.generation) {
             latest = Some(entry.state);
-            events.extend(entry.event);
+            events.extend(entry.event.map(Arc::new));
         }
         if let Some(latest) = latest {
             changes.push((VolumeChange { old: Some(Arc::new(shown)), new: Arc::new(latest) }, events));

@@ -48,7 +48,7 @@ async fn the_log_stays_bounded_beside_scans_that_overlap() {
     for round in 0..ROUNDS {
         let changed: Vec<VolumeState> = states
             .iter()
-            .map(|state| next(state, |new| new.volume.description = Some(format!("{round:0DESCRIPTION$}"))))
+            .map(|state| next(state, |new| new.volume.description = Some(format!("{round:0DESCRIPTION$}").into())))
             .collect();
         let commits = states.iter().zip(&changed).map(|(old, new)| store.commit(change(Some(old), new)));
         join_all(commits).await.into_iter().for_each(assert_committed);
