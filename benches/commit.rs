@@ -22,7 +22,7 @@ async fn rename(store: Arc<dyn Store>, mut state: Arc<VolumeState>, times: u64) 
     for _ in 0..times {
         let mut next = (*state).clone();
         next.volume.generation += 1;
-        next.volume.name = Some(format!("data-{}", next.volume.generation));
+        next.volume.name = Some(format!("data-{}", next.volume.generation).into());
         let next = Arc::new(next);
         commit(&*store, Some(state), Arc::clone(&next)).await;
         state = next;

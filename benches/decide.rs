@@ -1,6 +1,5 @@
 //! What the pure core costs: it runs once for every request and every result.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use hearth::domain::backend::{Answer, Outcome};
 use hearth::domain::ids::{ProjectId, RequestId, ServerId, UserId, VolumeId};
+use hearth::domain::metadata::Metadata;
 use hearth::domain::operation::Requester;
 use hearth::domain::quota::Limits;
 use hearth::domain::time::Timestamp;
@@ -56,7 +56,7 @@ fn decisions(criterion: &mut Criterion) {
         size_gib: 1,
         name: Some("data".to_owned()),
         description: None,
-        metadata: BTreeMap::from([("owner".to_owned(), "somebody".to_owned())]),
+        metadata: Metadata::from([("owner", "somebody")]),
         volume_type_id: None,
         multiattach: false,
         availability_zone: "nova".to_owned(),

@@ -18,6 +18,10 @@ pub enum CrashPoint {
     CommitBefore,
     /// The group is committed and nobody has been told.
     CommitAfter,
+    /// What the journal held is written to the tables and not committed; alone, without a group of transactions.
+    SettleBefore,
+    /// That is committed.
+    SettleAfter,
     /// The answer to a request that may change something is made and not sent.
     ReplyBefore,
     /// A driver's step is committed as an intent and not begun.
@@ -28,14 +32,23 @@ pub enum CrashPoint {
 
 impl CrashPoint {
     /// Every point.
-    pub const ALL: [Self; 5] =
-        [Self::CommitBefore, Self::CommitAfter, Self::ReplyBefore, Self::DriverBefore, Self::DriverAfter];
+    pub const ALL: [Self; 7] = [
+        Self::CommitBefore,
+        Self::CommitAfter,
+        Self::SettleBefore,
+        Self::SettleAfter,
+        Self::ReplyBefore,
+        Self::DriverBefore,
+        Self::DriverAfter,
+    ];
 
     /// Its name in `faults.crash_at`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::CommitBefore => "commit.before",
             Self::CommitAfter => "commit.after",
+            Self::SettleBefore => "settle.before",
+            Self::SettleAfter => "settle.after",
             Self::ReplyBefore => "reply.before",
             Self::DriverBefore => "driver.before",
             Self::DriverAfter => "driver.after",
@@ -61,7 +74,7 @@ impl fmt::Display for CrashAt {
 /// The text names no crash point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "must be POINT:N with N from 1 and one of the points commit.before, commit.after, reply.before, driver.before, driver.after"
+    "must be POINT:N with N from 1 and one of the points commit.before, commit.after, settle.before, settle.after, reply.before, driver.before, driver.after"
 )]
 pub struct NoCrashPoint;
 

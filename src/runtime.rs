@@ -66,6 +66,13 @@ impl Randomness {
         uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
+    /// So many fresh version 4 ids.
+    pub fn uuids<const N: usize>(&self) -> [Uuid; N] {
+        let mut all = [[0_u8; 16]; N];
+        self.lock().fill_bytes(all.as_flattened_mut());
+        all.map(|bytes| uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
     /// A number below `bound` (which is not zero).
     pub fn below(&self, bound: u64) -> u64 {
         self.lock().next_u64() % bound

@@ -1,6 +1,5 @@
 //! The service in this process, for the micro-benches: SQLite in memory, one arbiter, a simulated backend without latency.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +41,7 @@ pub fn new_volume(number: u128) -> Arc<VolumeState> {
         size_gib: 1,
         name: Some("data".to_owned()),
         description: None,
-        metadata: BTreeMap::new(),
+        metadata: hearth::domain::metadata::Metadata::default(),
         volume_type_id: None,
         multiattach: false,
         availability_zone: "nova".to_owned(),

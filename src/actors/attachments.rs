@@ -7,6 +7,7 @@
 
 use dashmap::DashMap;
 
+use crate::domain::attachment::Attachment;
 use crate::domain::ids::{AttachmentId, VolumeId};
 
 /// The attachments of the active volumes. As large as their published states, which it follows.
@@ -19,22 +20,14 @@ impl AttachmentIndex {
         self.0.get(&id).map(|volume_id| *volume_id)
     }
 
-    /// The rows of `volume_id` are now `rows`. `listed` is what the index holds for it, in the caller's keeping.
-    pub(super) fn list(
-        &self,
-        volume_id: VolumeId,
-        listed: &mut Vec<AttachmentId>,
-        rows: impl Iterator<Item = AttachmentId> + Clone,
-    ) {
-        if rows.clone().eq(listed.iter().copied()) {
-            return;
+    /// The rows of `volume_id` were `before`, as far as the index is told, and are `after`.
+    pub(super) fn change(&self, volume_id: VolumeId, before: &[Attachment], after: &[Attachment]) {
+        let is_in = |rows: &[Attachment], id| rows.iter().any(|row| row.id == id);
+        for row in after.iter().filter(|row| !is_in(before, row.id)) {
+            self.0.insert(row.id, volume_id);
         }
-        let before = std::mem::replace(listed, rows.collect());
-        for id in listed.iter().filter(|id| !before.contains(id)) {
-            self.0.insert(*id, volume_id);
-        }
-        for id in before.iter().filter(|id| !listed.contains(id)) {
-            self.0.remove(id);
+        for row in before.iter().filter(|row| !is_in(after, row.id)) {
+            self.0.remove(&row.id);
         }
     }
 

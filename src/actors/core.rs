@@ -215,7 +215,7 @@ impl Core {
     }
 
     /// An actor's value was dropped. `clean`: it stopped by itself (passivation, or its volume is deleted).
-    pub(super) fn volume_ended(self: &Arc<Self>, slot: &Arc<VolumeSlot>, incarnation: u64, clean: bool) {
+    pub(super) fn volume_ended(self: &Arc<Self>, slot: &Arc<VolumeSlot>, incarnation: u32, clean: bool) {
         {
             let mut occupant = slot.occupant();
             match &*occupant {

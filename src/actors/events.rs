@@ -3,7 +3,7 @@
 //! A commit never waits for a follower: each has the last [`FOLLOWED_BACK`] transitions to catch up with, and is told how
 //! many it has missed when it was slower than that. What was missed is in the history of each volume.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -15,7 +15,7 @@ pub const FOLLOWED_BACK: usize = 1_024;
 /// Gives committed transitions to followers.
 pub(super) struct EventFeed {
     /// None after [`Self::close`].
-    sender: Mutex<Option<broadcast::Sender<Event>>>,
+    sender: Mutex<Option<broadcast::Sender<Arc<Event>>>>,
 }
 
 impl Default for EventFeed {
@@ -26,7 +26,7 @@ impl Default for EventFeed {
 
 impl EventFeed {
     /// Shows a committed transition to everybody who follows now.
-    pub(super) fn publish(&self, event: Option<Event>) {
+    pub(super) fn publish(&self, event: Option<Arc<Event>>) {
         if let (Some(sender), Some(event)) = (&*self.sender(), event) {
             // nobody may be following
             let _ = sender.send(event);
@@ -43,7 +43,7 @@ impl EventFeed {
         *self.sender() = None;
     }
 
-    fn sender(&self) -> MutexGuard<'_, Option<broadcast::Sender<Event>>> {
+    fn sender(&self) -> MutexGuard<'_, Option<broadcast::Sender<Arc<Event>>>> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -52,19 +52,19 @@ impl EventFeed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Followed {
     /// A transition.
-    Event(Box<Event>),
+    Event(Arc<Event>),
     /// The follower was too slow for so many transitions.
     Missed(u64),
 }
 
 /// One follower.
-pub struct EventStream(Option<broadcast::Receiver<Event>>);
+pub struct EventStream(Option<broadcast::Receiver<Arc<Event>>>);
 
 impl EventStream {
     /// The next transition; none when the service is ending.
     pub async fn next(&mut self) -> Option<Followed> {
         match self.0.as_mut()?.recv().await {
-            Ok(event) => Some(Followed::Event(Box::new(event))),
+            Ok(event) => Some(Followed::Event(event)),
             Err(RecvError::Lagged(missed)) => Some(Followed::Missed(missed)),
             Err(RecvError::Closed) => None,
         }
@@ -96,10 +96,10 @@ mod tests {
         let mut follower = feed.follow();
         let count = FOLLOWED_BACK as u64 + 5;
         for generation in 0..count {
-            feed.publish(Some(event(generation)));
+            feed.publish(Some(Arc::new(event(generation))));
         }
         assert_eq!(follower.next().await, Some(Followed::Missed(5)));
-        assert_eq!(follower.next().await, Some(Followed::Event(Box::new(event(5)))));
+        assert_eq!(follower.next().await, Some(Followed::Event(Arc::new(event(5)))));
         feed.close();
         let mut rest = 0;
         while follower.next().await.is_some() {

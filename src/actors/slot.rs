@@ -1,7 +1,7 @@
 //! What the supervisor keeps for each active volume beside its actor: address, admission, published view, restarts.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use actix::Addr;
@@ -9,7 +9,8 @@ use arc_swap::ArcSwapOption;
 
 use super::attachments::AttachmentIndex;
 use super::volume::VolumeActor;
-use crate::domain::ids::{AttachmentId, VolumeId};
+use crate::domain::attachment::Attachment;
+use crate::domain::ids::VolumeId;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::VolumeState;
 
@@ -29,7 +30,7 @@ pub(super) enum Occupant {
         /// Its address.
         address: Addr<VolumeActor>,
         /// Which incarnation.
-        incarnation: u64,
+        incarnation: u32,
     },
     /// The slot has been given up and is no longer in the directory: ask there again.
     Retired,
@@ -52,18 +53,19 @@ pub(super) struct VolumeSlot {
     occupant: Mutex<Occupant>,
     /// The last committed state.
     view: ArcSwapOption<VolumeState>,
-    /// Where the rows of the view can be found by their ids, and which ones are listed there. Locked while a view is
-    /// published, so that the index follows the views in their order.
+    /// Where the rows of the view can be found by their ids.
     index: Arc<AttachmentIndex>,
-    listed: Mutex<Vec<AttachmentId>>,
+    /// Locked while a view is published, so that the index follows the views in their order.
+    publishing: Mutex<()>,
     /// A commit is in flight: the database may know more than the view, so readers go there (a client that saw a state in a
     /// list must not see an older one by id afterwards).
     unpublished: AtomicBool,
     admitted: AtomicU32,
     last_used: AtomicI64,
-    crashes: Mutex<Vec<Timestamp>>,
+    /// When it crashed within the window; most never do.
+    crashes: OnceLock<Box<Mutex<Vec<Timestamp>>>>,
     restarts: AtomicU32,
-    next_incarnation: std::sync::atomic::AtomicU64,
+    next_incarnation: AtomicU32,
     /// The next command panics (fault injection).
     pub(super) panic_next: AtomicBool,
     /// Commands parked, and waiting in the connection queue.
@@ -78,13 +80,13 @@ impl VolumeSlot {
             occupant: Mutex::new(Occupant::Vacant),
             view: ArcSwapOption::empty(),
             index,
-            listed: Mutex::new(Vec::new()),
+            publishing: Mutex::new(()),
             unpublished: AtomicBool::new(false),
             admitted: AtomicU32::new(0),
             last_used: AtomicI64::new(0),
-            crashes: Mutex::new(Vec::new()),
+            crashes: OnceLock::new(),
             restarts: AtomicU32::new(0),
-            next_incarnation: std::sync::atomic::AtomicU64::new(1),
+            next_incarnation: AtomicU32::new(1),
             panic_next: AtomicBool::new(false),
             parked: AtomicU32::new(0),
             queued: AtomicU32::new(0),
@@ -97,7 +99,7 @@ impl VolumeSlot {
     }
 
     /// A number for the next incarnation.
-    pub(super) fn next_incarnation(&self) -> u64 {
+    pub(super) fn next_incarnation(&self) -> u32 {
         self.next_incarnation.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -130,9 +132,8 @@ impl VolumeSlot {
 
     /// Publishes what was committed or loaded; none: there is nothing to see here.
     pub(super) fn publish(&self, view: Option<Arc<VolumeState>>) {
-        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = view.iter().flat_map(|state| &state.attachments).map(|row| row.id);
-        self.index.list(self.volume_id, &mut listed, rows);
+        let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.index.change(self.volume_id, rows(self.view.load().as_deref()), rows(view.as_deref()));
         self.view.store(view);
     }
 
@@ -175,11 +176,15 @@ impl VolumeSlot {
     /// Records a crash; how many there were within the window, this one included.
     pub(super) fn crashed(&self, now: Timestamp) -> usize {
         self.restarts.fetch_add(1, Ordering::Relaxed);
-        let mut crashes = self.crashes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut crashes = self.crashes.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner);
         crashes.retain(|at| now.since(*at) < CRASH_WINDOW);
         crashes.push(now);
         crashes.len()
     }
+}
+
+fn rows(state: Option<&VolumeState>) -> &[Attachment] {
+    state.map_or(&[], |state| &state.attachments)
 }
 
 /// One admitted request; gives its place back when it is dropped.

@@ -132,7 +132,7 @@ impl Truths {
 
     fn tell(&self, states: &[VolumeState]) -> Result<(), String> {
         for state in states.iter().filter(|state| exists(state)) {
-            let Some(truth) = state.volume.host.as_ref().and_then(|host| self.known.get(host)) else { continue };
+            let Some(truth) = state.volume.host.as_deref().and_then(|host| self.known.get(host)) else { continue };
             let exports = state.attachments.iter().filter(|row| row.is_connected()).filter_map(export_of);
             truth.adopt(state.id(), state.volume.size_gib, exports).map_err(|error| error.to_string())?;
         }
@@ -151,7 +151,7 @@ fn export_of(row: &Attachment) -> Option<(crate::domain::ids::ExportName, SimExp
         volume_id: row.volume_id,
         attachment_id: row.id,
         mode: row.attach_mode?,
-        host: row.attached_host.clone(),
+        host: row.attached_host.as_deref().map(str::to_owned),
     };
     Some((row.export.clone()?, of))
 }

@@ -1,14 +1,13 @@
 //! One attachment row: Block Storage's attachment and Compute's block-device mapping in one record, so that the two
 //! views of it can only change together (promise I6, `spec/attachments.md` §1).
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use uuid::Uuid;
 
+use super::document::Document;
 use super::ids::{AttachmentId, ExportName, ServerId, VolumeId};
 use super::status::AttachStatus;
+use super::text::Text;
 use super::time::Timestamp;
 
 /// How an attachment may be used. The API also knows the *string* `"null"` for "not decided yet" (`spec/attachments.md` §6).
@@ -53,9 +52,9 @@ pub struct BlockDeviceMapping {
     /// The server; equal to the row's `instance_uuid`.
     pub server_id: ServerId,
     /// `/dev/vdb`…; none for a shelved-offloaded server.
-    pub device: Option<String>,
+    pub device: Option<Text>,
     /// Device tag (2.49).
-    pub tag: Option<String>,
+    pub tag: Option<Text>,
     /// Whether deleting the server deletes the volume (2.79).
     pub delete_on_termination: bool,
     /// The guest's detach is under way: the per-row marker behind the status `detaching`.
@@ -72,19 +71,19 @@ pub struct Attachment {
     /// The server, or none for a host attachment or a foreign consumer.
     pub instance_uuid: Option<ServerId>,
     /// `connector.host`.
-    pub attached_host: Option<String>,
+    pub attached_host: Option<Text>,
     /// `connector.mountpoint`, `na` when the connector has none.
-    pub mountpoint: Option<String>,
+    pub mountpoint: Option<Text>,
     /// Set when the connection is made.
     pub attach_time: Option<Timestamp>,
     /// One of reserved, attaching, attached, error_attaching, error_detaching.
     pub attach_status: AttachStatus,
     /// None is JSON null; `Undecided` is the string `"null"`.
     pub attach_mode: Option<AttachMode>,
-    /// As the client gave it. Shared: a state is copied for each decision, and this part of it never changes in place.
-    pub connector: Option<Arc<Value>>,
+    /// As the client gave it, mode filled in.
+    pub connector: Option<Document>,
     /// Flattened, as the backend returned it; `{}` on a fresh row (`spec/attachments.md` §2.1).
-    pub connection_info: Option<Arc<Value>>,
+    pub connection_info: Option<Document>,
     /// The export that exists or may exist for this row: set with the intent, before the backend is called, and cleared
     /// only with the proof that the export is gone.
     pub export: Option<ExportName>,
@@ -97,7 +96,7 @@ pub struct Attachment {
 impl Attachment {
     /// Whether this row has connection information for a client to use.
     pub fn is_connected(&self) -> bool {
-        self.connection_info.as_ref().is_some_and(|info| info.as_object().is_some_and(|members| !members.is_empty()))
+        self.connection_info.as_ref().is_some_and(Document::has_members)
     }
 
     /// Whether the row holds the volume: rows in `error_*` do not, unless their export is not proven gone

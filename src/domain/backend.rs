@@ -3,13 +3,13 @@
 //! It is data, so that the same request can be decided on by the pure core, kept in an operation, sent to a driver in this
 //! process or to `hearth sim-backend` over a socket, and replayed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::attachment::AttachMode;
+use super::document::Document;
 use super::ids::{AttachmentId, ExportName, OperationId, ServerId, VolumeId};
 use super::operation::Step;
 
@@ -72,7 +72,7 @@ pub enum Request {
         /// Its name, new for each connection.
         export: ExportName,
         /// The connector, as the client gave it.
-        connector: Arc<Value>,
+        connector: Document,
         /// Effective mode, never `Undecided`.
         mode: AttachMode,
     },
@@ -89,7 +89,7 @@ pub enum Request {
         /// The attachment (also the guest's device id).
         attachment_id: AttachmentId,
         /// How to reach the volume: what `Export` answered.
-        connection_info: Arc<Value>,
+        connection_info: Document,
         /// Effective mode.
         mode: AttachMode,
     },

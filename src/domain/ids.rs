@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::text::Text;
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -37,7 +39,7 @@ macro_rules! text_id {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(pub String);
+        pub struct $name(pub Text);
 
         impl $name {
             /// The id as text.
@@ -52,12 +54,12 @@ macro_rules! text_id {
         }
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(text.to_owned())
+                Self(text.into())
             }
         }
         impl From<String> for $name {
             fn from(text: String) -> Self {
-                Self(text)
+                Self(text.into())
             }
         }
     };
@@ -100,12 +102,12 @@ text_id!(
 /// because a client with `reconnect-delay` reconnects by name and writes (design §5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ExportName(pub String);
+pub struct ExportName(pub Text);
 
 impl ExportName {
     /// The name for `attachment` under the operation epoch `epoch`.
     pub fn new(attachment: AttachmentId, epoch: u64) -> Self {
-        Self(format!("{attachment}.{epoch}"))
+        Self(format!("{attachment}.{epoch}").into())
     }
 
     /// The name as text.

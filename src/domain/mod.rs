@@ -6,10 +6,13 @@
 
 pub mod attachment;
 pub mod backend;
+pub mod document;
 pub mod ids;
+pub mod metadata;
 pub mod operation;
 pub mod quota;
 pub mod server;
 pub mod status;
+pub mod text;
 pub mod time;
 pub mod volume;

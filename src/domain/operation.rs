@@ -1,14 +1,13 @@
 //! The durable operation: the owner of every transitional status (promise I2). It is written before its first effect and
 //! removed in the commit that settles the volume.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::attachment::AttachMode;
 use super::backend::{CallKey, Cause};
+use super::document::Document;
 use super::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, UserId};
 use super::status::VolumeStatus;
 use super::time::Timestamp;
@@ -42,7 +41,7 @@ pub enum OperationKind {
         /// The row.
         attachment_id: AttachmentId,
         /// As the client gave it, mode filled in.
-        connector: Arc<Value>,
+        connector: Document,
         /// Effective mode.
         mode: AttachMode,
         /// The row was made by the same request and vanishes when it fails.
@@ -60,7 +59,7 @@ pub enum OperationKind {
         /// The server.
         server_id: ServerId,
         /// The connector of the server's host.
-        connector: Arc<Value>,
+        connector: Document,
     },
     /// Compute's detach: unplug, unexport, remove the row with its block-device mapping.
     ServerDetach {

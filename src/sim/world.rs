@@ -205,7 +205,7 @@ impl World {
             size_gib,
             name: None,
             description: None,
-            metadata: std::collections::BTreeMap::new(),
+            metadata: crate::domain::metadata::Metadata::default(),
             volume_type_id: None,
             multiattach: false,
             availability_zone: "nova".to_owned(),

@@ -5,6 +5,7 @@
 //! Locks are taken in one order everywhere: volumes, servers, project usage, each by id.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -18,7 +19,7 @@ use super::rows::{
 use super::schema::{attachments, events, messages, operations, quota_usages, servers, volumes};
 use super::sql::{Dialect, Id, Sql, Value};
 use super::statements::{AttachmentGone, OperationEnded, VolumeProgress};
-use super::{Aborted, ServerChange, Transaction, VolumeChange};
+use super::{Aborted, Event, ServerChange, Transaction, VolumeChange};
 use crate::domain::quota::Usage;
 use crate::domain::volume::Volume;
 
@@ -131,11 +132,34 @@ fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<
         refuse_duplicates(inserted, Aborted::Stale)?;
     }
     if let Some(event) = &member.event {
-        let row = EventRow::of(event);
-        let insert = diesel::insert_into(events::table).values(&row);
-        on_each!(connection, inner => insert.execute(inner))?;
+        write_event(connection, event)?;
     }
     Ok(())
+}
+
+/// Writes what the journal held of a volume: the tables' last state and the committed one, and the history between them.
+pub(super) fn settle_volume(
+    connection: &mut AnyConnection,
+    change: &VolumeChange,
+    events: &[Arc<Event>],
+) -> QueryResult<()> {
+    let written = write_volume(connection, change)
+        .and_then(|()| write_attachments(connection, change))
+        .and_then(|()| write_operations(connection, change));
+    match written {
+        Ok(()) => events.iter().try_for_each(|event| write_event(connection, event)),
+        Err(Refused::Error(error)) => Err(error),
+        // every change was judged when it was committed, so somebody else has written
+        Err(Refused::By(aborted)) => Err(DieselError::QueryBuilderError(
+            format!("the record of volume {} was changed behind the journal: {aborted:?}", change.new.id()).into(),
+        )),
+    }
+}
+
+fn write_event(connection: &mut AnyConnection, event: &Event) -> QueryResult<()> {
+    let row = EventRow::of(event);
+    let insert = diesel::insert_into(events::table).values(&row);
+    on_each!(connection, inner => insert.execute(inner)).map(drop)
 }
 
 fn write_volume(connection: &mut AnyConnection, change: &VolumeChange) -> Result<(), Refused> {
@@ -315,9 +339,9 @@ fn lock_servers(connection: &mut AnyConnection, members: &[&Transaction]) -> Que
         return Ok(());
     }
     let changed: BTreeSet<String> =
-        members.iter().filter_map(|member| member.server.as_ref()).map(|change| change.server.id.0.clone()).collect();
+        members.iter().filter_map(|member| member.server.as_ref()).map(|change| change.server.id.to_string()).collect();
     let guarded: BTreeSet<String> =
-        members.iter().filter_map(|member| member.server_guard.as_ref()).map(|(id, _)| id.0.clone()).collect();
+        members.iter().filter_map(|member| member.server_guard.as_ref()).map(|(id, _)| id.to_string()).collect();
     // one statement for both kinds keeps the order by id
     let strength = if changed.is_empty() { "SHARE" } else { "NO KEY UPDATE" };
     let ids: BTreeSet<String> = changed.into_iter().chain(guarded).collect();

@@ -14,8 +14,9 @@ use super::postgres;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages that SQLite keeps in memory for each connection, in KiB (the pragma's negative form).
 const CACHE_KIB: u32 = 16 * 1024;
-/// Frames in the write-ahead log after which they are moved into the database file.
-const CHECKPOINT_FRAMES: u32 = 4_000;
+/// Pages in the write-ahead log after which the writer itself moves them into the database file: when the thread that does it
+/// (`checkpoint`) cannot, and for commands that have none.
+const CHECKPOINT_FRAMES: u32 = 65_536;
 
 /// A connection to whichever database is configured.
 ///

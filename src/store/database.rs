@@ -2,12 +2,13 @@
 //! gets to disk.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::connection::AnyConnection;
+use super::journal::Overlay;
 use super::queries::operation::Cursor;
 use super::queries::{attachment, history, message, operation, server, usage, volume};
 use super::{
@@ -38,7 +39,13 @@ pub trait Engine: Send + Sync + 'static {
     /// See [`Store::commit`].
     fn commit(&self, transaction: Transaction) -> BoxFuture<'static, CommitOutcome>;
 
-    /// Runs a read.
+    /// What is committed and not in the tables yet.
+    fn overlay(&self) -> &Overlay;
+
+    /// Puts into the tables what is committed by now.
+    fn settle(&self) -> Reading<()>;
+
+    /// Runs a read of the tables.
     fn read<T, E, Q>(&self, lane: Lane, query: Q) -> BoxFuture<'static, Result<T, E>>
     where
         T: Send + 'static,
@@ -54,13 +61,31 @@ pub trait Engine: Send + Sync + 'static {
 
 /// A store over an engine.
 pub struct Database<E> {
-    pub(super) engine: E,
-    cursors: std::sync::Arc<Mutex<VecDeque<Cursor>>>,
+    pub(super) engine: Arc<E>,
+    cursors: Arc<Mutex<VecDeque<Cursor>>>,
 }
 
 impl<E: Engine> Database<E> {
     pub(super) fn new(engine: E) -> Self {
-        Self { engine, cursors: std::sync::Arc::default() }
+        Self { engine: Arc::new(engine), cursors: Arc::default() }
+    }
+
+    /// Runs a read that must see everything which is committed by now.
+    fn read_settled<T, E2, Q>(&self, lane: Lane, query: Q) -> BoxFuture<'static, Result<T, E2>>
+    where
+        T: Send + 'static,
+        E2: From<StoreError> + Send + 'static,
+        Q: FnOnce(&mut AnyConnection) -> Result<T, E2> + Send + 'static,
+    {
+        if self.engine.overlay().is_empty() {
+            return self.engine.read(lane, query);
+        }
+        let settled = self.engine.settle();
+        let engine = Arc::clone(&self.engine);
+        Box::pin(async move {
+            settled.await?;
+            engine.read(lane, query).await
+        })
     }
 }
 
@@ -69,24 +94,41 @@ impl<E: Engine> Store for Database<E> {
         self.engine.commit(transaction)
     }
 
+    fn settled(&self) -> Reading<()> {
+        self.engine.settle()
+    }
+
     fn volume_get(&self, id: VolumeId) -> Reading<Option<VolumeState>> {
+        if let Some(state) = self.engine.overlay().get(id) {
+            return Box::pin(std::future::ready(Ok(Some(VolumeState::clone(&state)))));
+        }
         self.engine.read(Lane::Point, move |connection| volume::volume_get(connection, id))
     }
 
     fn volume_list(&self, query: VolumeQuery) -> BoxFuture<'static, Result<Page<VolumeState>, ListError>> {
-        self.engine.read(Lane::List, move |connection| volume::volume_list(connection, &query))
+        self.read_settled(Lane::List, move |connection| volume::volume_list(connection, &query))
     }
 
     fn volume_summary(&self, query: VolumeSummaryQuery) -> BoxFuture<'static, Result<VolumeSummary, ListError>> {
-        self.engine.read(Lane::List, move |connection| volume::volume_summary(connection, &query))
+        self.read_settled(Lane::List, move |connection| volume::volume_summary(connection, &query))
     }
 
     fn attachment_volume(&self, id: AttachmentId) -> Reading<Option<VolumeId>> {
-        self.engine.read(Lane::Point, move |connection| attachment::attachment_volume(connection, id))
+        if let Some(volume_id) = self.engine.overlay().volume_of(id) {
+            return Box::pin(std::future::ready(Ok(Some(volume_id))));
+        }
+        let engine = Arc::clone(&self.engine);
+        let read = self.engine.read(Lane::Point, move |connection| attachment::attachment_volume(connection, id));
+        Box::pin(async move {
+            let has_it = |volume_id: &VolumeId| {
+                engine.overlay().get(*volume_id).is_none_or(|state| state.attachment(id).is_some())
+            };
+            Ok(read.await?.filter(has_it))
+        })
     }
 
     fn attachment_list(&self, query: AttachmentQuery) -> BoxFuture<'static, Result<Page<Attachment>, ListError>> {
-        self.engine.read(Lane::List, move |connection| attachment::attachment_list(connection, &query))
+        self.read_settled(Lane::List, move |connection| attachment::attachment_list(connection, &query))
     }
 
     fn server_attachments(&self, id: ServerId) -> Reading<Vec<Attachment>> {
@@ -118,12 +160,12 @@ impl<E: Engine> Store for Database<E> {
     }
 
     fn events(&self, volume_id: VolumeId, limit: u64) -> Reading<Vec<Event>> {
-        self.engine.read(Lane::Point, move |connection| history::event_list(connection, volume_id, limit))
+        self.read_settled(Lane::Point, move |connection| history::event_list(connection, volume_id, limit))
     }
 
     fn open_operations(&self, after: Option<OperationId>, limit: u64) -> Reading<Vec<OpenOperation>> {
-        let cursors = std::sync::Arc::clone(&self.cursors);
-        self.engine.read(Lane::List, move |connection| {
+        let cursors = Arc::clone(&self.cursors);
+        self.read_settled(Lane::List, move |connection| {
             let lock = || cursors.lock().unwrap_or_else(PoisonError::into_inner);
             let remembered = after.and_then(|id| lock().iter().find(|cursor| cursor.id == id).copied());
             let page = operation::open_operations(connection, after, remembered, limit)?;
@@ -137,7 +179,7 @@ impl<E: Engine> Store for Database<E> {
     }
 
     fn unsettled_volumes(&self) -> Reading<Vec<VolumeId>> {
-        self.engine.read(Lane::List, volume::unsettled_volumes)
+        self.read_settled(Lane::List, volume::unsettled_volumes)
     }
 
     fn deleted_servers_with_attachments(&self) -> Reading<Vec<ServerId>> {
@@ -145,7 +187,7 @@ impl<E: Engine> Store for Database<E> {
     }
 
     fn usage_audit(&self) -> Reading<Vec<UsageAudit>> {
-        self.engine.read(Lane::List, usage::usage_audit)
+        self.read_settled(Lane::List, usage::usage_audit)
     }
 
     fn usage(&self, project_id: ProjectId) -> Reading<Usage> {

@@ -8,15 +8,22 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use diesel::QueryResult;
 use diesel::connection::SimpleConnection;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use super::apply::Judgement;
 use super::connection::{AnyConnection, Role, Synchronous, Target};
 use super::database::{Database, Engine, Lane};
+use super::journal::{Allowance, Journal, Overlay, replay};
 use super::open::{OpenError, run_migrations};
-use super::writer::{roll_back, write_group};
+use super::queries::unavailable;
+use super::writer::{roll_back, write_to_sqlite};
 use super::{CommitOutcome, Reading, StoreError, Transaction};
+
+/// Volumes whose changes a commit leaves in the journal: few, so that a small world settles often.
+const LEFT_IN_THE_JOURNAL: usize = 3;
 
 /// What befalls a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +50,14 @@ pub struct Inline {
 pub type InlineStore = Database<Inline>;
 
 struct Shared {
-    connection: Mutex<AnyConnection>,
+    records: Mutex<Records>,
+    overlay: Arc<Overlay>,
     state: Mutex<State>,
+}
+
+struct Records {
+    connection: AnyConnection,
+    journal: Journal,
 }
 
 struct State {
@@ -70,9 +83,12 @@ impl InlineStore {
     fn over(target: &Target) -> Result<Self, OpenError> {
         let mut connection = target.connect(Role::Writer).map_err(OpenError::from)?;
         run_migrations(&mut connection)?;
+        let overlay = Arc::new(Overlay::default());
+        let journal = replay(&mut connection, Arc::clone(&overlay)).map_err(OpenError::Journal)?;
         Ok(Self::new(Inline {
             shared: Arc::new(Shared {
-                connection: Mutex::new(connection),
+                records: Mutex::new(Records { connection, journal }),
+                overlay,
                 state: Mutex::new(State { living: 0, latency: Duration::ZERO, hook: None, queue: VecDeque::new() }),
             }),
             incarnation: 0,
@@ -106,6 +122,10 @@ impl InlineStore {
         state.die(living);
         let incarnation = state.living;
         drop(state);
+        let mut records = self.engine.shared.records();
+        let overlay = Arc::clone(&self.engine.shared.overlay);
+        records.journal = replay(&mut records.connection, overlay).expect("a journal in memory is always read");
+        drop(records);
         Self::new(Inline { shared: Arc::clone(&self.engine.shared), incarnation })
     }
 }
@@ -131,8 +151,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn connection(&self) -> MutexGuard<'_, AnyConnection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Carries out the oldest submission of `incarnation`.
@@ -147,7 +167,7 @@ impl Shared {
             return state.die(incarnation);
         }
         drop(state);
-        let outcome = self.write(&transaction);
+        let outcome = self.write(transaction);
         if fault == InlineFault::CrashAfter {
             return self.state().die(incarnation);
         }
@@ -155,21 +175,35 @@ impl Shared {
         let _ = answer.send(outcome);
     }
 
-    fn write(&self, transaction: &Transaction) -> CommitOutcome {
+    fn write(&self, transaction: Transaction) -> CommitOutcome {
         if transaction.is_empty() {
             return CommitOutcome::Committed;
         }
-        let mut connection = self.connection();
-        let written = write_group(&mut connection, &[transaction])
-            .and_then(|(judgements, _)| connection.batch_execute("COMMIT").map(|()| judgements));
-        match written {
+        match self.records().write(Some(transaction), Allowance { keep: LEFT_IN_THE_JOURNAL, ..Allowance::NOTHING }) {
             Ok(judgements) => match judgements.into_iter().next() {
                 Some(Err(aborted)) => CommitOutcome::Aborted(aborted),
                 _ => CommitOutcome::Committed,
             },
+            Err(error) => CommitOutcome::Unknown(error.to_string()),
+        }
+    }
+}
+
+impl Records {
+    fn write(&mut self, mut member: Option<Transaction>, allowance: Allowance) -> QueryResult<Vec<Judgement>> {
+        let members: Vec<&Transaction> = member.iter().collect();
+        let written = write_to_sqlite(&mut self.connection, &self.journal, &members, allowance)
+            .and_then(|written| self.connection.batch_execute("COMMIT").map(|()| written));
+        match written {
+            Ok(written) => {
+                if let Some(staged) = written.staged {
+                    self.journal.committed(staged, |_| member.take().unwrap_or_default());
+                }
+                Ok(written.judgements)
+            }
             Err(error) => {
-                roll_back(&mut connection);
-                CommitOutcome::Unknown(error.to_string())
+                roll_back(&mut self.connection);
+                Err(error)
             }
         }
     }
@@ -200,6 +234,15 @@ impl Engine for Inline {
         })
     }
 
+    fn overlay(&self) -> &Overlay {
+        &self.shared.overlay
+    }
+
+    fn settle(&self) -> Reading<()> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { shared.records().write(None, Allowance::ALL).map(drop).map_err(unavailable) })
+    }
+
     fn read<T, E, Q>(&self, _: Lane, query: Q) -> BoxFuture<'static, Result<T, E>>
     where
         T: Send + 'static,
@@ -207,7 +250,7 @@ impl Engine for Inline {
         Q: FnOnce(&mut AnyConnection) -> Result<T, E> + Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { query(&mut shared.connection()) })
+        Box::pin(async move { query(&mut shared.records().connection) })
     }
 
     fn write<T, Q>(&self, errand: Q) -> Reading<T>
@@ -220,7 +263,7 @@ impl Engine for Inline {
             if shared.state().living != incarnation {
                 return std::future::pending().await;
             }
-            errand(&mut shared.connection())
+            errand(&mut shared.records().connection)
         })
     }
 }

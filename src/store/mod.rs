@@ -4,11 +4,13 @@
 //! state only. Called by actors (commits, loads) and by the API (lists); never decides anything.
 
 mod apply;
+mod checkpoint;
 mod connection;
 mod database;
 mod difference;
 pub mod fill;
 mod inline;
+mod journal;
 mod open;
 mod postgres;
 mod queries;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 
 pub use connection::Synchronous;
 pub use inline::{FaultHook, InlineFault, InlineStore};
-pub use open::{OpenError, StoreOptions, migrate, open, open_threaded};
+pub use open::{OpenError, StoreOptions, migrate, open, open_threaded, recover};
 pub use threaded::{HeldCommits, ThreadedStore};
 pub use writer::OnUnknown;
 
@@ -57,7 +59,7 @@ pub struct Transaction {
     /// User messages to keep.
     pub messages: Vec<Message>,
     /// The line in the volume's history.
-    pub event: Option<Event>,
+    pub event: Option<Arc<Event>>,
 }
 
 impl Transaction {
@@ -381,6 +383,9 @@ pub trait Store: Send + Sync + 'static {
     /// Commits. The answer comes after the fsync of the group. An empty transaction is a barrier: it is answered when every
     /// transaction submitted before it has ended.
     fn commit(&self, transaction: Transaction) -> BoxFuture<'static, CommitOutcome>;
+
+    /// Ends when everything that was committed before is to be seen by other processes too, which read the tables.
+    fn settled(&self) -> Reading<()>;
 
     /// A live volume with its live rows and open operations, from one snapshot.
     fn volume_get(&self, id: VolumeId) -> Reading<Option<VolumeState>>;

@@ -1,16 +1,18 @@
 //! Opening a store by its url, and its migrations.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use diesel::{PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::Store;
+use super::checkpoint::{Checkpointer, Gate, Progress};
 use super::connection::{AnyConnection, Role, Synchronous, Target};
 use super::database::Lane;
+use super::journal::{Overlay, replay};
 use super::readers::Readers;
 use super::threaded::{ThreadedStore, Threads};
-use super::writer::{OnUnknown, Writer, WriterOptions};
+use super::writer::{Desk, OnUnknown, Writer, WriterOptions};
 use crate::telemetry::CommitMetrics;
 
 const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -35,6 +37,8 @@ pub struct StoreOptions {
     pub metrics: CommitMetrics,
     /// A registered SQLite VFS to use instead of the default one.
     pub vfs: Option<String>,
+    /// Only reads, beside the process that owns the database: nothing is migrated, settled or written.
+    pub observer: bool,
 }
 
 impl Default for StoreOptions {
@@ -48,6 +52,7 @@ impl Default for StoreOptions {
             on_unknown: None,
             metrics: CommitMetrics::default(),
             vfs: None,
+            observer: false,
         }
     }
 }
@@ -64,6 +69,9 @@ pub enum OpenError {
     /// The schema cannot be brought up to date.
     #[error("cannot migrate the database: {0}")]
     Migrate(String),
+    /// What the last process left in the journal cannot be settled.
+    #[error("cannot settle the journal: {0}")]
+    Journal(#[source] diesel::result::Error),
     /// A thread cannot be started.
     #[error("cannot start the store's threads: {0}")]
     Threads(#[from] std::io::Error),
@@ -77,23 +85,58 @@ pub fn open(url: &str, options: StoreOptions) -> Result<Arc<dyn Store>, OpenErro
 /// As [`open`], with the handle that can also be stopped, held and measured.
 pub fn open_threaded(url: &str, options: StoreOptions) -> Result<ThreadedStore, OpenError> {
     let target = target_of(url, &options)?;
-    let mut first = target.connect(Role::Writer)?;
-    run_migrations(&mut first)?;
-    let writers = match target {
-        Target::Postgres { .. } => options.writer_connections.max(1),
-        _ => 1,
-    };
-    let mut connections = vec![first];
-    while connections.len() < writers {
-        connections.push(target.connect(Role::Writer)?);
+    let overlay = Arc::new(Overlay::default());
+    let mut desks = Vec::new();
+    if !options.observer {
+        let mut first = target.connect(Role::Writer)?;
+        run_migrations(&mut first)?;
+        let journal = match &first {
+            AnyConnection::Sqlite(_) => Some(replay(&mut first, Arc::clone(&overlay)).map_err(OpenError::Journal)?),
+            AnyConnection::Postgres(_) => None,
+        };
+        let writers = if journal.is_some() { 1 } else { options.writer_connections.max(1) };
+        desks.push(Desk::new(first, journal));
+        while desks.len() < writers {
+            desks.push(Desk::new(target.connect(Role::Writer)?, None));
+        }
     }
-    let writer =
-        WriterOptions { group_size: options.group_size, on_unknown: options.on_unknown, metrics: options.metrics };
-    Ok(ThreadedStore::new(Threads {
-        writer: Writer::start(target.clone(), connections, writer)?,
-        points: Readers::start(Lane::Point, &target, options.point_readers)?,
-        lists: Readers::start(Lane::List, &target, options.list_readers)?,
-    }))
+    let progress = Arc::new(Progress::default());
+    let writer = WriterOptions {
+        group_size: options.group_size,
+        on_unknown: options.on_unknown,
+        metrics: options.metrics,
+        progress: Arc::clone(&progress),
+    };
+    let writer = Writer::start(target.clone(), desks, writer)?;
+    let gate = Arc::new(Gate::default());
+    let checkpointer = match target {
+        Target::SqliteFile { .. } if !options.observer => {
+            Some(Checkpointer::start(target.clone(), progress, Arc::clone(&gate), writer.errands())?)
+        }
+        _ => None,
+    };
+    if options.observer {
+        writer.stop();
+    }
+    let threads = Threads {
+        overlay,
+        is_observer: options.observer,
+        checkpointer: Mutex::new(checkpointer),
+        writer,
+        points: Readers::start(Lane::Point, &target, options.point_readers, None)?,
+        lists: Arc::new(Readers::start(Lane::List, &target, options.list_readers, Some(&gate))?),
+    };
+    Ok(ThreadedStore::new(threads))
+}
+
+/// Puts into the tables what a service that has died left in the journal. Only for whoever owns the database now.
+pub fn recover(url: &str) -> Result<(), OpenError> {
+    let mut connection = target_of(url, &StoreOptions::default())?.connect(Role::Writer)?;
+    run_migrations(&mut connection)?;
+    match &connection {
+        AnyConnection::Sqlite(_) => replay(&mut connection, Arc::default()).map(drop).map_err(OpenError::Journal),
+        AnyConnection::Postgres(_) => Ok(()),
+    }
 }
 
 /// Brings the schema at `url` up to date.

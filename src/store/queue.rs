@@ -5,8 +5,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, TryAcquireError};
+
+/// How long a taker sleeps at a time while the queue is held; the end of the hold wakes it earlier.
+const HELD: Duration = Duration::from_secs(1);
 
 /// The queue.
 pub(super) struct Queue<T> {
@@ -76,25 +80,41 @@ impl<T: Send + 'static> Queue<T> {
 
     /// Takes up to `most` items, in order, as soon as there is one; none when the queue is closed and empty.
     pub(super) fn take(&self, most: usize) -> Option<Vec<T>> {
-        self.take_when(most, |_| 1).map(|(_, taken)| taken)
+        self.take_when(most, None, |_| 1).map(|(_, taken)| taken)
     }
 
     /// As [`Self::take`], for takers who pay for each group whatever its size: while groups run that others have taken,
-    /// another is worth its price with `worth` items for each of them. [`Self::end_group`] must follow.
-    pub(super) fn take_group(&self, most: usize, worth: usize) -> Option<Vec<T>> {
-        let (mut state, taken) = self.take_when(most, |running| (running * worth).clamp(1, most))?;
+    /// another is worth its price with `worth` items for each of them. An empty group when nothing has come by `until`.
+    /// [`Self::end_group`] must follow.
+    pub(super) fn take_group(&self, most: usize, worth: usize, until: Option<Instant>) -> Option<Vec<T>> {
+        let (mut state, taken) = self.take_when(most, until, |running| (running * worth).clamp(1, most))?;
         state.running += 1;
         Some(taken)
     }
 
-    fn take_when(&self, most: usize, enough: impl Fn(usize) -> usize) -> Option<(MutexGuard<'_, State<T>>, Vec<T>)> {
+    fn take_when(
+        &self,
+        most: usize,
+        until: Option<Instant>,
+        enough: impl Fn(usize) -> usize,
+    ) -> Option<(MutexGuard<'_, State<T>>, Vec<T>)> {
         let mut state = self.lock();
         loop {
             state.wanted = enough(state.running);
             if state.closed || (state.holds == 0 && state.waiting.len() >= state.wanted) {
                 break;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let Some(until) = until else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() && state.holds == 0 {
+                return Some((state, Vec::new()));
+            }
+            // while held, the end of the hold is what is waited for
+            let wait = if left.is_zero() { HELD } else { left };
+            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
         if state.waiting.is_empty() {
             return None;
@@ -149,10 +169,10 @@ mod tests {
         for item in 1..=2 {
             assert_eq!(queue.push(item).await, Ok(()));
         }
-        assert_eq!(queue.take_group(8, 3), Some(vec![1, 2]), "nothing runs: whatever there is");
+        assert_eq!(queue.take_group(8, 3, None), Some(vec![1, 2]), "nothing runs: whatever there is");
         let taker = Arc::clone(&queue);
         let second = std::thread::spawn(move || {
-            while let Some(group) = taker.take_group(8, 3) {
+            while let Some(group) = taker.take_group(8, 3, None) {
                 taken.send((taker.depth(), group)).unwrap();
             }
         });
@@ -169,6 +189,21 @@ mod tests {
         assert_eq!(groups.recv(), Ok((0, vec![6])), "nothing runs any more");
         queue.close();
         second.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_group_that_is_waited_for_until_an_instant_is_empty_then_and_never_while_the_queue_is_held() {
+        let queue = Queue::new(9);
+        let past = Some(Instant::now());
+        assert_eq!(queue.take_group(8, 3, past), Some(Vec::<u32>::new()));
+        queue.end_group();
+        queue.hold(true);
+        let taker = Arc::clone(&queue);
+        let held = std::thread::spawn(move || taker.take_group(8, 3, past));
+        assert_eq!(queue.push(1).await, Ok(()));
+        assert!(!held.is_finished(), "neither an empty group nor the item");
+        queue.hold(false);
+        assert_eq!(held.join().unwrap(), Some(vec![1]));
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::StoreError;
+use super::checkpoint::Gate;
 use super::connection::{AnyConnection, Role, Target};
 use super::database::Lane;
 use super::queue::Queue;
@@ -31,8 +32,8 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Starts `count` threads; they connect when they get their first read.
-    pub(super) fn start(lane: Lane, target: &Target, count: usize) -> std::io::Result<Self> {
+    /// Starts `count` threads; they connect when they get their first read. Each read passes the gate first, if there is one.
+    pub(super) fn start(lane: Lane, target: &Target, count: usize, gate: Option<&Arc<Gate>>) -> std::io::Result<Self> {
         let name = match lane {
             Lane::Point => "points",
             Lane::List => "lists",
@@ -40,12 +41,12 @@ impl Readers {
         let queue = Queue::new(QUEUE_BOUND);
         let mut threads = Vec::new();
         for index in 0..count.max(1) {
-            let (queue, target) = (Arc::clone(&queue), target.clone());
+            let (queue, target, gate) = (Arc::clone(&queue), target.clone(), gate.cloned());
             threads.push(std::thread::Builder::new().name(format!("store-{name}-{index}")).spawn(move || {
                 if lane == Lane::List {
                     give_way();
                 }
-                serve(&queue, &target);
+                serve(&queue, &target, gate.as_deref());
             })?);
         }
         Ok(Self { queue, threads: Mutex::new(threads) })
@@ -108,9 +109,12 @@ fn give_way() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LIST_NICENESS) };
 }
 
-fn serve(queue: &Queue<Read>, target: &Target) {
+fn serve(queue: &Queue<Read>, target: &Target, gate: Option<&Gate>) {
     let mut slot: Option<AnyConnection> = None;
     while let Some(reads) = queue.take(1) {
+        if let Some(gate) = gate {
+            gate.pass();
+        }
         for read in reads {
             if slot.is_none() {
                 match target.connect(Role::Reader) {
@@ -144,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn threads_for_lists_give_way_to_those_for_points() {
         let niceness = async |lane| {
-            let readers = Readers::start(lane, &Target::SqliteMemory, 1).expect("a thread");
+            let readers = Readers::start(lane, &Target::SqliteMemory, 1, None).expect("a thread");
             // SAFETY: a system call without pointers
             let own = |_: &mut AnyConnection| Ok::<_, StoreError>(unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) });
             readers.read(own).await.expect("a read")

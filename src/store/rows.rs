@@ -9,10 +9,12 @@ use super::schema::{attachments, events, messages, operations, quota_usages, ser
 use super::statements::{AttachmentProgress, OperationProgress};
 use super::{Event, Message, StoreError, VolumeType};
 use crate::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
-use crate::domain::ids::{AttachmentId, ExportName, RequestId, ServerId, VolumeId, VolumeTypeId};
+use crate::domain::document::Document;
+use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, UserId, VolumeId, VolumeTypeId};
 use crate::domain::operation::Operation;
 use crate::domain::quota::Usage;
 use crate::domain::server::{HypervisorKind, Server};
+use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::Volume;
 
@@ -59,24 +61,24 @@ impl VolumeRow {
             id: volume.id.to_string(),
             generation: to_i64(volume.generation),
             epoch: to_i64(volume.epoch),
-            project_id: volume.project_id.0.clone(),
-            user_id: volume.user_id.0.clone(),
-            display_name: volume.name.clone(),
-            display_description: volume.description.clone(),
+            project_id: volume.project_id.to_string(),
+            user_id: volume.user_id.to_string(),
+            display_name: owned(volume.name.as_ref()),
+            display_description: owned(volume.description.as_ref()),
             size: i64::from(volume.size_gib),
             status: volume.status.as_str().to_owned(),
             previous_status: volume.previous_status.map(|status| status.as_str().to_owned()),
             attach_status: volume.attach_status.as_str().to_owned(),
-            migration_status: volume.migration_status.clone(),
+            migration_status: owned(volume.migration_status.as_ref()),
             bootable: volume.bootable,
             multiattach: volume.multiattach,
             volume_type_id: volume.volume_type_id.map(|id| id.to_string()),
-            availability_zone: volume.availability_zone.clone(),
-            host: volume.host.clone(),
+            availability_zone: volume.availability_zone.to_string(),
+            host: owned(volume.host.as_ref()),
             metadata: to_json(&volume.metadata),
             admin_metadata: to_json(&volume.admin_metadata),
             consumes_quota: volume.consumes_quota,
-            provider_id: volume.provider_id.clone(),
+            provider_id: owned(volume.provider_id.as_ref()),
             orphan_exports: to_json(&volume.orphan_exports),
             outstanding: to_json(&volume.outstanding),
             unsettled: is_unsettled(volume),
@@ -103,17 +105,17 @@ impl VolumeRow {
             admin_metadata: from_json(&self.admin_metadata, what)?,
             orphan_exports: from_json(&self.orphan_exports, what)?,
             outstanding: from_json(&self.outstanding, what)?,
-            project_id: self.project_id.into(),
-            user_id: self.user_id.into(),
-            name: self.display_name,
-            description: self.display_description,
-            migration_status: self.migration_status,
+            project_id: ProjectId(Text::common(&self.project_id)),
+            user_id: UserId(Text::common(&self.user_id)),
+            name: self.display_name.map(Text::from),
+            description: self.display_description.map(Text::from),
+            migration_status: self.migration_status.map(Text::from),
             bootable: self.bootable,
             multiattach: self.multiattach,
-            availability_zone: self.availability_zone,
-            host: self.host,
+            availability_zone: Text::common(&self.availability_zone),
+            host: self.host.as_deref().map(Text::common),
             consumes_quota: self.consumes_quota,
-            provider_id: self.provider_id,
+            provider_id: self.provider_id.map(Text::from),
             created_at: Timestamp(self.created_at),
             updated_at: self.updated_at.map(Timestamp),
             terminated_at: self.terminated_at.map(Timestamp),
@@ -176,18 +178,18 @@ impl AttachmentRow {
             volume_id: row.volume_id.to_string(),
             project_id: project_id.to_owned(),
             ordinal,
-            instance_uuid: row.instance_uuid.as_ref().map(|id| id.0.clone()),
-            attached_host: row.attached_host.clone(),
-            mountpoint: row.mountpoint.clone(),
+            instance_uuid: row.instance_uuid.as_ref().map(ServerId::to_string),
+            attached_host: owned(row.attached_host.as_ref()),
+            mountpoint: owned(row.mountpoint.as_ref()),
             attach_time: row.attach_time.map(|at| at.0),
             attach_status: row.attach_status.as_str().to_owned(),
             attach_mode: row.attach_mode.map(|mode| mode.as_str().to_owned()),
-            connector: row.connector.as_ref().map(to_json),
-            connection_info: row.connection_info.as_ref().map(to_json),
-            export_name: row.export.as_ref().map(|name| name.0.clone()),
+            connector: row.connector.as_ref().map(|connector| connector.as_str().to_owned()),
+            connection_info: row.connection_info.as_ref().map(|info| info.as_str().to_owned()),
+            export_name: row.export.as_ref().map(ExportName::to_string),
             bdm_uuid: bdm.map(|bdm| bdm.uuid.to_string()),
-            device: bdm.and_then(|bdm| bdm.device.clone()),
-            tag: bdm.and_then(|bdm| bdm.tag.clone()),
+            device: bdm.and_then(|bdm| owned(bdm.device.as_ref())),
+            tag: bdm.and_then(|bdm| owned(bdm.tag.as_ref())),
             delete_on_termination: bdm.map(|bdm| bdm.delete_on_termination),
             detaching: bdm.map(|bdm| bdm.detaching),
             created_at: row.created_at.0,
@@ -196,14 +198,14 @@ impl AttachmentRow {
 
     pub(super) fn into_attachment(self) -> Result<Attachment, StoreError> {
         let what = || format!("attachment {}", self.id);
-        let instance_uuid = self.instance_uuid.clone().map(ServerId);
+        let instance_uuid = self.instance_uuid.as_deref().map(ServerId::from);
         let bdm = match &self.bdm_uuid {
             None => None,
             Some(id) => Some(BlockDeviceMapping {
                 uuid: parse(id, what)?,
                 server_id: instance_uuid.clone().ok_or_else(|| damaged(what(), "a mapping without a server"))?,
-                device: self.device.clone(),
-                tag: self.tag.clone(),
+                device: self.device.as_deref().map(Text::from),
+                tag: self.tag.as_deref().map(Text::from),
                 delete_on_termination: self.delete_on_termination.unwrap_or(false),
                 detaching: self.detaching.unwrap_or(false),
             }),
@@ -219,13 +221,13 @@ impl AttachmentRow {
             instance_uuid,
             attach_status: parse(&self.attach_status, what)?,
             attach_mode,
-            connector: self.connector.as_deref().map(|text| from_json(text, what)).transpose()?,
-            connection_info: self.connection_info.as_deref().map(|text| from_json(text, what)).transpose()?,
+            connector: self.connector.as_deref().map(|text| document(text, what)).transpose()?,
+            connection_info: self.connection_info.as_deref().map(|text| document(text, what)).transpose()?,
             bdm,
-            attached_host: self.attached_host,
-            mountpoint: self.mountpoint,
+            attached_host: self.attached_host.map(Text::from),
+            mountpoint: self.mountpoint.as_deref().map(Text::common),
             attach_time: self.attach_time.map(Timestamp),
-            export: self.export_name.map(ExportName),
+            export: self.export_name.map(|name| ExportName(name.into())),
             created_at: Timestamp(self.created_at),
         })
     }
@@ -301,10 +303,10 @@ pub(super) struct ServerRow {
 impl ServerRow {
     pub(super) fn of(server: &Server) -> Self {
         Self {
-            id: server.id.0.clone(),
+            id: server.id.to_string(),
             name: server.name.clone(),
-            project_id: server.project_id.0.clone(),
-            user_id: server.user_id.0.clone(),
+            project_id: server.project_id.to_string(),
+            user_id: server.user_id.to_string(),
             host: server.host.clone(),
             hypervisor: server.hypervisor.as_str().to_owned(),
             qmp_socket: server.qmp_socket.clone(),
@@ -369,8 +371,8 @@ impl MessageRow {
     pub(super) fn of(message: &Message) -> Self {
         Self {
             id: message.id.to_string(),
-            project_id: message.project_id.0.clone(),
-            request_id: message.request_id.0.clone(),
+            project_id: message.project_id.to_string(),
+            request_id: message.request_id.to_string(),
             resource_type: message.resource_type.clone(),
             resource_uuid: message.resource_uuid.clone(),
             action_id: message.action_id.clone(),
@@ -387,7 +389,7 @@ impl MessageRow {
         Ok(Message {
             id: parse::<Uuid>(&self.id, || format!("message {}", self.id))?,
             project_id: self.project_id.into(),
-            request_id: RequestId(self.request_id),
+            request_id: self.request_id.into(),
             resource_type: self.resource_type,
             resource_uuid: self.resource_uuid,
             action_id: self.action_id,
@@ -419,7 +421,7 @@ impl EventRow {
             generation: to_i64(event.generation),
             at: event.at.0,
             command: event.command.clone(),
-            request_id: event.request_id.0.clone(),
+            request_id: event.request_id.to_string(),
             from_status: event.from_status.clone(),
             to_status: event.to_status.clone(),
             cause: event.cause.clone(),
@@ -432,7 +434,7 @@ impl EventRow {
             generation: to_u64(self.generation),
             at: Timestamp(self.at),
             command: self.command,
-            request_id: RequestId(self.request_id),
+            request_id: self.request_id.into(),
             from_status: self.from_status,
             to_status: self.to_status,
             cause: self.cause,
@@ -507,6 +509,14 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> String {
 
 fn from_json<T: DeserializeOwned>(text: &str, what: impl Fn() -> String) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| damaged(what(), error))
+}
+
+fn document(text: &str, what: impl Fn() -> String) -> Result<Document, StoreError> {
+    Document::parse(text).map_err(|error| damaged(what(), error))
+}
+
+fn owned(text: Option<&Text>) -> Option<String> {
+    text.map(Text::to_string)
 }
 
 fn parse<T>(text: &str, what: impl Fn() -> String) -> Result<T, StoreError>

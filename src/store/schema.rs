@@ -1,4 +1,4 @@
-//! The tables, as diesel sees them: the same in both databases (`migrations/`).
+//! The tables, as diesel sees them: the same in both databases (`migrations/`) but for the journal, which is SQLite's.
 
 #![allow(missing_docs)] // the macro's items; the columns are described in the migrations
 
@@ -143,6 +143,13 @@ diesel::table! {
         from_status -> Nullable<Text>,
         to_status -> Text,
         cause -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    journal (sequence) {
+        sequence -> BigInt,
+        body -> Text,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The group-commit writer: every transaction that waits goes into one database transaction, with one fsync for all.
 //!
 //! SQLite has one writer thread with one connection; PostgreSQL has several, each with groups of its own. Nothing is
-//! answered before the COMMIT that holds it has returned.
+//! answered before the COMMIT that holds it has returned. On SQLite most members of a group go to the [journal](super::journal).
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::apply::{Judgement, apply_group};
+use super::checkpoint::{OnWriter, Progress};
 use super::connection::{AnyConnection, Role, Target, is_connection_lost};
+use super::journal::{Allowance, Journal, Staged};
 use super::postgres;
 use super::queue::Queue;
 use super::sql::{Dialect, Number, Sql};
@@ -50,6 +52,26 @@ type Errand = Box<dyn FnOnce(Result<&mut AnyConnection, StoreError>) + Send>;
 enum Submission {
     Transaction(Box<Transaction>, oneshot::Sender<CommitOutcome>),
     Errand(Errand),
+    /// The tables must show everything that is committed.
+    Settle(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// What one writer works with.
+pub(super) struct Desk {
+    /// None: lost, to be made anew.
+    connection: Option<AnyConnection>,
+    /// SQLite's.
+    journal: Option<Journal>,
+}
+
+impl Desk {
+    pub(super) fn new(connection: AnyConnection, journal: Option<Journal>) -> Self {
+        Self { connection: Some(connection), journal }
+    }
+
+    fn must_settle(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| !journal.is_settled())
+    }
 }
 
 /// How a writer works.
@@ -60,6 +82,8 @@ pub(super) struct WriterOptions {
     pub(super) on_unknown: Option<OnUnknown>,
     /// Counts groups and outcomes.
     pub(super) metrics: CommitMetrics,
+    /// Told of every commit.
+    pub(super) progress: Arc<Progress>,
 }
 
 /// The handle.
@@ -86,12 +110,8 @@ struct Barriers {
 }
 
 impl Writer {
-    /// Starts one thread for each of `connections`.
-    pub(super) fn start(
-        target: Target,
-        connections: Vec<AnyConnection>,
-        options: WriterOptions,
-    ) -> std::io::Result<Self> {
+    /// Starts one thread for each of `desks`.
+    pub(super) fn start(target: Target, desks: Vec<Desk>, options: WriterOptions) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             target,
             options,
@@ -101,11 +121,10 @@ impl Writer {
             barriers: Mutex::new(Barriers::default()),
         });
         let mut threads = Vec::new();
-        for (index, connection) in connections.into_iter().enumerate() {
+        for (index, desk) in desks.into_iter().enumerate() {
             let own = Arc::clone(&shared);
-            threads.push(
-                std::thread::Builder::new().name(format!("store-writer-{index}")).spawn(move || own.run(connection))?,
-            );
+            threads
+                .push(std::thread::Builder::new().name(format!("store-writer-{index}")).spawn(move || own.run(desk))?);
         }
         Ok(Self { shared, threads: Mutex::new(threads) })
     }
@@ -127,11 +146,19 @@ impl Writer {
         &self,
         errand: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
+        run_errand(&self.shared.queue, errand)
+    }
+
+    /// The same for those who do not hold the writer.
+    pub(super) fn errands(&self) -> OnWriter {
+        let queue = Arc::clone(&self.shared.queue);
+        Box::new(move |errand| run_errand(&queue, errand))
+    }
+
+    /// Has everything settled that is committed by now.
+    pub(super) fn settle(&self) -> BoxFuture<'static, Result<(), StoreError>> {
         let (answer, answered) = oneshot::channel();
-        let queued = self.shared.queue.push(Submission::Errand(Box::new(move |connection| {
-            // nobody may be waiting any more
-            let _ = answer.send(connection.and_then(errand));
-        })));
+        let queued = self.shared.queue.push(Submission::Settle(answer));
         Box::pin(async move {
             let ended = || StoreError::Unavailable("the writer has ended".to_owned());
             queued.await.map_err(|_| ended())?;
@@ -167,50 +194,69 @@ impl Drop for Writer {
 }
 
 impl Shared {
-    fn run(&self, connection: AnyConnection) {
-        let mut connection = Some(connection);
+    fn run(&self, mut desk: Desk) {
         loop {
             let taken = {
                 let mut turn = lock(&self.turn);
-                self.queue.take_group(self.options.group_size.max(1), WORTH_OF_GROUP).map(|group| {
+                let until = desk.journal.as_ref().and_then(Journal::next_due);
+                self.queue.take_group(self.options.group_size.max(1), WORTH_OF_GROUP, until).map(|group| {
                     *turn += 1;
                     lock(&self.barriers).running.insert(*turn);
                     (*turn, group)
                 })
             };
-            let Some((number, group)) = taken else { return };
+            let Some((number, group)) = taken else { break };
             // the answers of a group that panics are lost with it: nobody is told that they are committed
-            if catch_unwind(AssertUnwindSafe(|| self.process(&mut connection, number, group))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| self.process(&mut desk, number, group))).is_err() {
                 self.declare_unknown("the store's writer panicked");
             }
             self.queue.end_group();
             self.end_group(number);
         }
+        // what cannot be settled now is settled at the next start
+        if !self.broken.load(Ordering::Acquire) && desk.must_settle() {
+            let _ = self.settle_alone(&mut desk, Allowance::ALL);
+        }
     }
 
-    fn process(&self, connection: &mut Option<AnyConnection>, number: u64, group: Vec<Submission>) {
+    fn process(&self, desk: &mut Desk, number: u64, group: Vec<Submission>) {
         let mut members = Vec::with_capacity(group.len());
+        let mut answers = Vec::with_capacity(group.len());
         let mut errands = Vec::new();
+        let mut settlers = Vec::new();
         for submission in group {
             match submission {
                 Submission::Transaction(transaction, answer) if transaction.is_empty() => {
                     lock(&self.barriers).waiting.push((number, answer));
                 }
-                Submission::Transaction(transaction, answer) => members.push((transaction, answer)),
+                Submission::Transaction(transaction, answer) => {
+                    members.push(transaction);
+                    answers.push(answer);
+                }
                 Submission::Errand(errand) => errands.push(errand),
+                Submission::Settle(answer) => settlers.push(answer),
             }
         }
+        let allowance = if settlers.is_empty() { Allowance::due(Instant::now()) } else { Allowance::ALL };
         if !members.is_empty() {
-            let transactions: Vec<&Transaction> = members.iter().map(|(transaction, _)| &**transaction).collect();
-            let outcomes = self.commit_group(connection, &transactions);
+            let outcomes = self.commit_group(desk, &mut members, allowance);
             self.count(&outcomes);
-            for ((_, answer), outcome) in members.into_iter().zip(outcomes) {
+            for (answer, outcome) in answers.into_iter().zip(outcomes) {
                 // nobody may be waiting any more
                 let _ = answer.send(outcome);
             }
+        } else if desk.must_settle() {
+            // a failure shows in what is left
+            let _ = self.settle_alone(desk, allowance);
+        }
+        if !settlers.is_empty() {
+            let settled = if desk.must_settle() { self.settle_alone(desk, Allowance::ALL) } else { Ok(()) };
+            for answer in settlers {
+                let _ = answer.send(settled.clone());
+            }
         }
         for errand in errands {
-            match self.connection(connection) {
+            match self.connection(&mut desk.connection) {
                 Ok(open) => errand(Ok(open)),
                 Err(reason) => errand(Err(StoreError::Unavailable(reason))),
             }
@@ -231,27 +277,37 @@ impl Shared {
         }
     }
 
-    fn commit_group(&self, connection: &mut Option<AnyConnection>, members: &[&Transaction]) -> Vec<CommitOutcome> {
+    fn commit_group(
+        &self,
+        desk: &mut Desk,
+        members: &mut [Box<Transaction>],
+        allowance: Allowance,
+    ) -> Vec<CommitOutcome> {
         let mut last = String::new();
         for _ in 0..MOST_TRIES {
-            match self.attempt(connection, members) {
+            match self.attempt(desk, members, allowance) {
                 Attempt::Ended(judgements) => return judgements.into_iter().map(outcome_of).collect(),
                 Attempt::Unknown(reason) => return vec![CommitOutcome::Unknown(reason); members.len()],
                 // no member is to blame
                 Attempt::NotWritten(failure) if failure.kind == FailureKind::Unreachable => last = failure.reason,
                 // certainly nothing is written: each for itself, so that only the cause of the failure suffers
                 Attempt::NotWritten(_) => {
-                    return members.iter().map(|member| self.commit_alone(connection, member)).collect();
+                    let outcomes = members.iter_mut().map(|member| self.commit_alone(desk, member)).collect();
+                    if desk.must_settle() {
+                        // what waits may be the cause: it says so alone
+                        let _ = self.settle_alone(desk, allowance);
+                    }
+                    return outcomes;
                 }
             }
         }
         vec![CommitOutcome::Unknown(last); members.len()]
     }
 
-    fn commit_alone(&self, connection: &mut Option<AnyConnection>, member: &Transaction) -> CommitOutcome {
+    fn commit_alone(&self, desk: &mut Desk, member: &mut Box<Transaction>) -> CommitOutcome {
         let mut last = String::new();
         for _ in 0..MOST_TRIES {
-            match self.attempt(connection, &[member]) {
+            match self.attempt(desk, std::slice::from_mut(member), Allowance::NOTHING) {
                 Attempt::Ended(judgements) => {
                     return judgements.into_iter().map(outcome_of).next().unwrap_or(CommitOutcome::Committed);
                 }
@@ -263,33 +319,65 @@ impl Shared {
         CommitOutcome::Unknown(last)
     }
 
+    /// Settles without a group. A settlement that the tables refuse ends the service: they do not show what was committed,
+    /// and the next start reads them anew.
+    fn settle_alone(&self, desk: &mut Desk, allowance: Allowance) -> Result<(), StoreError> {
+        let mut last = String::new();
+        for _ in 0..MOST_TRIES {
+            match self.attempt(desk, &mut [], allowance) {
+                Attempt::Ended(_) => return Ok(()),
+                Attempt::NotWritten(failure) if failure.is_passing() => last = failure.reason,
+                Attempt::NotWritten(failure) => {
+                    self.declare_unknown(&failure.reason);
+                    return Err(StoreError::Unavailable(failure.reason));
+                }
+                Attempt::Unknown(reason) => return Err(StoreError::Unavailable(reason)),
+            }
+        }
+        Err(StoreError::Unavailable(last))
+    }
+
     /// One database transaction.
-    fn attempt(&self, slot: &mut Option<AnyConnection>, members: &[&Transaction]) -> Attempt {
-        let connection = match self.connection(slot) {
+    fn attempt(&self, desk: &mut Desk, members: &mut [Box<Transaction>], allowance: Allowance) -> Attempt {
+        let connection = match self.connection(&mut desk.connection) {
             Ok(connection) => connection,
             Err(reason) => return Attempt::Unknown(reason),
         };
-        let (judgements, number) = match write_group(connection, members) {
+        let borrowed: Vec<&Transaction> = members.iter().map(|member| &**member).collect();
+        let written = match &desk.journal {
+            Some(journal) => write_to_sqlite(connection, journal, &borrowed, allowance),
+            None => write_group(connection, &borrowed),
+        };
+        let Written { judgements, number, staged } = match written {
             Ok(written) => written,
             Err(error) => {
                 let failure = Failure::of(&error);
                 // a transaction that cannot be rolled back ends with its connection
                 if is_connection_lost(&error) || !roll_back(connection) {
-                    *slot = None;
+                    desk.connection = None;
                 }
                 return Attempt::NotWritten(failure);
             }
         };
-        faults::pass(CrashPoint::CommitBefore);
+        let (before, after) = if members.is_empty() {
+            (CrashPoint::SettleBefore, CrashPoint::SettleAfter)
+        } else {
+            (CrashPoint::CommitBefore, CrashPoint::CommitAfter)
+        };
+        faults::pass(before);
         let Err(error) = connection.batch_execute("COMMIT") else {
-            faults::pass(CrashPoint::CommitAfter);
+            faults::pass(after);
+            self.options.progress.committed();
+            if let (Some(journal), Some(staged)) = (&mut desk.journal, staged) {
+                journal.committed(staged, |place| std::mem::take(&mut *members[place]));
+            }
             return Attempt::Ended(judgements);
         };
         match (number, Failure::of(&error)) {
             (Some(_), failure) if failure.is_passing() && !is_connection_lost(&error) => Attempt::NotWritten(failure),
             (Some(number), failure) => {
-                *slot = None;
-                self.settle(slot, number, judgements, failure)
+                desk.connection = None;
+                self.learn_outcome(&mut desk.connection, number, judgements, failure)
             }
             (None, failure) => {
                 self.declare_unknown(&failure.reason);
@@ -299,7 +387,7 @@ impl Shared {
     }
 
     /// PostgreSQL: learns from the server how the transaction `number` ended whose COMMIT was not answered.
-    fn settle(
+    fn learn_outcome(
         &self,
         slot: &mut Option<AnyConnection>,
         number: i64,
@@ -373,6 +461,22 @@ impl Shared {
     }
 }
 
+fn run_errand<T: Send + 'static>(
+    queue: &Arc<Queue<Submission>>,
+    errand: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+) -> BoxFuture<'static, Result<T, StoreError>> {
+    let (answer, answered) = oneshot::channel();
+    let queued = queue.push(Submission::Errand(Box::new(move |connection| {
+        // nobody may be waiting any more
+        let _ = answer.send(connection.and_then(errand));
+    })));
+    Box::pin(async move {
+        let ended = || StoreError::Unavailable("the writer has ended".to_owned());
+        queued.await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    })
+}
+
 /// How one try at a group ended.
 enum Attempt {
     /// Committed; these are the members' own outcomes.
@@ -426,28 +530,41 @@ fn outcome_of(judgement: Judgement) -> CommitOutcome {
     }
 }
 
-/// Begins and writes, without COMMIT. On PostgreSQL also the transaction's number, by which its end can be asked for.
-pub(super) fn write_group(
+/// What was written and is not committed.
+pub(super) struct Written {
+    pub(super) judgements: Vec<Judgement>,
+    /// PostgreSQL: the transaction's number, by which its end can be asked for.
+    number: Option<i64>,
+    /// SQLite: what takes effect in the journal.
+    pub(super) staged: Option<Staged>,
+}
+
+/// Begins and writes, without COMMIT.
+pub(super) fn write_to_sqlite(
     connection: &mut AnyConnection,
+    journal: &Journal,
     members: &[&Transaction],
-) -> QueryResult<(Vec<Judgement>, Option<i64>)> {
-    let number = match connection {
-        AnyConnection::Sqlite(inner) => {
-            inner.batch_execute("BEGIN IMMEDIATE")?;
-            None
-        }
-        AnyConnection::Postgres(inner) if members.len() > 1 => {
-            let (judgements, number) = postgres::write_group(inner, members)?;
-            return Ok((judgements, Some(number)));
-        }
-        // alone: also whoever was in a group that could not be written in sets
-        AnyConnection::Postgres(inner) => {
-            inner.batch_execute("BEGIN")?;
-            let row: Number = diesel::sql_query("SELECT txid_current() AS number").get_result(inner)?;
-            Some(row.number)
-        }
+    allowance: Allowance,
+) -> QueryResult<Written> {
+    connection.batch_execute("BEGIN IMMEDIATE")?;
+    let (judgements, staged) = journal.write_group(connection, members, allowance)?;
+    Ok(Written { judgements, number: None, staged: Some(staged) })
+}
+
+/// Begins and writes on PostgreSQL, without COMMIT.
+fn write_group(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<Written> {
+    let AnyConnection::Postgres(inner) = connection else {
+        return Err(DieselError::QueryBuilderError("SQLite is written through its journal".into()));
     };
-    Ok((apply_group(connection, members)?, number))
+    let (judgements, number) = if members.len() > 1 {
+        postgres::write_group(inner, members)?
+    } else {
+        // alone: also whoever was in a group that could not be written in sets
+        inner.batch_execute("BEGIN")?;
+        let row: Number = diesel::sql_query("SELECT txid_current() AS number").get_result(inner)?;
+        (apply_group(connection, members)?, row.number)
+    };
+    Ok(Written { judgements, number: Some(number), staged: None })
 }
 
 /// Rolls back; whether the connection can be used further.

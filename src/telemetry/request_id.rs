@@ -16,7 +16,7 @@ impl RequestIds {
     /// A fresh id, and the caller's one if it is well formed (others are ignored).
     pub fn new(randomness: &Randomness, inbound: Option<&str>) -> Self {
         Self {
-            local: RequestId(format!("req-{}", randomness.uuid())),
+            local: format!("req-{}", randomness.uuid()).into(),
             global: inbound.filter(|text| is_request_id(text)).map(str::to_owned),
         }
     }

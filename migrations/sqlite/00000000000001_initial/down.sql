@@ -1,3 +1,4 @@
+DROP TABLE journal;
 DROP TABLE events;
 DROP TABLE messages;
 DROP TABLE volume_types;

@@ -1,4 +1,4 @@
--- Hearth's records. The same tables, columns and names as in migrations/postgres.
+-- Hearth's records. The same tables, columns and names as in migrations/postgres, and the journal.
 -- Ids are text, instants are microseconds since the Unix epoch, structured values are JSON text.
 
 CREATE TABLE volumes (
@@ -170,3 +170,9 @@ CREATE TABLE events (
 ) WITHOUT ROWID;
 
 CREATE INDEX events_by_time ON events (at);
+
+-- Committed changes that the tables do not show yet (src/store/journal): one row for each group of commits.
+CREATE TABLE journal (
+    sequence INTEGER NOT NULL PRIMARY KEY,
+    body TEXT NOT NULL
+);

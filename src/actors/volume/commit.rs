@@ -8,14 +8,13 @@ use uuid::Uuid;
 use super::{Content, MAX_STALE, Phase, VolumeActor};
 use crate::actors::service::RequestError;
 use crate::domain::volume::command::{Decision, ReplyWhen, UserMessage};
-use crate::domain::volume::{Refusal, Reply, VolumeState};
+use crate::domain::volume::{Refusal, Reply};
 use crate::store::{Aborted, CommitOutcome, Event, Message, Transaction, VolumeChange};
 
 impl VolumeActor {
     /// Submits a decision. Nothing of it is visible, answered or started before the outcome is known.
-    pub(super) fn commit(&mut self, content: Content, decision: Decision, ctx: &mut Context<Self>) {
-        let next = Arc::clone(&decision.next);
-        let transaction = self.transaction(&content, &decision, &next);
+    pub(super) fn commit(&mut self, content: Content, decision: Box<Decision>, ctx: &mut Context<Self>) {
+        let transaction = self.transaction(&content, &decision);
         let event = transaction.event.clone();
         self.phase = Phase::Committing;
         self.slot.commit_begins();
@@ -24,11 +23,12 @@ impl VolumeActor {
             if outcome == CommitOutcome::Committed {
                 actor.core.events.publish(event);
             }
-            actor.committed(outcome, content, decision, next, ctx);
+            actor.committed(outcome, content, decision, ctx);
         }));
     }
 
-    fn transaction(&self, content: &Content, decision: &Decision, next: &Arc<VolumeState>) -> Transaction {
+    fn transaction(&self, content: &Content, decision: &Decision) -> Transaction {
+        let next = &decision.next;
         let now = self.core.world.clock.now();
         let messages = decision.messages.iter().map(|message| self.message(message)).collect();
         let event = Event {
@@ -47,7 +47,7 @@ impl VolumeActor {
             server_guard: decision.server_guard.clone(),
             limits: decision.limits,
             messages,
-            event: Some(event),
+            event: Some(Arc::new(event)),
         }
     }
 
@@ -72,12 +72,11 @@ impl VolumeActor {
         &mut self,
         outcome: CommitOutcome,
         content: Content,
-        decision: Decision,
-        next: Arc<VolumeState>,
+        decision: Box<Decision>,
         ctx: &mut Context<Self>,
     ) {
         match outcome {
-            CommitOutcome::Committed => self.apply(content, decision, next, ctx),
+            CommitOutcome::Committed => self.apply(content, *decision, ctx),
             CommitOutcome::Aborted(Aborted::Stale) => return self.stale(content, ctx),
             CommitOutcome::Aborted(reason) => {
                 self.slot.commit_ended(None);
@@ -95,7 +94,8 @@ impl VolumeActor {
         self.go_on(ctx);
     }
 
-    fn apply(&mut self, content: Content, decision: Decision, next: Arc<VolumeState>, ctx: &mut Context<Self>) {
+    fn apply(&mut self, content: Content, decision: Decision, ctx: &mut Context<Self>) {
+        let next = decision.next;
         let deleted = next.volume.deleted;
         self.state = (!deleted).then(|| Arc::clone(&next));
         // Published before the reply is released: nobody can see an older state afterwards.
@@ -106,8 +106,7 @@ impl VolumeActor {
 
         let answer = |attachment_id| Reply { state: Arc::clone(&next), attachment_id };
         for (operation, result) in decision.ended {
-            while let Some(index) = self.waiting.iter().position(|(id, _, _)| *id == operation) {
-                let (_, reply, permit) = self.waiting.swap_remove(index);
+            while let Some((reply, permit)) = self.backlog.as_mut().and_then(|backlog| backlog.waits_for(operation)) {
                 drop(permit);
                 let result = result.clone().map(|()| answer(decision.attachment_id)).map_err(RequestError::Refused);
                 reply.answer(result);
@@ -115,7 +114,9 @@ impl VolumeActor {
         }
         match decision.reply {
             ReplyWhen::Committed => content.answer(Ok(answer(decision.attachment_id))),
-            ReplyWhen::OperationEnds(operation) => self.waiting.push((operation, content.reply, content.permit)),
+            ReplyWhen::OperationEnds(operation) => {
+                self.backlog().waiting.push((operation, content.reply, content.permit))
+            }
         }
         if deleted {
             self.retire(ctx);
@@ -125,7 +126,7 @@ impl VolumeActor {
     /// The volume is gone for good: whoever still asks gets a 404, and the slot is given up.
     fn retire(&mut self, ctx: &mut Context<Self>) {
         self.core.retire(&self.slot);
-        for content in self.parked.drain(..).chain(self.connection_queue.drain(..)) {
+        for content in self.backlog.take().into_iter().flat_map(|backlog| backlog.into_undecided()) {
             content.answer(Err(RequestError::Refused(Refusal::VolumeNotFound(self.slot.volume_id))));
         }
         self.leave(ctx);
@@ -137,7 +138,7 @@ impl VolumeActor {
         if content.stale > MAX_STALE {
             content.answer(Err(RequestError::Overloaded { retry_after: std::time::Duration::from_secs(1) }));
         } else {
-            self.parked.push_front(content);
+            self.backlog().parked.push_front(content);
         }
         self.load(ctx, false);
     }

@@ -60,10 +60,10 @@ pub async fn server_create(call: &Call) -> Result<Answer, Problem> {
     let now = call.api.clock.now();
     let state = vm_state(members).unwrap_or(VmState::Active);
     let server = Server {
-        id: text(members, "id").map_or_else(|| ServerId(call.api.randomness.uuid().to_string()), ServerId),
+        id: text(members, "id").map_or_else(|| call.api.randomness.uuid().to_string().into(), ServerId::from),
         name: text(members, "name").unwrap_or_default(),
-        project_id: ProjectId(text(members, "project_id").unwrap_or_default()),
-        user_id: text(members, "user_id").map_or_else(|| call.context.user_id.clone(), UserId),
+        project_id: text(members, "project_id").unwrap_or_default().into(),
+        user_id: text(members, "user_id").map_or_else(|| call.context.user_id.clone(), UserId::from),
         host: text(members, "host"),
         hypervisor,
         qmp_socket,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
@@ -14,6 +14,7 @@ use crate::api::query::word;
 use crate::api::schema::{self, formats};
 use crate::api::views::attachment as view;
 use crate::domain::attachment::AttachMode;
+use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ServerId};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::{Command, Reply, VolumeState};
@@ -93,11 +94,8 @@ pub async fn attachment_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let row = state.attachment(attachment_id).ok_or_else(|| Problem::NotFound(Kind::Attachment, id.to_owned()))?;
     let attachment = view::detail(row);
     let Some(format) = state.volume.admin_metadata.get("format") else { return Ok(Answer::ok(One { attachment })) };
-    let mut info = row.connection_info.as_deref().cloned().unwrap_or_default();
-    if let Some(members) = info.as_object_mut() {
-        members.insert("format".to_owned(), json!(format));
-    }
-    Ok(Answer::ok(One { attachment: attachment.with_connection_info(&info) }))
+    let info = row.connection_info.as_ref().map(|info| Document::with_members(&info.to_value(), &[("format", format)]));
+    Ok(Answer::ok(One { attachment: attachment.with_connection_info(info.as_ref()) }))
 }
 
 /// The row that a reply speaks of.
@@ -146,7 +144,7 @@ pub async fn attachment_create(call: &Call) -> Result<Answer, Problem> {
         connector_check(connector)?;
     }
     let command = Command::AttachmentCreate {
-        instance_uuid: normal("instance_uuid").map(ServerId),
+        instance_uuid: normal("instance_uuid").map(ServerId::from),
         connector: connector.cloned(),
         mode: members.get("mode").and_then(Value::as_str).and_then(AttachMode::parse),
     };

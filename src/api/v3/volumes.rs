@@ -1,7 +1,5 @@
 //! `/volumes`: list, show, update, delete (volumes §2–§6). Create has its own file.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -15,6 +13,7 @@ use crate::api::paging::{self, Columns, ListBody};
 use crate::api::query::word;
 use crate::api::schema;
 use crate::api::views::volume::{self as view, Shown, Viewer};
+use crate::domain::metadata::Metadata;
 use crate::domain::volume::command::UpdateVolume;
 use crate::domain::volume::{Command, Refusal, VolumeState};
 use crate::store::{Extent, VolumeQuery, VolumeSummaryQuery};
@@ -151,9 +150,9 @@ pub fn text_member(members: &Value, names: [&str; 2]) -> Option<Option<String>> 
 }
 
 /// A metadata member.
-pub fn metadata_member(members: &Value) -> Option<BTreeMap<String, String>> {
+pub fn metadata_member(members: &Value) -> Option<Metadata> {
     let object = members.get("metadata")?.as_object()?;
-    Some(object.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect())
+    Some(object.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect())
 }
 
 /// `PUT /volumes/{id}`

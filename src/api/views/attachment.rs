@@ -1,10 +1,10 @@
 //! Attachments (attachments §2.1).
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::time;
 use crate::domain::attachment::Attachment;
+use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ServerId, VolumeId};
 
 /// `{id, status, instance, volume_id}`.
@@ -34,7 +34,7 @@ pub struct Detail<'a> {
     attached_at: String,
     detached_at: &'static str,
     attach_mode: Option<&'static str>,
-    connection_info: Option<&'a Value>,
+    connection_info: Option<&'a Document>,
 }
 
 /// One attachment.
@@ -44,13 +44,13 @@ pub fn detail(row: &Attachment) -> Detail<'_> {
         attached_at: row.attach_time.map(time::micros).unwrap_or_default(),
         detached_at: "",
         attach_mode: row.attach_mode.map(|mode| mode.as_str()),
-        connection_info: row.connection_info.as_deref(),
+        connection_info: row.connection_info.as_ref(),
     }
 }
 
 impl<'a> Detail<'a> {
     /// With this connection information instead of the row's.
-    pub fn with_connection_info(self, info: &'a Value) -> Self {
-        Self { connection_info: Some(info), ..self }
+    pub fn with_connection_info(self, info: Option<&'a Document>) -> Self {
+        Self { connection_info: info, ..self }
     }
 }

@@ -102,10 +102,7 @@ impl Serialize for Detail<'_> {
         members.serialize_entry("volume_type", &volume_type)?;
         members.serialize_entry("snapshot_id", NULL)?;
         members.serialize_entry("source_volid", NULL)?;
-        match with_admin_metadata(volume, *shown) {
-            Some(all) => members.serialize_entry("metadata", &all)?,
-            None => members.serialize_entry("metadata", &volume.metadata)?,
-        }
+        members.serialize_entry("metadata", &metadata(volume, *shown))?;
         members.serialize_entry("links", &viewer.links.of("volumes", &id))?;
         members.serialize_entry("user_id", &volume.user_id)?;
         members.serialize_entry("bootable", if volume.bootable { "true" } else { "false" })?;
@@ -148,17 +145,17 @@ impl Serialize for Detail<'_> {
     }
 }
 
-/// The admin keys that users may see.
-const SEEN_ADMIN_KEYS: [&str; 2] = ["readonly", "attached_mode"];
-
-/// User metadata with the admin keys that users may see, if there are any; the admin key wins.
-fn with_admin_metadata(volume: &Volume, shown: Shown) -> Option<BTreeMap<&str, &str>> {
-    if shown == Shown::Created || !SEEN_ADMIN_KEYS.iter().any(|key| volume.admin_metadata.contains_key(*key)) {
-        return None;
+/// User metadata, and the admin keys that users may see; the admin key wins.
+fn metadata(volume: &Volume, shown: Shown) -> BTreeMap<&str, &str> {
+    let mut all: BTreeMap<&str, &str> = volume.metadata.iter().collect();
+    if shown != Shown::Created {
+        for key in ["readonly", "attached_mode"] {
+            if let Some(value) = volume.admin_metadata.get(key) {
+                all.insert(key, value);
+            }
+        }
     }
-    let user = volume.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let admin = SEEN_ADMIN_KEYS.iter().filter_map(|key| Some((*key, volume.admin_metadata.get(*key)?.as_str())));
-    Some(user.chain(admin).collect())
+    all
 }
 
 /// One attached row.

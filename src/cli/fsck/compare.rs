@@ -253,11 +253,11 @@ fn at_backend(
         Some(Some(truths)) => truths,
         // said once, for the backend
         Some(None) => return,
-        None => return add(Finding::BackendUnknown { volume_id, host: host.clone() }),
+        None => return add(Finding::BackendUnknown { volume_id, host: host.to_string() }),
     };
     let Some(truth) = truths.get(&volume_id).filter(|truth| truth.exists) else {
         if must_exist(volume.status) {
-            add(Finding::VolumeMissing { volume_id, host: host.clone(), status: volume.status });
+            add(Finding::VolumeMissing { volume_id, host: host.to_string(), status: volume.status });
         }
         return;
     };
@@ -313,7 +313,7 @@ fn unowned_volumes(survey: &Survey, found: &mut Vec<Difference>) {
         let volumes = match volumes {
             Ok(volumes) => volumes,
             Err(cause) => {
-                let finding = Finding::BackendUnreadable { host: host.clone(), cause: cause.text.clone() };
+                let finding = Finding::BackendUnreadable { host: host.to_string(), cause: cause.text.clone() };
                 found.push(Difference { finding, explained_by: None });
                 continue;
             }
@@ -322,7 +322,7 @@ fn unowned_volumes(survey: &Survey, found: &mut Vec<Difference>) {
             if homes.get(volume_id) == Some(&host.as_str()) || !(truth.exists || truth.busy) {
                 continue;
             }
-            let finding = Finding::VolumeUnowned { volume_id: *volume_id, host: host.clone() };
+            let finding = Finding::VolumeUnowned { volume_id: *volume_id, host: host.to_string() };
             let explained_by = truth.busy.then(|| "a call that is under way at the backend".to_owned());
             found.push(Difference { finding, explained_by });
         }

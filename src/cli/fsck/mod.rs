@@ -1,4 +1,5 @@
-//! `hearth fsck`: compares records, backends and guests, and tells each difference. Read-only.
+//! `hearth fsck`: compares records, backends and guests, and tells each difference. It changes none of them; while no service
+//! runs it only puts into the tables what the last one left in the journal.
 //!
 //! [`compare`] is the pure comparison, [`survey`] reads what it compares. The service may run meanwhile: a difference counts
 //! only if two surveys in a row show it, and one that an open operation explains is marked as such.
@@ -8,9 +9,14 @@ pub mod survey;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 pub use compare::{Difference, Finding, Survey, differences};
 pub use survey::{Sources, SurveyError};
+
+use super::state_dir::{StateDir, StateDirError};
+use crate::settings::Settings;
+use crate::store::{self, Store, StoreOptions};
 
 /// Arguments of `hearth fsck`.
 #[derive(Debug, clap::Args)]
@@ -28,11 +34,10 @@ const EXIT_DIFFERENCES: u8 = 3;
 const EXIT_FAILED: u8 = 1;
 
 /// Compares and reports.
-pub(super) fn run(settings: &crate::settings::Settings, json: bool) -> ExitCode {
+pub(super) fn run(settings: &Settings, json: bool) -> ExitCode {
     let checked = actix_web::rt::System::new().block_on(async {
         let parts = super::parts::open(settings).map_err(|error| error.to_string())?;
-        let options = crate::store::StoreOptions::default();
-        let store = crate::store::open(&settings.database.url(), options).map_err(|error| error.to_string())?;
+        let store = open_records(settings)?;
         let sources = Sources {
             store,
             backends: parts.backends.into_iter().map(|(name, backend, _)| (name, backend)).collect(),
@@ -52,6 +57,19 @@ pub(super) fn run(settings: &crate::settings::Settings, json: bool) -> ExitCode 
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+/// The records, to be read only.
+fn open_records(settings: &Settings) -> Result<Arc<dyn Store>, String> {
+    let url = settings.database.url();
+    match StateDir::open(&settings.state.path, &settings.state.socket_dir()) {
+        // nobody serves: held for this moment only
+        Ok(_state) => store::recover(&url).map_err(|error| error.to_string())?,
+        Err(StateDirError::Held { .. }) => {}
+        Err(error) => return Err(error.to_string()),
+    }
+    let options = StoreOptions { observer: true, ..StoreOptions::default() };
+    store::open(&url, options).map_err(|error| error.to_string())
 }
 
 /// Surveys twice and gives the differences that both surveys show, in the order of the second.

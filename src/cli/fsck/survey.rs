@@ -36,6 +36,7 @@ pub struct Sources {
 impl Sources {
     /// Reads everything once.
     pub async fn survey(&self) -> Result<Survey, SurveyError> {
+        self.store.settled().await?;
         let volumes = self.volumes().await?;
         let servers = self.servers().await?;
         let usage = self.store.usage_audit().await?;

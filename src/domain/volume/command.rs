@@ -1,6 +1,5 @@
 //! What can be asked of a volume, and what its decisions consist of.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,11 @@ use super::state::VolumeState;
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Call, Outcome, Request};
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeId, VolumeTypeId};
+use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Requester, Step};
 use crate::domain::quota::{Limits, OverQuota};
 use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
 /// Who asks, as far as decisions depend on it. Visibility and policy are settled before a command is sent.
@@ -181,7 +182,7 @@ pub struct CreateVolume {
     /// Display description.
     pub description: Option<String>,
     /// User metadata.
-    pub metadata: BTreeMap<String, String>,
+    pub metadata: Metadata,
     /// The type.
     pub volume_type_id: Option<VolumeTypeId>,
     /// From the type.
@@ -200,7 +201,7 @@ pub struct UpdateVolume {
     /// Display description.
     pub description: Option<Option<String>>,
     /// Replaces all user metadata.
-    pub metadata: Option<BTreeMap<String, String>>,
+    pub metadata: Option<Metadata>,
 }
 
 /// The arguments of Compute's attach.
@@ -243,7 +244,7 @@ pub struct Ticket {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobTarget {
     /// The backend `host@backend#pool`.
-    Backend(String),
+    Backend(Text),
     /// The guest of a server, through its actor.
     Guest(ServerId),
     /// Nobody: the job is only a timer which ends as `Unknown`.

@@ -1,14 +1,14 @@
 //! The state of one volume: its record, its attachment rows and its open operations. They change in one commit.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::domain::attachment::Attachment;
 use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, UserId, VolumeId, VolumeTypeId};
+use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Lane, Operation, OutstandingCall};
 use crate::domain::quota::Usage;
 use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
 /// The volume's own record (`spec/volumes.md` §2).
@@ -25,9 +25,9 @@ pub struct Volume {
     /// Creator.
     pub user_id: UserId,
     /// Display name.
-    pub name: Option<String>,
+    pub name: Option<Text>,
     /// Display description.
-    pub description: Option<String>,
+    pub description: Option<Text>,
     /// Size, GiB.
     pub size_gib: u32,
     /// Status word.
@@ -37,7 +37,7 @@ pub struct Volume {
     /// Summary of the rows.
     pub attach_status: AttachStatus,
     /// Null unless migrating; kept as the API's word.
-    pub migration_status: Option<String>,
+    pub migration_status: Option<Text>,
     /// Shown as a string.
     pub bootable: bool,
     /// From the type.
@@ -45,17 +45,17 @@ pub struct Volume {
     /// The type.
     pub volume_type_id: Option<VolumeTypeId>,
     /// Availability zone.
-    pub availability_zone: String,
+    pub availability_zone: Text,
     /// `host@backend#pool`; none while no backend was found.
-    pub host: Option<String>,
+    pub host: Option<Text>,
     /// User metadata.
-    pub metadata: BTreeMap<String, String>,
+    pub metadata: Metadata,
     /// Admin metadata (`readonly`, `attached_mode`), merged into the view.
-    pub admin_metadata: BTreeMap<String, String>,
+    pub admin_metadata: Metadata,
     /// Whether it counts in the quota.
     pub consumes_quota: bool,
     /// The backend's own id.
-    pub provider_id: Option<String>,
+    pub provider_id: Option<Text>,
     /// Exports that no row owns any more and which are still to be removed.
     pub orphan_exports: Vec<ExportName>,
     /// Calls that may still have effects.
@@ -84,6 +84,14 @@ pub struct VolumeState {
 }
 
 impl VolumeState {
+    /// Gives back room that its lists do not need: a state stays in memory for as long as its volume is active.
+    pub fn shrink_to_fit(&mut self) {
+        self.attachments.shrink_to_fit();
+        self.operations.shrink_to_fit();
+        self.volume.orphan_exports.shrink_to_fit();
+        self.volume.outstanding.shrink_to_fit();
+    }
+
     /// The volume's id.
     pub fn id(&self) -> VolumeId {
         self.volume.id

@@ -292,7 +292,7 @@ fn export_id(volume: VolumeId, name: &ExportName) -> String {
 
 fn parse_export_id(id: &str) -> Option<(VolumeId, ExportName)> {
     let (volume, name) = id.strip_prefix("e.")?.split_once('.')?;
-    Some((VolumeId(Uuid::try_parse(volume).ok()?), ExportName(name.to_owned())))
+    Some((VolumeId(Uuid::try_parse(volume).ok()?), ExportName(name.into())))
 }
 
 /// The volume's node: one for all its exports, so that it is opened and resized once.

@@ -1,5 +1,5 @@
-//! The driver actor: carries out what the book of calls says. It never waits in a handler; calls run as tasks of their
-//! own and come back as messages.
+//! The driver actor: carries out what the book of calls says. It never waits in a handler; calls that are not answered at
+//! once run as tasks of their own and come back as messages.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
@@ -115,8 +115,7 @@ impl DriverActor {
                 Request::Create { .. } | Request::CreateClonedVolume { .. } | Request::Delete | Request::Extend { .. }
             );
             let driver = self.driver.clone();
-            let address = ctx.address();
-            actix::spawn(async move {
+            let mut call = Box::pin(async move {
                 faults::pass(CrashPoint::DriverBefore);
                 let caught = AssertUnwindSafe(driver.call(started)).catch_unwind().await;
                 faults::pass(CrashPoint::DriverAfter);
@@ -124,10 +123,26 @@ impl DriverActor {
                 let outcome = caught.unwrap_or_else(|_| Outcome::Unknown {
                     cause: Cause::new(CauseKind::Other, "the driver failed in an unforeseen way"),
                 });
-                address.do_send(Returned { id, outcome, panicked, changes_capacity });
+                Returned { id, outcome, panicked, changes_capacity }
             });
+            match call.as_mut().now_or_never() {
+                Some(returned) => self.take_back(returned),
+                None => {
+                    let address = ctx.address();
+                    actix::spawn(async move { address.do_send(call.await) });
+                }
+            }
         }
         self.arm(ctx);
+    }
+
+    fn take_back(&self, returned: Returned) {
+        let done = matches!(returned.outcome, Outcome::Done { .. });
+        let tells = lock(&self.book).returned(Instant::now(), returned.id, returned.outcome, returned.panicked);
+        deliver(tells);
+        if done && returned.changes_capacity {
+            self.refresh_capacity();
+        }
     }
 
     fn start_next(&self) -> Option<Started> {
@@ -210,12 +225,7 @@ impl Handler<Returned> for DriverActor {
     type Result = ();
 
     fn handle(&mut self, returned: Returned, ctx: &mut Self::Context) {
-        let done = matches!(returned.outcome, Outcome::Done { .. });
-        let tells = lock(&self.book).returned(Instant::now(), returned.id, returned.outcome, returned.panicked);
-        deliver(tells);
-        if done && returned.changes_capacity {
-            self.refresh_capacity();
-        }
+        self.take_back(returned);
         self.pump(ctx);
     }
 }

@@ -5,6 +5,7 @@
 //! retried must not close the backend for the others (promise I7).
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -77,7 +78,7 @@ impl Breaker {
     }
 
     /// Notes how a call ended.
-    pub fn record(&mut self, now: Instant, domain: &str, verdict: Verdict) {
+    pub fn record(&mut self, now: Instant, domain: &dyn Display, verdict: Verdict) {
         match (verdict, self.state) {
             (Verdict::Reachable, State::Closed | State::HalfOpen { .. }) => {
                 self.state = State::Closed;
@@ -87,7 +88,7 @@ impl Breaker {
             // Answers of calls from before the circuit opened say nothing about the present: the trial decides.
             (_, State::Open { .. }) => {}
             (Verdict::Unreachable, State::Closed) => {
-                self.failing.insert(domain.to_owned());
+                self.failing.insert(domain.to_string());
                 if self.failing.len() >= self.options.failures.max(1) {
                     self.open(now);
                 }
@@ -154,7 +155,7 @@ mod tests {
     fn an_answer_in_between_starts_the_count_again() {
         let (mut breaker, now) = breaker();
         fail(&mut breaker, now, &["a", "b"]);
-        breaker.record(now, "d", Verdict::Reachable);
+        breaker.record(now, &"d", Verdict::Reachable);
         fail(&mut breaker, now, &["c", "d"]);
         assert_eq!(breaker.word(now), "closed");
     }
@@ -167,7 +168,7 @@ mod tests {
         assert!(breaker.admit(later, false));
         assert!(!breaker.admit(later, false));
         assert!(breaker.admit(later, true));
-        breaker.record(later, "a", Verdict::Reachable);
+        breaker.record(later, &"a", Verdict::Reachable);
         assert_eq!(breaker.word(later), "closed");
     }
 
@@ -179,7 +180,7 @@ mod tests {
             assert!(!breaker.admit(now + Duration::from_millis(seconds * 1_000 - 1), false), "{seconds}");
             now += Duration::from_secs(seconds);
             assert!(breaker.admit(now, false), "{seconds}");
-            breaker.record(now, "a", Verdict::Unreachable);
+            breaker.record(now, &"a", Verdict::Unreachable);
         }
         assert_eq!(breaker.opened(), 5);
     }

@@ -28,6 +28,7 @@ use futures_util::future::BoxFuture;
 use crate::domain::backend::{Call, Cause, CauseKind, Deadlines, Guest, Outcome};
 use crate::domain::operation::Step;
 use crate::domain::server::HypervisorKind;
+use crate::domain::text::Text;
 use crate::drivers::FaultsRefused;
 use crate::drivers::sim::FaultRule;
 use crate::runtime::Placement;
@@ -42,7 +43,7 @@ use queue::{CallBook, Submitted};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolTarget {
     /// A storage backend by its name `host@backend#pool`.
-    Backend(String),
+    Backend(Text),
     /// A guest, through its hypervisor.
     Guest(Guest),
 }

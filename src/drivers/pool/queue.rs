@@ -4,6 +4,7 @@
 //! read and tested here. The actor carries out what it says; submitters and observers use it under one short lock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -197,21 +198,17 @@ impl CallBook {
         } else {
             *(if is_copy(&job) { &mut self.copying } else { &mut self.running }) -= 1;
             self.timers.remove(&(job.due, Timer::Job(id)));
-            self.breaker.record(now, &domain(&job), verdict(&outcome));
+            self.breaker.record(now, domain(&job), verdict(&outcome));
         }
         let busy = job.busy_at_start || self.overdue_writes.contains_key(&job.call.key.volume_id);
         let outcome = if busy { with_busy(outcome) } else { outcome };
-        let mut tells = Vec::with_capacity(job.waiters.len());
-        for waiter in job.waiters {
-            match waiter.done {
-                Some(done) => {
-                    self.counters.ended(request, &outcome);
-                    tells.push(Tell { to: done, outcome: outcome.clone() });
-                }
-                None => tells.push(Tell { to: waiter.late, outcome: outcome.clone() }),
-            }
+        for _ in job.waiters.iter().filter(|waiter| waiter.done.is_some()) {
+            self.counters.ended(request, &outcome);
         }
-        tells
+        // the last one, who is mostly the only one, takes the outcome itself
+        let outcomes = std::iter::repeat_n(outcome, job.waiters.len());
+        let tell = |(waiter, outcome): (Waiter, _)| Tell { to: waiter.done.unwrap_or(waiter.late), outcome };
+        job.waiters.into_iter().zip(outcomes).map(tell).collect()
     }
 
     /// Begins the deadline anew of each running call that is due at `now` and has copied more than when it was last looked at:
@@ -323,7 +320,7 @@ impl CallBook {
         let Some(job) = self.jobs.remove(&id) else { return };
         self.forget_key(id, &job.call);
         // The pool is crowded, which says nothing about the driver; but the half-open circuit gets its trial back.
-        self.breaker.record(now, &domain(&job), Verdict::Neutral);
+        self.breaker.record(now, domain(&job), Verdict::Neutral);
         let outcome = Outcome::Failed {
             cause: Cause::new(CauseKind::NotStarted, "the call had to wait too long for the backend"),
         };
@@ -346,8 +343,7 @@ impl CallBook {
             self.counters.ended(job.call.request.name(), &overdue());
             tells.push(Tell { to: done, outcome: overdue() });
         }
-        let domain = domain(job);
-        self.breaker.record(now, &domain, Verdict::Unreachable);
+        self.breaker.record(now, domain(job), Verdict::Unreachable);
     }
 
     fn expire_waiter(&mut self, id: JobId, index: usize, tells: &mut Vec<Tell>) {
@@ -390,10 +386,10 @@ fn is_copy(job: &Job) -> bool {
 }
 
 /// What a failure may be the fault of: one guest, or one volume.
-fn domain(job: &Job) -> String {
+fn domain(job: &Job) -> &dyn Display {
     match &job.guest {
-        Some(guest) => guest.server_id.to_string(),
-        None => job.call.key.volume_id.to_string(),
+        Some(guest) => &guest.server_id,
+        None => &job.call.key.volume_id,
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a request does: the rules of [`Request`] applied to the truth. Pure: it reads the state and says which change
 //! would follow and what is answered.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request, Truth};
+use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, VolumeId};
 
 use super::state::{Change, SimClone, SimDevice, SimExport, State, WriteRecord};
@@ -181,12 +182,12 @@ fn open(
     volume_id: VolumeId,
     attachment_id: AttachmentId,
     export: &ExportName,
-    connector: &Value,
+    connector: &Document,
     mode: AttachMode,
 ) -> Effect {
-    let Some(members) = connector.as_object() else {
+    if !connector.is_object() {
         return Effect::refused(CauseKind::BadConnector, "the connector is not an object");
-    };
+    }
     if mode == AttachMode::Undecided {
         return Effect::refused(CauseKind::Other, "the export has no mode");
     }
@@ -199,7 +200,7 @@ fn open(
         EXPORT_MEMBER: export,
         "access_mode": mode.as_str(),
     });
-    let host = members.get("host").and_then(Value::as_str).map(str::to_owned);
+    let host = connector.text("host");
     let wanted = SimExport { volume_id, attachment_id, mode, host };
     match state.exports.get(export) {
         Some(live) if *live == wanted => Effect::unchanged(Answer::Connection { info }),
@@ -229,13 +230,13 @@ fn plug(
     guest: &Guest,
     volume_id: VolumeId,
     attachment_id: AttachmentId,
-    connection_info: &Value,
+    connection_info: &Document,
     mode: AttachMode,
 ) -> Effect {
-    let Some(name) = connection_info.get(EXPORT_MEMBER).and_then(Value::as_str) else {
+    let Some(name) = connection_info.text(EXPORT_MEMBER) else {
         return Effect::refused(CauseKind::Guest, "the connection information names no export");
     };
-    let export = ExportName(name.to_owned());
+    let export = ExportName(name.into());
     if let Some(device) = state.device(&guest.server_id, attachment_id)
         && device.export == export
     {

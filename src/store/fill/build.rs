@@ -1,7 +1,6 @@
 //! The volumes of a fill, each led through its life by the same decisions that a service makes, so that a record differs in
 //! nothing from one that a service has written.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::FillOptions;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Request};
-use crate::domain::ids::{ProjectId, RequestId, ServerId, UserId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{ProjectId, ServerId, VolumeId, VolumeTypeId};
 use crate::domain::operation::Requester;
 use crate::domain::quota::Limits;
 use crate::domain::time::Timestamp;
@@ -75,10 +74,11 @@ impl<'a> Builder<'a> {
         let number = self.made;
         self.made += 1;
         let fate = self.fate(number);
-        let project = ProjectId(format!("fill-{}", self.randomness.below(u64::from(self.options.projects.max(1)))));
+        let project =
+            ProjectId::from(format!("fill-{}", self.randomness.below(u64::from(self.options.projects.max(1)))));
         let requester = Requester {
-            request_id: RequestId(format!("req-{}", self.randomness.uuid())),
-            user_id: UserId(format!("{project}-user")),
+            request_id: format!("req-{}", self.randomness.uuid()).into(),
+            user_id: format!("{project}-user").into(),
             project_id: project,
         };
         let mut life = Life {
@@ -164,7 +164,7 @@ impl<'a> Builder<'a> {
             size_gib: self.options.size_gib,
             name: Some(format!("{environment}-{deployment:06}-{role}-{}", number % DEPLOYMENT)),
             description: number.is_multiple_of(4).then(|| format!("{role} of deployment {deployment} ({environment})")),
-            metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into_iter().collect::<BTreeMap<_, _>>(),
+            metadata: metadata.into(),
             volume_type_id: self.type_id,
             multiattach: false,
             availability_zone: self.options.availability_zone.clone(),
@@ -242,7 +242,7 @@ impl Life<'_> {
             "multipath": false,
             "mountpoint": "/dev/vdb",
         });
-        let instance_uuid = Some(ServerId(self.randomness.uuid().to_string()));
+        let instance_uuid = Some(ServerId::from(self.randomness.uuid().to_string()));
         Command::AttachmentCreate { instance_uuid, connector: Some(connector), mode: None }
     }
 

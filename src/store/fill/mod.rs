@@ -147,7 +147,7 @@ impl Batch {
             let rows = (ordinal..).zip(&state.attachments);
             batch.attachments.extend(rows.map(|(ordinal, row)| AttachmentRow::of(row, project_id, ordinal)));
             batch.operations.extend(state.operations.iter().map(|open| OperationRow::of(volume.id, open)));
-            let usage = batch.usage.entry(volume.project_id.0.clone()).or_default();
+            let usage = batch.usage.entry(volume.project_id.to_string()).or_default();
             *usage = usage.plus(state.usage());
         }
         batch

@@ -14,6 +14,7 @@ use super::columns::Usages;
 use super::mappings::{Mappings, servers_claimed};
 use super::reads::{LockServers, LockUsages, LockVolumes, ShareServers};
 use super::statement::{Columns, InsertMissing, Keyed, Update};
+use crate::domain::ids::ServerId;
 use crate::domain::quota::Usage;
 
 /// What a guard looks at: a generation or an epoch, while the record lives.
@@ -108,7 +109,7 @@ impl Judge {
         }
         if let Some(ServerChange { server, .. }) = &member.server {
             let guarded = Guarded { counter: to_i64(server.epoch), deleted: server.deleted };
-            self.servers.insert(server.id.0.clone(), guarded);
+            self.servers.insert(server.id.to_string(), guarded);
         }
     }
 
@@ -140,9 +141,9 @@ fn lock_volumes(
 }
 
 fn lock_servers(connection: &mut PgConnection, members: &[&Transaction]) -> QueryResult<HashMap<String, Guarded>> {
-    let changed = || members.iter().filter_map(|member| member.server.as_ref()).map(|change| &change.server.id.0);
-    let guarded = members.iter().filter_map(|member| member.server_guard.as_ref()).map(|(id, _)| &id.0);
-    let ids: BTreeSet<String> = changed().chain(guarded).cloned().collect();
+    let changed = || members.iter().filter_map(|member| member.server.as_ref()).map(|change| &change.server.id);
+    let guarded = members.iter().filter_map(|member| member.server_guard.as_ref()).map(|(id, _)| id);
+    let ids: BTreeSet<String> = changed().chain(guarded).map(ServerId::to_string).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }

@@ -23,7 +23,11 @@ impl Claim {
     fn of(row: &Attachment) -> Option<Self> {
         let bdm = row.bdm.as_ref()?;
         let server = row.instance_uuid.as_ref()?;
-        Some(Self { server: server.0.clone(), device: bdm.device.clone(), volume: row.volume_id.to_string() })
+        Some(Self {
+            server: server.to_string(),
+            device: bdm.device.as_deref().map(str::to_owned),
+            volume: row.volume_id.to_string(),
+        })
     }
 }
 

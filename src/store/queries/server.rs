@@ -35,7 +35,7 @@ pub(in super::super) fn server_list(
     };
     let paging = Paging {
         sort: vec![("created_at".to_owned(), Direction::Descending), ("id".to_owned(), Direction::Descending)],
-        marker: query.marker.as_ref().map(|id| id.0.clone()),
+        marker: query.marker.as_ref().map(ServerId::to_string),
         offset: 0,
         limit: query.limit,
     };

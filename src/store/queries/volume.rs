@@ -201,11 +201,13 @@ fn assemble(
     own_attachments: Vec<AttachmentRow>,
     own_operations: Vec<OperationRow>,
 ) -> Result<VolumeState, StoreError> {
-    Ok(VolumeState {
+    let mut state = VolumeState {
         volume: row.into_volume()?,
         attachments: own_attachments.into_iter().map(AttachmentRow::into_attachment).collect::<Result<_, _>>()?,
         operations: own_operations.into_iter().map(OperationRow::into_operation).collect::<Result<_, _>>()?,
-    })
+    };
+    state.shrink_to_fit();
+    Ok(state)
 }
 
 /// Live volumes with outstanding calls or orphan exports and without an open operation.

@@ -8,6 +8,7 @@ use hearth::api::views::volume::{self, Shown, Viewer};
 use hearth::api::views::{attachment, mapping, message, server, volume_type};
 use hearth::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
 use hearth::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, UserId, VolumeId, VolumeTypeId};
+use hearth::domain::metadata::Metadata;
 use hearth::domain::server::{HypervisorKind, Server};
 use hearth::domain::status::{AttachStatus, VmState, VolumeStatus};
 use hearth::domain::time::Timestamp;
@@ -32,8 +33,8 @@ fn row(number: u128, attach_status: AttachStatus) -> Attachment {
         id: AttachmentId(id(number)),
         volume_id: VolumeId(id(1)),
         instance_uuid: Some(ServerId::from("s")),
-        attached_host: Some("h1".to_owned()),
-        mountpoint: Some("na".to_owned()),
+        attached_host: Some("h1".into()),
+        mountpoint: Some("na".into()),
         attach_time: Some(AT),
         attach_status,
         attach_mode: Some(AttachMode::Undecided),
@@ -43,7 +44,7 @@ fn row(number: u128, attach_status: AttachStatus) -> Attachment {
         bdm: Some(BlockDeviceMapping {
             uuid: id(99),
             server_id: ServerId::from("s"),
-            device: Some("/dev/vdb".to_owned()),
+            device: Some("/dev/vdb".into()),
             tag: None,
             delete_on_termination: false,
             detaching: false,
@@ -60,7 +61,7 @@ fn state() -> VolumeState {
             epoch: 1,
             project_id: ProjectId::from("p"),
             user_id: UserId::from("u"),
-            name: Some("n".to_owned()),
+            name: Some("n".into()),
             description: None,
             size_gib: 5,
             status: VolumeStatus::ErrorManaging,
@@ -70,13 +71,10 @@ fn state() -> VolumeState {
             bootable: false,
             multiattach: false,
             volume_type_id: Some(VolumeTypeId(id(7))),
-            availability_zone: "nova".to_owned(),
-            host: Some("h@b#p".to_owned()),
-            metadata: BTreeMap::from([("readonly".to_owned(), "mine".to_owned()), ("k".to_owned(), "v".to_owned())]),
-            admin_metadata: BTreeMap::from([
-                ("readonly".to_owned(), "True".to_owned()),
-                ("secret".to_owned(), "x".to_owned()),
-            ]),
+            availability_zone: "nova".into(),
+            host: Some("h@b#p".into()),
+            metadata: Metadata::from([("readonly", "mine"), ("k", "v")]),
+            admin_metadata: Metadata::from([("readonly", "True"), ("secret", "x")]),
             consumes_quota: true,
             provider_id: None,
             orphan_exports: Vec::new(),
@@ -251,14 +249,14 @@ fn a_server(vm_state: VmState) -> Server {
         name: "n".to_owned(),
         project_id: ProjectId::from("p"),
         user_id: UserId::from("u"),
-        host: Some("h1".to_owned()),
+        host: Some("h1".into()),
         hypervisor: HypervisorKind::Sim,
         qmp_socket: None,
         qmp_check_uuid: true,
         vm_state,
         task_state: None,
         locked: false,
-        availability_zone: "nova".to_owned(),
+        availability_zone: "nova".into(),
         root_device_name: "/dev/vda".to_owned(),
         launched_at: Some(AT),
         created_at: AT,

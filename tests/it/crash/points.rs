@@ -51,6 +51,16 @@ async fn dying_after_every_commit_settles_by_itself() {
 }
 
 #[tokio::test]
+async fn dying_before_every_settlement_settles_by_itself() {
+    die_at_every(CrashPoint::SettleBefore, 3).await;
+}
+
+#[tokio::test]
+async fn dying_after_every_settlement_settles_by_itself() {
+    die_at_every(CrashPoint::SettleAfter, 3).await;
+}
+
+#[tokio::test]
 async fn dying_before_every_driver_step_settles_by_itself() {
     die_at_every(CrashPoint::DriverBefore, 10).await;
 }

@@ -1,9 +1,9 @@
 //! Builders: volumes, rows, commands and facts, with the fewest words.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, RequestId, ServerId, UserId, VolumeId};
+use hearth::domain::metadata::Metadata;
 use hearth::domain::operation::Requester;
 use hearth::domain::quota::Limits;
 use hearth::domain::status::{AttachStatus, VolumeStatus};
@@ -77,7 +77,7 @@ fn create_volume(multiattach: bool) -> CreateVolume {
         size_gib: 1,
         name: None,
         description: None,
-        metadata: BTreeMap::new(),
+        metadata: Metadata::default(),
         volume_type_id: None,
         multiattach,
         availability_zone: "nova".to_owned(),

@@ -260,7 +260,7 @@ impl Walk {
     fn export(&self) -> ExportName {
         let rows = self.world.live().map_or(&[][..], |state| &state.attachments);
         let known = rows.iter().filter_map(|row| row.export.clone()).collect::<Vec<_>>();
-        self.one_of(&known).cloned().unwrap_or_else(|| ExportName("stranger".to_owned()))
+        self.one_of(&known).cloned().unwrap_or_else(|| ExportName("stranger".into()))
     }
 
     fn outcome(&self) -> Outcome {

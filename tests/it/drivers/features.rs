@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hearth::domain::attachment::AttachMode;
 use hearth::domain::backend::{Call, CauseKind, Guest, Outcome, Request};
-use hearth::domain::ids::{AttachmentId, ServerId, VolumeId};
+use hearth::domain::ids::{AttachmentId, VolumeId};
 use hearth::domain::server::HypervisorKind;
 use hearth::drivers::file::FileBackend;
 use hearth::drivers::hypervisor::qmp::QmpHypervisor;
@@ -130,7 +130,7 @@ async fn a_guest_whose_hypervisor_is_too_old_is_not_plugged_into() {
     ]);
     let hypervisor = QmpHypervisor::new(vec![folder.path().to_owned()]);
     let guest = Guest {
-        server_id: ServerId(Uuid::nil().to_string()),
+        server_id: Uuid::nil().to_string().into(),
         hypervisor: HypervisorKind::Qmp,
         qmp_socket: Some(socket.to_string_lossy().into_owned()),
         check_uuid: true,

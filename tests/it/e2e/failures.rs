@@ -35,7 +35,7 @@ async fn r38_r95_no_byte_of_a_guest_whose_attachment_is_gone_reaches_the_next_ow
         volumes.push((volume, attachment));
     }
     host.attachment_delete_as_service(&volumes[0].1).await;
-    let removed = ServerId(host.guests[1].id.clone());
+    let removed = ServerId::from(host.guests[1].id.clone());
     host.hearth.admin(Method::DELETE, &format!("/admin/servers/{removed}"), None).await;
 
     let mut owners = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hearth::domain::attachment::AttachMode;
 use hearth::domain::backend::{Answer, Call, CauseKind, Guest as GuestRecord, Outcome, Request};
-use hearth::domain::ids::{AttachmentId, ServerId, VolumeId};
+use hearth::domain::ids::{AttachmentId, VolumeId};
 use hearth::domain::server::HypervisorKind;
 use hearth::drivers::Hypervisor;
 use hearth::drivers::hypervisor::qmp::QmpHypervisor;
@@ -31,7 +31,7 @@ impl Host {
         let uuid = Uuid::new_v4().to_string();
         let guest = Guest::boot(dir.path(), &uuid, machine).await;
         let record = GuestRecord {
-            server_id: ServerId(uuid),
+            server_id: uuid.into(),
             hypervisor: HypervisorKind::Qmp,
             qmp_socket: Some(guest.qmp().display().to_string()),
             check_uuid: true,
@@ -172,7 +172,7 @@ async fn only_the_servers_own_guest_is_touched_and_a_dead_one_has_no_disks() {
     let id = attachment();
 
     let own = host.record.clone();
-    host.record.server_id = ServerId(Uuid::new_v4().to_string());
+    host.record.server_id = Uuid::new_v4().to_string().into();
     assert_refused(&host.plug(volume, id, &info).await, CauseKind::Guest);
     assert_refused(&host.call(volume, Request::Unplug { attachment_id: id }).await, CauseKind::Guest);
     host.record.check_uuid = false;

@@ -63,6 +63,10 @@ impl Store for Counted {
         .boxed()
     }
 
+    fn settled(&self) -> Reading<()> {
+        self.inner.settled()
+    }
+
     fn volume_get(&self, id: VolumeId) -> Reading<Option<VolumeState>> {
         *self.loads.lock().expect("nobody panics with it").entry(id).or_default() += 1;
         self.inner.volume_get(id)

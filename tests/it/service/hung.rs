@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, join, join_all, select};
 use hearth::domain::backend::Deadlines;
 use hearth::domain::ids::VolumeId;
+use hearth::domain::metadata::Metadata;
 use hearth::domain::status::VolumeStatus;
 use hearth::domain::volume::Command;
 use hearth::domain::volume::command::CreateVolume;
@@ -303,7 +304,7 @@ async fn create_at(live: &Live, backend: &str, index: usize) -> VolumeId {
         size_gib: 1,
         name: Some(format!("{backend}-{index}")),
         description: None,
-        metadata: std::collections::BTreeMap::new(),
+        metadata: Metadata::default(),
         volume_type_id: None,
         multiattach: false,
         availability_zone: "nova".to_owned(),

@@ -199,7 +199,7 @@ async fn no_request_that_races_with_passivation_is_lost() {
     // Attaches and detaches through a server's actor race just as well.
     for turn in 0..15 {
         for (index, id) in ids.iter().enumerate() {
-            let server = ServerId(format!("s{index}"));
+            let server = ServerId::from(format!("s{index}"));
             let request = ServerAttachRequest { shelved_allowed: true, ..ServerAttachRequest::default() };
             let attached = live.service.server_attach(server.clone(), *id, request, caller()).await;
             attached.unwrap_or_else(|error| panic!("turn {turn}: {error}"));
@@ -212,7 +212,7 @@ async fn no_request_that_races_with_passivation_is_lost() {
     // So do the detaches of a server that is deleted, which nobody would ask for again.
     for (index, id) in ids.iter().enumerate() {
         let request = ServerAttachRequest { shelved_allowed: true, ..ServerAttachRequest::default() };
-        let server = ServerId(format!("s{index}"));
+        let server = ServerId::from(format!("s{index}"));
         live.service.server_attach(server.clone(), *id, request, caller()).await.expect("attached");
         live.until(*id, "in-use").await;
         live.service.server_delete(server, caller()).await.expect("deleted");

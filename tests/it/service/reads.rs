@@ -113,7 +113,7 @@ async fn never_older(database: Option<String>) {
         ids.push(live.volume(&format!("v{index}")).await);
         live.server(&format!("s{index}")).await;
     }
-    let servers: Vec<ServerId> = (0..VOLUMES).map(|index| ServerId(format!("s{index}"))).collect();
+    let servers: Vec<ServerId> = (0..VOLUMES).map(|index| ServerId::from(format!("s{index}"))).collect();
     let over = Arc::new(AtomicBool::new(false));
     let newer = Arc::new(AtomicU64::new(0));
     let readers: Vec<_> = (0..READERS)

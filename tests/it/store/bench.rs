@@ -1,6 +1,6 @@
 //! A fresh store of each kind.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
 use hearth::store::{CommitOutcome, InlineStore, Store, StoreOptions, ThreadedStore, Transaction, open_threaded};
@@ -9,7 +9,7 @@ use super::cluster;
 
 pub enum Kind {
     Threaded(Arc<ThreadedStore>),
-    Inline(Arc<InlineStore>),
+    Inline(Mutex<Arc<InlineStore>>),
 }
 
 /// A store and what must live as long as it.
@@ -27,7 +27,7 @@ impl Bench {
     }
 
     pub fn inline() -> Self {
-        Self { kind: Kind::Inline(Arc::new(InlineStore::in_memory().unwrap())), _directory: None }
+        Self { kind: Kind::Inline(Mutex::new(Arc::new(InlineStore::in_memory().unwrap()))), _directory: None }
     }
 
     /// None: this machine is declared to have no PostgreSQL.
@@ -40,7 +40,15 @@ impl Bench {
     pub fn store(&self) -> Arc<dyn Store> {
         match &self.kind {
             Kind::Threaded(store) => Arc::clone(store) as Arc<dyn Store>,
-            Kind::Inline(store) => Arc::clone(store) as Arc<dyn Store>,
+            Kind::Inline(store) => Arc::clone(&store.lock().unwrap()) as Arc<dyn Store>,
+        }
+    }
+
+    /// The process dies and starts anew; only the inline store can, the others have tests of their own for it.
+    pub fn crash(&self) {
+        if let Kind::Inline(store) = &self.kind {
+            let mut store = store.lock().unwrap();
+            *store = Arc::new(store.reopen());
         }
     }
 

@@ -1,13 +1,14 @@
 //! Builders of states and transactions.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hearth::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
 use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, UserId, VolumeId};
+use hearth::domain::metadata::Metadata;
 use hearth::domain::operation::{Operation, OperationKind, Requester, Step};
 use hearth::domain::server::{HypervisorKind, Server};
 use hearth::domain::status::{AttachStatus, VmState, VolumeStatus};
+use hearth::domain::text::Text;
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::{Volume, VolumeState};
 use hearth::store::{
@@ -33,7 +34,7 @@ pub fn volume(n: u128, project: &str, size_gib: u32) -> VolumeState {
             epoch: 0,
             project_id: ProjectId::from(project),
             user_id: UserId::from("user"),
-            name: Some(format!("volume-{n}")),
+            name: Some(format!("volume-{n}").into()),
             description: None,
             size_gib,
             status: VolumeStatus::Available,
@@ -43,10 +44,10 @@ pub fn volume(n: u128, project: &str, size_gib: u32) -> VolumeState {
             bootable: false,
             multiattach: false,
             volume_type_id: None,
-            availability_zone: "nova".to_owned(),
-            host: Some("host@local#pool".to_owned()),
-            metadata: BTreeMap::new(),
-            admin_metadata: BTreeMap::new(),
+            availability_zone: "nova".into(),
+            host: Some("host@local#pool".into()),
+            metadata: Metadata::default(),
+            admin_metadata: Metadata::default(),
             consumes_quota: true,
             provider_id: None,
             orphan_exports: Vec::new(),
@@ -67,19 +68,19 @@ pub fn attachment(n: u128, of: &VolumeState, server: Option<&str>, device: Optio
         id: AttachmentId(uuid(0xa_0000_0000 + n)),
         volume_id: of.id(),
         instance_uuid: server.map(ServerId::from),
-        attached_host: Some("compute-1".to_owned()),
-        mountpoint: device.map(str::to_owned),
+        attached_host: Some("compute-1".into()),
+        mountpoint: device.map(Text::from),
         attach_time: Some(Timestamp(77)),
         attach_status: AttachStatus::Attached,
         attach_mode: Some(AttachMode::ReadWrite),
         connector: Some(serde_json::json!({"host": "compute-1", "ip": "10.0.0.1"}).into()),
         connection_info: Some(serde_json::json!({"driver_volume_type": "nbd", "data": {"a": [1, null]}}).into()),
-        export: Some(ExportName(format!("{}.1", uuid(0xa_0000_0000 + n)))),
+        export: Some(ExportName(format!("{}.1", uuid(0xa_0000_0000 + n)).into())),
         bdm: server.map(|server| BlockDeviceMapping {
             uuid: uuid(0xb_0000_0000 + n),
             server_id: ServerId::from(server),
-            device: device.map(str::to_owned),
-            tag: Some("tag".to_owned()),
+            device: device.map(Text::from),
+            tag: Some("tag".into()),
             delete_on_termination: true,
             detaching: false,
         }),
@@ -119,14 +120,14 @@ pub fn server(id: &str, project: &str) -> Server {
         name: format!("name of {id}"),
         project_id: ProjectId::from(project),
         user_id: UserId::from("user"),
-        host: Some("compute-1".to_owned()),
+        host: Some("compute-1".into()),
         hypervisor: HypervisorKind::Sim,
         qmp_socket: None,
         qmp_check_uuid: true,
         vm_state: VmState::Active,
         task_state: None,
         locked: false,
-        availability_zone: "nova".to_owned(),
+        availability_zone: "nova".into(),
         root_device_name: "/dev/vda".to_owned(),
         launched_at: Some(Timestamp(4)),
         created_at: Timestamp(3),
@@ -153,7 +154,7 @@ pub fn message(n: u128, project: &str, volume: VolumeId) -> Message {
     Message {
         id: uuid(0xd_0000_0000 + n),
         project_id: ProjectId::from(project),
-        request_id: RequestId(format!("req-{n}")),
+        request_id: format!("req-{n}").into(),
         resource_type: "VOLUME".to_owned(),
         resource_uuid: Some(volume.to_string()),
         action_id: "001".to_owned(),
@@ -173,7 +174,7 @@ pub fn insert(new: &VolumeState) -> Transaction {
 pub fn change(old: Option<&VolumeState>, new: &VolumeState) -> Transaction {
     Transaction {
         volume: Some(VolumeChange { old: old.cloned().map(Arc::new), new: Arc::new(new.clone()) }),
-        event: Some(event(new)),
+        event: Some(event(new).into()),
         ..Transaction::default()
     }
 }

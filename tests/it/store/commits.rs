@@ -136,7 +136,7 @@ async fn r25_a_device_name_is_used_once_in_a_server(bench: Bench) {
     // a name given later clashes as well
     let (_, nameless) = attach(3, "s1", None);
     let named = next(&nameless, |new| {
-        new.attachments[0].bdm.as_mut().unwrap().device = Some("/dev/vdb".to_owned());
+        new.attachments[0].bdm.as_mut().unwrap().device = Some("/dev/vdb".into());
     });
     assert_eq!(bench.commit(change(Some(&nameless), &named)).await, DUPLICATE);
 }

@@ -123,9 +123,10 @@ impl World {
     fn member(&mut self) -> Transaction {
         let mut member = match self.below(12) {
             0 => self.server_member(),
-            1 => {
-                Transaction { event: Some(event(&volume(1_000_000 + self.unused(), "p", 1))), ..Transaction::default() }
-            }
+            1 => Transaction {
+                event: Some(event(&volume(1_000_000 + self.unused(), "p", 1)).into()),
+                ..Transaction::default()
+            },
             _ => self.volume_member(),
         };
         if self.one_in(8) {
@@ -135,7 +136,7 @@ impl World {
         if self.one_in(6) {
             let index = self.below(SERVERS);
             let epoch = self.servers[index as usize].as_ref().map_or(1, |server| server.epoch);
-            member.server_guard = Some((ServerId(Self::server_name(index)), epoch + u64::from(self.one_in(4))));
+            member.server_guard = Some((ServerId::from(Self::server_name(index)), epoch + u64::from(self.one_in(4))));
         }
         if self.one_in(3) {
             member.limits = Some(Limits { volumes: 5, gigabytes: 40, per_volume_gigabytes: -1 });
@@ -193,7 +194,7 @@ impl World {
         let server = Self::server_name(self.below(SERVERS));
         let device = format!("/dev/vd{}", self.below(DEVICES));
         match self.below(9) {
-            0 => new.volume.name = Some("it's \"new\", {with} \\ NULL,".to_owned()),
+            0 => new.volume.name = Some("it's \"new\", {with} \\ NULL,".into()),
             1 => new.volume.status = VolumeStatus::InUse,
             2 => new.volume.project_id = ProjectId::from(if self.one_in(2) { "p" } else { "q" }),
             3 => {
@@ -215,7 +216,7 @@ impl World {
                     row.connection_info = None;
                     row.attach_time = None;
                     if let Some(bdm) = &mut row.bdm {
-                        bdm.device = Some(device);
+                        bdm.device = Some(device.into());
                     }
                 }
             }
@@ -233,7 +234,8 @@ impl World {
             self.volumes[index as usize] = side.store.volume_get(volume_id(u128::from(index))).await.unwrap();
         }
         for index in 0..SERVERS {
-            self.servers[index as usize] = side.store.server_get(ServerId(Self::server_name(index))).await.unwrap();
+            self.servers[index as usize] =
+                side.store.server_get(ServerId::from(Self::server_name(index))).await.unwrap();
         }
     }
 }

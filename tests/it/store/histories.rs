@@ -82,12 +82,12 @@ async fn r119_no_reader_sees_a_torn_volume(bench: Bench) {
     fn shape(state: &mut VolumeState) {
         let generation = state.volume.generation;
         state.volume.size_gib = u32::try_from(generation).unwrap();
-        state.volume.description = Some(format!("{}", generation * 7));
+        state.volume.description = Some(format!("{}", generation * 7).into());
         let base = volume(1, "p", 1);
         state.attachments = (0..generation % 3)
             .map(|n| {
                 let mut row = attachment(u128::from(generation * 10 + n), &base, None, None);
-                row.mountpoint = Some(generation.to_string());
+                row.mountpoint = Some(generation.to_string().into());
                 row
             })
             .collect();

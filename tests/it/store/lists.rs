@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hearth::domain::ids::{ProjectId, ServerId};
+use hearth::domain::metadata::Metadata;
 use hearth::domain::status::{AttachStatus, VmState, VolumeStatus};
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
@@ -37,10 +38,9 @@ async fn fill(bench: &Bench) -> Vec<VolumeState> {
         // ids do not follow creation
         let mut state = volume(u128::from(n * 7 % 30), if n % 5 == 0 { "q" } else { "p" }, 1 + n % 3);
         state.volume.created_at = Timestamp(i64::from(n / 4));
-        state.volume.name =
-            (n % 3 != 0).then(|| ["alpha", "Beta", "gamma", "äther", "a%b_c"][n as usize % 5].to_owned());
+        state.volume.name = (n % 3 != 0).then(|| ["alpha", "Beta", "gamma", "äther", "a%b_c"][n as usize % 5].into());
         state.volume.updated_at = (n % 2 == 0).then(|| Timestamp(i64::from(n % 4)));
-        state.volume.host = (n % 4 != 0).then(|| format!("host{}@lvm#pool", n % 2));
+        state.volume.host = (n % 4 != 0).then(|| format!("host{}@lvm#pool", n % 2).into());
         state.volume.multiattach = n % 2 == 0;
         state.volume.status = if n % 3 == 0 { VolumeStatus::Error } else { VolumeStatus::Available };
         assert_committed(bench.commit(insert(&state)).await);
@@ -165,9 +165,8 @@ async fn a_marker_must_be_live_and_visible(bench: Bench) {
 async fn filters_hold_together(bench: Bench) {
     let mut states = fill(&bench).await;
     let mut tagged = volume(100, "p", 9);
-    tagged.volume.metadata =
-        BTreeMap::from([("k".to_owned(), "v".to_owned()), ("quote\"'".to_owned(), "ü,\"k\":\"w".to_owned())]);
-    tagged.volume.admin_metadata = BTreeMap::from([("readonly".to_owned(), "True".to_owned())]);
+    tagged.volume.metadata = Metadata::from([("k", "v"), ("quote\"'", "ü,\"k\":\"w")]);
+    tagged.volume.admin_metadata = Metadata::from([("readonly", "True")]);
     assert_committed(bench.commit(insert(&tagged)).await);
     states.push(tagged);
 
@@ -284,7 +283,7 @@ async fn attachments_servers_and_messages_are_listed(bench: Bench) {
             limit: 2,
         };
         let page = bench.store().server_list(query).await?;
-        Ok(page.rows.into_iter().map(|server| server.id.0).collect::<Vec<_>>())
+        Ok(page.rows.into_iter().map(|server| server.id.to_string()).collect::<Vec<_>>())
     };
     assert_eq!(servers(None, &[], None).await, Ok(vec!["s4".to_owned(), "s3".to_owned()]));
     assert_eq!(servers(Some("p"), &[], Some("s3")).await, Ok(vec!["s2".to_owned(), "s1".to_owned()]));
@@ -311,12 +310,12 @@ async fn attachments_servers_and_messages_are_listed(bench: Bench) {
 async fn a_summary_adds_up_what_a_list_shows(bench: Bench) {
     let states = fill(&bench).await;
     let mut gone = states[0].clone();
-    gone.volume.metadata = BTreeMap::from([("gone".into(), "x".into())]);
+    gone.volume.metadata = Metadata::from([("gone", "x")]);
     gone.volume.deleted = true;
     gone.volume.generation += 1;
     for (n, (project, value)) in [("p", "b"), ("p", "ä"), ("p", "b"), ("q", "c")].into_iter().enumerate() {
         let mut state = volume(100 + n as u128, project, 10);
-        state.volume.metadata = BTreeMap::from([("k".into(), value.into()), ("other".into(), String::new())]);
+        state.volume.metadata = Metadata::from([("k", value), ("other", "")]);
         assert_committed(bench.commit(insert(&state)).await);
     }
     assert_committed(bench.commit(change(Some(&states[0]), &gone)).await);

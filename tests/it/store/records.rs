@@ -1,10 +1,9 @@
 //! Records come back as they were written; recovery finds what is open; history goes in batches.
 
-use std::collections::BTreeMap;
-
 use hearth::domain::attachment::AttachMode;
 use hearth::domain::backend::{Cause, CauseKind};
 use hearth::domain::ids::{ExportName, VolumeTypeId};
+use hearth::domain::metadata::Metadata;
 use hearth::domain::operation::OutstandingCall;
 use hearth::domain::status::{AttachStatus, VolumeStatus};
 use hearth::domain::time::Timestamp;
@@ -26,17 +25,17 @@ async fn a_volume_comes_back_as_it_was_written(bench: Bench) {
     let mut state = volume(1, "p", 12);
     let record = &mut state.volume;
     record.epoch = 9;
-    record.description = Some("with 'quotes' and ünïcode \u{1f600}".to_owned());
+    record.description = Some("with 'quotes' and ünïcode \u{1f600}".into());
     record.previous_status = Some(VolumeStatus::InUse);
     record.attach_status = AttachStatus::Attached;
-    record.migration_status = Some("success".to_owned());
+    record.migration_status = Some("success".into());
     record.bootable = true;
     record.volume_type_id = Some(VolumeTypeId(uuid(5)));
-    record.metadata = BTreeMap::from([("a\"".to_owned(), "b\\".to_owned())]);
-    record.admin_metadata = BTreeMap::from([("readonly".to_owned(), "False".to_owned())]);
+    record.metadata = Metadata::from([("a\"", "b\\")]);
+    record.admin_metadata = Metadata::from([("readonly", "False")]);
     record.consumes_quota = false;
-    record.provider_id = Some("id".to_owned());
-    record.orphan_exports = vec![ExportName("x.1".to_owned())];
+    record.provider_id = Some("id".into());
+    record.orphan_exports = vec![ExportName("x.1".into())];
     record.terminated_at = Some(Timestamp(-5));
     let mut operation = extend(1, &state, 3);
     let cause = Cause::new(CauseKind::Deadline, "no answer");
@@ -123,9 +122,9 @@ async fn open_operations_are_found_oldest_first_also_while_they_settle(bench: Be
 async fn unsettled_volumes_are_found(bench: Bench) {
     let settled = volume(1, "p", 1);
     let mut orphan = volume(2, "p", 1);
-    orphan.volume.orphan_exports = vec![ExportName("x.1".to_owned())];
+    orphan.volume.orphan_exports = vec![ExportName("x.1".into())];
     let mut owned = volume(3, "p", 1);
-    owned.volume.orphan_exports = vec![ExportName("y.1".to_owned())];
+    owned.volume.orphan_exports = vec![ExportName("y.1".into())];
     owned.operations.push(extend(1, &owned, 0));
     for state in [&settled, &orphan, &owned] {
         assert_committed(bench.commit(insert(state)).await);

@@ -1,7 +1,5 @@
 //! One test per kind of difference, from a consistent picture which is then falsified.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 use uuid::Uuid;
 
@@ -9,6 +7,7 @@ use super::*;
 use crate::domain::attachment::{AttachMode, BlockDeviceMapping};
 use crate::domain::backend::CauseKind;
 use crate::domain::ids::{OperationId, RequestId, UserId};
+use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Operation, OperationKind, Requester, Step};
 use crate::domain::server::HypervisorKind;
 use crate::domain::status::VmState;
@@ -78,8 +77,8 @@ fn state() -> VolumeState {
             volume_type_id: None,
             availability_zone: "nova".into(),
             host: Some(HOST.into()),
-            metadata: BTreeMap::new(),
-            admin_metadata: BTreeMap::new(),
+            metadata: Metadata::default(),
+            admin_metadata: Metadata::default(),
             consumes_quota: true,
             provider_id: None,
             orphan_exports: Vec::new(),

@@ -1,12 +1,11 @@
 //! Block Storage's attachments (`spec/attachments.md` §2): create, update (connect), complete, delete.
 
-use std::sync::Arc;
-
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::draft::Draft;
 use super::{settle, steps};
 use crate::domain::attachment::{AttachMode, Attachment};
+use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ServerId};
 use crate::domain::operation::{Lane, OperationKind};
 use crate::domain::status::{AttachStatus, VolumeStatus};
@@ -86,7 +85,7 @@ pub(super) fn create(
     draft.speak_of(row_id);
     settle::rows_changed(&mut draft.next);
     if let Some(connector) = connector {
-        let mode = steps::effective_mode(state, row_mode, connector);
+        let mode = steps::effective_mode(state, row_mode, asked_mode(connector));
         let kind = OperationKind::Connect {
             attachment_id: row_id,
             connector: with_mode(connector, mode),
@@ -117,7 +116,7 @@ pub(super) fn new_row(
         attach_status: AttachStatus::Reserved,
         attach_mode: Some(mode.unwrap_or(AttachMode::Undecided)),
         connector: None,
-        connection_info: Some(Arc::new(json!({}))),
+        connection_info: Some(Document::empty()),
         export: None,
         bdm: None,
         created_at: facts.now,
@@ -160,7 +159,7 @@ pub(super) fn update(
             "duplicate connectors are not allowed on a volume that is not multiattach".to_owned(),
         ));
     }
-    let mode = steps::effective_mode(state, row.attach_mode, connector);
+    let mode = steps::effective_mode(state, row.attach_mode, asked_mode(connector));
     let kind = OperationKind::Connect {
         attachment_id: row_id,
         connector: with_mode(connector, mode),
@@ -241,10 +240,11 @@ fn connector_refusal(connector: &Value) -> Option<Refusal> {
 }
 
 /// The connector as it is kept: with the effective mode written into it.
-pub(super) fn with_mode(connector: &Value, mode: AttachMode) -> Arc<Value> {
-    let mut connector = connector.clone();
-    if let Some(members) = connector.as_object_mut() {
-        members.insert("mode".to_owned(), Value::from(mode.as_str()));
-    }
-    Arc::new(connector)
+pub(super) fn with_mode(connector: &Value, mode: AttachMode) -> Document {
+    Document::with_members(connector, &[("mode", mode.as_str())])
+}
+
+/// The mode that a connector asks for.
+pub(super) fn asked_mode(connector: &Value) -> Option<AttachMode> {
+    connector.get("mode").and_then(Value::as_str).and_then(AttachMode::parse)
 }

@@ -1,8 +1,10 @@
 //! `POST /volumes`: the row, its quota and the intent in one commit; the backend afterwards.
 
 use super::draft::Draft;
+use crate::domain::metadata::Metadata;
 use crate::domain::operation::OperationKind;
 use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, CreateVolume, Facts, Refusal, Verdict};
 use crate::domain::volume::state::{Volume, VolumeState};
 
@@ -16,8 +18,8 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         epoch: 0,
         project_id: caller.requester.project_id.clone(),
         user_id: caller.requester.user_id.clone(),
-        name: request.name.clone(),
-        description: request.description.clone(),
+        name: request.name.as_deref().map(Text::from),
+        description: request.description.as_deref().map(Text::from),
         size_gib: request.size_gib,
         status: VolumeStatus::Creating,
         previous_status: None,
@@ -26,10 +28,10 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         bootable: false,
         multiattach: request.multiattach,
         volume_type_id: request.volume_type_id,
-        availability_zone: request.availability_zone.clone(),
-        host: request.host.clone(),
+        availability_zone: Text::common(&request.availability_zone),
+        host: request.host.as_deref().map(Text::common),
         metadata: request.metadata.clone(),
-        admin_metadata: std::collections::BTreeMap::new(),
+        admin_metadata: Metadata::default(),
         consumes_quota: true,
         provider_id: None,
         orphan_exports: Vec::new(),

@@ -241,6 +241,7 @@ impl<'a> Draft<'a> {
         if self.before == Some(&self.next) {
             return Verdict::Nothing { jobs: self.decision.jobs, attachment_id: self.decision.attachment_id };
         }
+        self.next.shrink_to_fit();
         self.next.volume.generation += 1;
         if self.before.is_some() {
             self.next.volume.updated_at = Some(self.facts.now);

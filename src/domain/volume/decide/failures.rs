@@ -1,12 +1,11 @@
 //! How steps fail: what is undone, what is handed to repair, which error status has a name, and when a step is given up
 //! (design §3.8, `spec/races.md` §3).
 
-use std::sync::Arc;
-
 use super::draft::Draft;
 use super::results::{MAX_TRIES, done, settle_ended, unexport_row, unexported};
 use super::settle;
 use crate::domain::backend::{Answer, Cause, CauseKind};
+use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId};
 use crate::domain::operation::{Operation, OperationKind, Step};
 use crate::domain::status::{AttachStatus, VolumeStatus};
@@ -21,7 +20,7 @@ pub(super) fn connection_undone(draft: &mut Draft<'_>, operation: &Operation, ca
             } else if let Some(row) = draft.next.attachment_mut(*attachment_id) {
                 row.attach_status = AttachStatus::Reserved;
                 row.connector = None;
-                row.connection_info = Some(Arc::new(serde_json::json!({})));
+                row.connection_info = Some(Document::empty());
                 row.attached_host = None;
                 row.mountpoint = None;
                 row.attach_time = None;

@@ -4,6 +4,7 @@ use super::draft::Draft;
 use super::settle;
 use crate::domain::operation::{Lane, OperationKind};
 use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
 use crate::domain::volume::state::VolumeState;
 
@@ -56,7 +57,7 @@ pub(super) fn reset_status(
         draft.next.volume.status = status;
     }
     if let Some(migration_status) = migration_status {
-        draft.next.volume.migration_status.clone_from(migration_status);
+        draft.next.volume.migration_status = migration_status.as_deref().map(Text::from);
     }
     // Even if no word changes, older results must not be applied any more.
     draft.next.volume.epoch += 1;

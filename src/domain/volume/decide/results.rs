@@ -1,15 +1,15 @@
 //! How results move an operation on: done, failed, unknown and probed, or given up (design §3.8).
 
-use std::sync::Arc;
-
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
 use super::{resume, settle, steps};
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
+use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, OperationId};
 use crate::domain::operation::{Operation, OperationKind, Probing, Requester, Step};
 use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, Facts, Refusal, Ticket, Verdict};
 use crate::domain::volume::state::VolumeState;
 
@@ -261,28 +261,24 @@ fn exported(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
         OperationKind::Connect { connector, mode, .. } => (connector.clone(), *mode),
         OperationKind::ServerAttach { connector, .. } => {
             let row_mode = draft.next.attachment(row_id).and_then(|row| row.attach_mode);
-            (connector.clone(), steps::effective_mode(&draft.next, row_mode, connector))
+            (connector.clone(), steps::effective_mode(&draft.next, row_mode, steps::kept_mode(connector)))
         }
         _ => return,
     };
     if let Some(row) = draft.next.attachment_mut(row_id) {
-        let text = |key: &str| connector.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
+        let text = |key: &str| connector.text(key).map(Text::from);
         row.attached_host = text("host");
         row.mountpoint = row
             .bdm
             .as_ref()
             .and_then(|bdm| bdm.device.clone())
             .or_else(|| text("mountpoint"))
-            .or_else(|| Some("na".to_owned()));
+            .or_else(|| Some(Text::common("na")));
         row.attach_mode = Some(mode);
         row.attach_time = Some(now);
         row.attach_status = AttachStatus::Attaching;
-        let mut info = info.clone();
-        if let Some(members) = info.as_object_mut() {
-            members.insert("attachment_id".to_owned(), serde_json::Value::from(row_id.to_string()));
-            members.insert("access_mode".to_owned(), serde_json::Value::from(mode.as_str()));
-        }
-        row.connection_info = Some(Arc::new(info));
+        let own = [("attachment_id", &*row_id.to_string()), ("access_mode", mode.as_str())];
+        row.connection_info = Some(Document::with_members(info, &own));
         row.connector = Some(connector);
     }
     settle::rows_changed(&mut draft.next);

@@ -1,13 +1,14 @@
 //! Compute's attach and detach (`spec/nova-volume-attachments.md` §4, §6): one plan over volume and server. The server's
 //! own checks (state, lock, device name) are the server actor's; the commit is guarded by the epoch it judged.
 
-use super::attachment::{may_attach, new_row, with_mode};
+use super::attachment::{asked_mode, may_attach, new_row, with_mode};
 use super::draft::Draft;
 use super::{results, settle, steps};
 use crate::domain::attachment::{AttachMode, BlockDeviceMapping};
 use crate::domain::ids::{AttachmentId, ServerId};
 use crate::domain::operation::{Lane, OperationKind};
 use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, Facts, Refusal, ServerAttach, Verdict};
 use crate::domain::volume::state::VolumeState;
 
@@ -49,8 +50,8 @@ pub(super) fn attach(state: &VolumeState, request: &ServerAttach, caller: &Calle
     row.bdm = Some(BlockDeviceMapping {
         uuid: facts.ids[2],
         server_id: request.server_id.clone(),
-        device: request.device.clone(),
-        tag: request.tag.clone(),
+        device: request.device.as_deref().map(Text::from),
+        tag: request.tag.as_deref().map(Text::from),
         delete_on_termination: request.delete_on_termination,
         detaching: false,
     });
@@ -63,7 +64,8 @@ pub(super) fn attach(state: &VolumeState, request: &ServerAttach, caller: &Calle
     draft.speak_of(row_id);
     draft.guard_server(request.server_id.clone(), request.server_epoch);
     if !request.without_host {
-        let connector = with_mode(&request.connector, steps::effective_mode(state, mode, &request.connector));
+        let asked = asked_mode(&request.connector);
+        let connector = with_mode(&request.connector, steps::effective_mode(state, mode, asked));
         let server_id = request.server_id.clone();
         draft.begin(OperationKind::ServerAttach { attachment_id: row_id, server_id, connector }, 0);
     }

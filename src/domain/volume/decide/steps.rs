@@ -1,12 +1,9 @@
 //! The operations' plans: which step comes first, what each step asks of whom.
 
-use std::sync::Arc;
-
-use serde_json::{Value, json};
-
 use super::settle;
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::Request;
+use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId};
 use crate::domain::operation::{Operation, OperationKind, Step};
 use crate::domain::status::AttachStatus;
@@ -38,7 +35,7 @@ pub(super) fn first_step(state: &mut VolumeState, id: OperationId) -> Step {
 }
 
 /// A connect to another host than before fences the old export first; the same host gets its export again.
-fn connect_step(state: &mut VolumeState, operation: &Operation, row_id: AttachmentId, connector: &Arc<Value>) -> Step {
+fn connect_step(state: &mut VolumeState, operation: &Operation, row_id: AttachmentId, connector: &Document) -> Step {
     let Some(row) = state.attachment(row_id) else { return Step::Drain };
     match &row.export {
         Some(export) if row.is_connected() && row.connector.as_ref() == Some(connector) => {
@@ -99,18 +96,27 @@ pub(super) fn backend_of(state: &VolumeState) -> JobTarget {
 
 /// Read-only by the volume's flag (`spec/attachments.md` §6; only the value `True` counts).
 pub(super) fn is_readonly(state: &VolumeState) -> bool {
-    state.volume.admin_metadata.get("readonly").is_some_and(|value| value == "True")
+    state.volume.admin_metadata.get("readonly") == Some("True")
 }
 
-/// The mode that a row's connection gets.
-pub(super) fn effective_mode(state: &VolumeState, row_mode: Option<AttachMode>, connector: &Value) -> AttachMode {
+/// The mode that a row's connection gets; `asked` is what its connector says.
+pub(super) fn effective_mode(
+    state: &VolumeState,
+    row_mode: Option<AttachMode>,
+    asked: Option<AttachMode>,
+) -> AttachMode {
     if is_readonly(state) {
         return AttachMode::ReadOnly;
     }
     match row_mode {
         Some(mode @ (AttachMode::ReadWrite | AttachMode::ReadOnly)) => mode,
-        _ => connector.get("mode").and_then(Value::as_str).and_then(AttachMode::parse).unwrap_or(AttachMode::ReadWrite),
+        _ => asked.unwrap_or(AttachMode::ReadWrite),
     }
+}
+
+/// The mode that was written into a connector that is kept.
+pub(super) fn kept_mode(connector: &Document) -> Option<AttachMode> {
+    connector.text("mode").as_deref().and_then(AttachMode::parse)
 }
 
 /// What the present step asks, and of whom. None when its row is gone.
@@ -134,7 +140,7 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
                 OperationKind::Connect { attachment_id, connector, mode, .. } => (*attachment_id, connector, *mode),
                 OperationKind::ServerAttach { attachment_id, connector, .. } => {
                     let row = state.attachment(*attachment_id)?;
-                    (*attachment_id, connector, effective_mode(state, row.attach_mode, connector))
+                    (*attachment_id, connector, effective_mode(state, row.attach_mode, kept_mode(connector)))
                 }
                 _ => return None,
             };
@@ -163,8 +169,8 @@ fn guest_request(
     match &operation.step {
         Step::Plug { .. } => {
             let row = state.attachment(attachment_id)?;
-            let mode = effective_mode(state, row.attach_mode, &Value::Null);
-            let connection_info = row.connection_info.clone().unwrap_or_else(|| Arc::new(json!({})));
+            let mode = effective_mode(state, row.attach_mode, None);
+            let connection_info = row.connection_info.clone().unwrap_or_else(Document::empty);
             Some(Request::Plug { attachment_id, connection_info, mode })
         }
         Step::Unplug { .. } => Some(Request::Unplug { attachment_id }),

@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use crate::domain::status::VolumeStatus;
+use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, Facts, Refusal, UpdateVolume, Verdict};
 use crate::domain::volume::state::VolumeState;
 
@@ -11,10 +12,10 @@ pub(super) fn update(state: &VolumeState, change: &UpdateVolume, caller: &Caller
     }
     let mut draft = Draft::of(state, caller, facts);
     if let Some(name) = &change.name {
-        draft.next.volume.name.clone_from(name);
+        draft.next.volume.name = name.as_deref().map(Text::from);
     }
     if let Some(description) = &change.description {
-        draft.next.volume.description.clone_from(description);
+        draft.next.volume.description = description.as_deref().map(Text::from);
     }
     if let Some(metadata) = &change.metadata {
         draft.next.volume.metadata.clone_from(metadata);

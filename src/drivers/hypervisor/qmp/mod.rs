@@ -63,7 +63,7 @@ impl QmpHypervisor {
             Request::Plug { attachment_id, connection_info, mode } => match self.connect(&guest).await {
                 Ok(link) => match self.features.lacking(&link.qmp).await {
                     Ok(lacking) if lacking.is_empty() => {
-                        plug::plug(&link, key.volume_id, attachment_id, &connection_info, mode).await
+                        plug::plug(&link, key.volume_id, attachment_id, &connection_info.to_value(), mode).await
                     }
                     Ok(lacking) => {
                         let text = format!("the guest's hypervisor lacks {}", lacking.join(", "));

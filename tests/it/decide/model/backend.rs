@@ -82,7 +82,7 @@ impl Backend {
                 },
             }),
             Request::Plug { attachment_id, connection_info, .. } => {
-                let export = ExportName(connection_info["export"].as_str().unwrap_or_default().to_owned());
+                let export = ExportName(connection_info.text("export").unwrap_or_default().into());
                 if !self.exports.contains_key(&export) {
                     return refused(CauseKind::Guest);
                 }

@@ -5,9 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use hearth::domain::attachment::Attachment;
 use hearth::domain::backend::{Answer, Outcome};
+use hearth::domain::document::Document;
 use hearth::domain::operation::{Operation, OperationKind};
 use hearth::domain::volume::{Job, JobTarget, VolumeState};
-use serde_json::Value;
 
 use super::world::{Pending, World};
 
@@ -77,12 +77,12 @@ fn hash_state(state: &VolumeState, into: &mut DefaultHasher) {
 
 fn hash_row(row: &Attachment, into: &mut DefaultHasher) {
     (row.id, &row.instance_uuid, &row.attached_host, row.attach_status, row.attach_mode, &row.export).hash(into);
-    (row.is_connected(), host(row.connector.as_deref())).hash(into);
+    (row.is_connected(), host(row.connector.as_ref())).hash(into);
     row.bdm.as_ref().map(|bdm| (&bdm.server_id, bdm.detaching)).hash(into);
 }
 
-fn host(connector: Option<&Value>) -> Option<&str> {
-    connector.and_then(|connector| connector["host"].as_str())
+fn host(connector: Option<&Document>) -> Option<String> {
+    connector.and_then(|connector| connector.text("host"))
 }
 
 fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {

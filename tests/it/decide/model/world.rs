@@ -270,7 +270,7 @@ impl World {
         let consumer = match request {
             Request::Export { attachment_id, connector, .. } => match self.ghost.servers.get(attachment_id) {
                 Some(Some(server)) => server.to_string(),
-                _ => connector["host"].as_str().unwrap_or_default().to_owned(),
+                _ => connector.text("host").unwrap_or_default(),
             },
             _ => String::new(),
         };
@@ -482,7 +482,7 @@ fn writes(job: &Job) -> bool {
 /// Whether a backend is asked that there is not: the volume has none.
 fn is_nowhere(job: &Job) -> bool {
     let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job;
-    *target == JobTarget::Backend(String::new())
+    *target == JobTarget::Backend("".into())
 }
 
 fn is_possible(job: &Job, fate: Fate) -> bool {
