@@ -11,6 +11,7 @@ mod histories;
 mod inline;
 mod lists;
 mod lost_connection;
+mod postgres;
 mod records;
 pub mod vfs;
 
