@@ -55,10 +55,14 @@ CREATE INDEX volumes_unsettled ON volumes (id) WHERE unsettled;
 -- purging
 CREATE INDEX volumes_by_deletion ON volumes (deleted_at) WHERE deleted_at IS NOT NULL;
 
+-- Rows of attachments and operations belong to a volume, and no foreign key says so: checking it would read and lock the
+-- volume's row once for each. A commit writes such rows only together with their live volume, whose row it changes, and
+-- a volume's row is removed only long after its end and only when nothing belongs to it.
+
 -- Block Storage's attachment and Compute's block-device mapping in one row: they can only change together.
 CREATE TABLE attachments (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    volume_id TEXT COLLATE "C" NOT NULL REFERENCES volumes (id),
+    volume_id TEXT COLLATE "C" NOT NULL,
     -- the volume's, for paging inside of a project
     project_id TEXT COLLATE "C" NOT NULL,
     -- orders the rows of one volume as they were made, also within one instant
@@ -93,7 +97,7 @@ CREATE INDEX attachments_by_creation ON attachments (created_at);
 -- Open operations only: a row goes in the commit that settles the volume.
 CREATE TABLE operations (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    volume_id TEXT COLLATE "C" NOT NULL REFERENCES volumes (id),
+    volume_id TEXT COLLATE "C" NOT NULL,
     epoch BIGINT NOT NULL,
     kind TEXT COLLATE "C" NOT NULL,
     step TEXT COLLATE "C" NOT NULL,
