@@ -6,3 +6,4 @@ DROP TABLE servers;
 DROP TABLE operations;
 DROP TABLE attachments;
 DROP TABLE volumes;
+DROP FUNCTION class_of_status;

@@ -52,6 +52,10 @@ macro_rules! columns {
                 self.$first.len()
             }
 
+            fn keys(&self) -> &Vec<String> {
+                &self.$first
+            }
+
             fn bind<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
                 out.push_bind_param::<Array<<schema::$table::$first as Expression>::SqlType>, _>(&self.$first)?;
                 $(

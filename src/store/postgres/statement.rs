@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, Text};
+use diesel::sql_types::{Array, BigInt, Text};
 use diesel::{PgConnection, QueryResult, RunQueryDsl};
 
 /// Rows of one table, held column by column.
@@ -22,6 +22,8 @@ pub(super) trait Columns: Default + 'static {
     fn push(&mut self, row: Self::Row);
     /// How many rows there are.
     fn len(&self) -> usize;
+    /// The keys of the rows.
+    fn keys(&self) -> &Vec<String>;
     /// Writes `$1, $2, …`: each column's values.
     fn bind<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()>;
 }
@@ -54,13 +56,76 @@ fn push_list(out: &mut AstPass<'_, '_, Pg>, names: &[&str], mut push: impl FnMut
     }
 }
 
-fn walk_insert<'b, C: Columns>(columns: &'b C, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+/// `INSERT` of the rows.
+pub(super) fn walk_insert<'b, C: Columns>(columns: &'b C, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
     out.push_sql("INSERT INTO ");
     out.push_sql(C::TABLE);
     out.push_sql(" (");
     push_list(&mut out, C::NAMES, |out, name| out.push_sql(name));
     out.push_sql(") SELECT * FROM unnest(");
     columns.bind(out.reborrow())?;
+    out.push_sql(")");
+    Ok(())
+}
+
+/// `UPDATE` of the rows that have these keys.
+pub(super) fn walk_update<'b, C: Columns>(columns: &'b C, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+    push_update_up_to_values::<C>(&mut out);
+    columns.bind(out.reborrow())?;
+    walk_update_by_key(columns, "", out)
+}
+
+/// As [`walk_update`], of live rows which have the expected generations only.
+pub(super) fn walk_guarded_update<'b, C: Columns>(
+    columns: &'b C,
+    expected: &'b Vec<i64>,
+    mut out: AstPass<'_, 'b, Pg>,
+) -> QueryResult<()> {
+    push_update_up_to_values::<C>(&mut out);
+    columns.bind(out.reborrow())?;
+    out.push_sql(", ");
+    out.push_bind_param::<Array<BigInt>, _>(expected)?;
+    walk_update_by_key(columns, ", expected", out.reborrow())?;
+    // the deleted are ruled out in words that no index answers to
+    out.push_sql(" AND old.generation = new.expected AND old.deleted IS NOT TRUE");
+    Ok(())
+}
+
+fn push_update_up_to_values<C: Columns>(out: &mut AstPass<'_, '_, Pg>) {
+    let (_, values) = C::NAMES.split_first().expect("a table has columns");
+    out.push_sql("UPDATE ");
+    out.push_sql(C::TABLE);
+    out.push_sql(" AS old SET ");
+    push_list(out, values, |out, name| {
+        out.push_sql(name);
+        out.push_sql(" = new.");
+        out.push_sql(name);
+    });
+    out.push_sql(" FROM unnest(");
+}
+
+/// The keys are said twice: by the array alone the rows are found through their key, also in a plan that was made when the
+/// table was so small that going through all of it for each group seemed cheaper.
+fn walk_update_by_key<'b, C: Columns>(columns: &'b C, further: &str, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+    out.push_sql(") AS new (");
+    push_list(&mut out, C::NAMES, |out, name| out.push_sql(name));
+    out.push_sql(further);
+    for text in [") WHERE old.", C::NAMES[0], " = new.", C::NAMES[0], " AND old.", C::NAMES[0], " = ANY("] {
+        out.push_sql(text);
+    }
+    out.push_bind_param::<Array<Text>, _>(columns.keys())?;
+    out.push_sql(")");
+    Ok(())
+}
+
+/// `DELETE` of the rows that have these keys.
+pub(super) fn walk_delete<'b, C: Columns>(keys: &'b Vec<String>, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+    out.push_sql("DELETE FROM ");
+    out.push_sql(C::TABLE);
+    out.push_sql(" WHERE ");
+    out.push_sql(C::NAMES[0]);
+    out.push_sql(" = ANY(");
+    out.push_bind_param::<Array<Text>, _>(keys)?;
     out.push_sql(")");
     Ok(())
 }
@@ -80,38 +145,14 @@ impl<C: Columns> QueryFragment<Pg> for InsertMissing<C> {
 }
 
 impl<C: Columns> QueryFragment<Pg> for Update<C> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let (key, values) = C::NAMES.split_first().expect("a table has columns");
-        out.push_sql("UPDATE ");
-        out.push_sql(C::TABLE);
-        out.push_sql(" AS old SET ");
-        push_list(&mut out, values, |out, name| {
-            out.push_sql(name);
-            out.push_sql(" = new.");
-            out.push_sql(name);
-        });
-        out.push_sql(" FROM unnest(");
-        self.0.bind(out.reborrow())?;
-        out.push_sql(") AS new (");
-        push_list(&mut out, C::NAMES, |out, name| out.push_sql(name));
-        out.push_sql(") WHERE old.");
-        out.push_sql(key);
-        out.push_sql(" = new.");
-        out.push_sql(key);
-        Ok(())
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        walk_update(&self.0, out)
     }
 }
 
 impl<C: Columns> QueryFragment<Pg> for Delete<C> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("DELETE FROM ");
-        out.push_sql(C::TABLE);
-        out.push_sql(" WHERE ");
-        out.push_sql(C::NAMES[0]);
-        out.push_sql(" = ANY(");
-        out.push_bind_param::<Array<Text>, _>(&self.keys)?;
-        out.push_sql(")");
-        Ok(())
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        walk_delete::<C>(&self.keys, out)
     }
 }
 

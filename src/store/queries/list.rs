@@ -215,6 +215,9 @@ fn push_one_of<R: Listed>(sql: &mut Sql, name: &str, values: &[Option<String>]) 
     };
     // a value that the column cannot hold equals none of its values
     let values: Vec<Value> = values.iter().flatten().filter_map(|text| typed(column.kind, text)).collect();
+    let is_status = R::TABLE == "volumes" && column.sql == "status";
+    let statuses =
+        if is_status && !wants_null && sql.dialect() == Dialect::Postgres { values.clone() } else { Vec::new() };
     match (wants_null, values.is_empty()) {
         (false, true) => sql.push(NOTHING),
         (false, false) => sql.push(column.sql).push(" IN ").bind_list(values),
@@ -228,6 +231,16 @@ fn push_one_of<R: Listed>(sql: &mut Sql, name: &str, values: &[Option<String>]) 
             .bind_list(values)
             .push(")"),
     };
+    push_status_class(sql, &statuses);
+}
+
+/// PostgreSQL's index on the status holds classes of statuses (`migrations/postgres`).
+fn push_status_class(sql: &mut Sql, statuses: &[Value]) {
+    for (index, status) in statuses.iter().enumerate() {
+        sql.push(if index == 0 { " AND status_class IN (" } else { ", " });
+        sql.push("class_of_status(").bind(status.clone()).push(")");
+    }
+    sql.push(if statuses.is_empty() { "" } else { ")" });
 }
 
 fn typed(kind: Kind, text: &str) -> Option<Value> {

@@ -47,7 +47,15 @@ impl Side {
         let url = cluster::fresh_database()?;
         let store = open_threaded(&url, StoreOptions::default()).unwrap();
         let mut tables = PgConnection::establish(&url).unwrap();
-        tables.batch_execute("CREATE TABLE seen (number TEXT)").unwrap();
+        tables
+            .batch_execute(
+                "CREATE TABLE seen (number TEXT);
+                 CREATE TABLE updates (statement TEXT);
+                 CREATE FUNCTION note() RETURNS TRIGGER LANGUAGE plpgsql AS
+                     $$ BEGIN INSERT INTO updates VALUES (current_query()); RETURN NULL; END $$;
+                 CREATE TRIGGER note AFTER UPDATE ON volumes FOR EACH STATEMENT EXECUTE FUNCTION note();",
+            )
+            .unwrap();
         Some(Self { store, tables })
     }
 
@@ -81,6 +89,13 @@ impl Side {
         let query = "WITH new AS (INSERT INTO seen SELECT DISTINCT xmin::text FROM events \
                      WHERE xmin::text NOT IN (SELECT number FROM seen) RETURNING 1) SELECT count(*) AS count FROM new";
         diesel::sql_query(query).get_result::<Count>(&mut self.tables).unwrap().count
+    }
+
+    /// The statements of committed transactions that have updated volumes since they were last asked for.
+    fn updates(&mut self) -> Vec<String> {
+        let query = "WITH gone AS (DELETE FROM updates RETURNING statement) SELECT statement AS line FROM gone";
+        let lines = diesel::sql_query(query).load::<Line>(&mut self.tables).unwrap();
+        lines.into_iter().map(|row| row.line).collect()
     }
 }
 
@@ -228,6 +243,41 @@ impl World {
         }
     }
 
+    /// A step on for each of some volumes, on which nothing but its guard decides.
+    fn common_group(&mut self) -> Vec<Transaction> {
+        let mut members = Vec::new();
+        for index in 0..VOLUMES as usize {
+            let Some(known) = self.volumes[index].clone().filter(|_| !self.one_in(8)) else { continue };
+            let new = next(&known, |new| {
+                for _ in 0..=self.below(2) {
+                    self.step(new);
+                }
+            });
+            let mut old = known;
+            if self.one_in(30) {
+                old.volume.generation += 3;
+            }
+            members.push(change(Some(&old), &new));
+        }
+        members
+    }
+
+    fn step(&mut self, new: &mut VolumeState) {
+        let number = self.unused();
+        match self.below(7) {
+            0 => new.volume.status = VolumeStatus::InUse,
+            1 => new.volume.status = VolumeStatus::Available,
+            2 => new.operations = vec![extend(number, new, 0)],
+            3 => new.operations.iter_mut().for_each(|operation| operation.attempt += 1),
+            4 => new.attachments.push(attachment(number, new, None, None)),
+            5 => new.attachments.iter_mut().for_each(|row| row.connection_info = None),
+            _ => {
+                new.operations.clear();
+                new.attachments.clear();
+            }
+        }
+    }
+
     /// What is really there.
     async fn learn(&mut self, side: &Side) {
         for index in 0..VOLUMES {
@@ -279,6 +329,39 @@ async fn a_group_ends_as_its_members_one_by_one() {
     for kind in ["committed", "stale", "over quota", "duplicate", "server changed"] {
         assert!(seen.get(kind).is_some_and(|count| *count >= 20), "{kind}: {seen:?}");
     }
+}
+
+/// One statement, unless a guard does not hold; then the members are judged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_common_group_ends_as_its_members_one_by_one() {
+    let (mut at_once, mut judged) = (0_u32, 0_u32);
+    for seed in 1..=SEEDS {
+        let (Some(mut grouped), Some(mut alone)) = (Side::fresh(), Side::fresh()) else { return };
+        let inserts: Vec<_> = (0..VOLUMES).map(|n| insert(&volume(u128::from(n), "p", 1))).collect();
+        grouped.together(inserts.clone()).await.into_iter().for_each(assert_committed);
+        alone.one_by_one(inserts).await.into_iter().for_each(assert_committed);
+        grouped.transactions();
+        let mut world = World::new(seed);
+        for round in 0..ROUNDS {
+            world.learn(&grouped).await;
+            let group = world.common_group();
+            let outcomes = grouped.together(group.clone()).await;
+            assert_eq!(outcomes, alone.one_by_one(group.clone()).await, "seed {seed}, round {round}: {group:#?}");
+            for (table, expected) in grouped.contents().iter().zip(alone.contents()) {
+                assert_eq!(*table, expected, "seed {seed}, round {round}");
+            }
+            let stale = outcomes.iter().filter(|outcome| kind(outcome) == "stale").count();
+            let updates = grouped.updates();
+            if stale == outcomes.len() {
+                continue;
+            }
+            assert_eq!(grouped.transactions(), 1, "seed {seed}, round {round}: written as one");
+            let whole = updates.iter().filter(|statement| statement.starts_with("WITH stood AS")).count();
+            assert_eq!((updates.len(), whole), (1, usize::from(stale == 0)), "seed {seed}, round {round}: {updates:?}");
+            *(if stale == 0 { &mut at_once } else { &mut judged }) += 1;
+        }
+    }
+    assert!(at_once >= 20 && judged >= 5, "{at_once} at once, {judged} judged");
 }
 
 /// What the judge cannot know fails the sets; the members then go alone.

@@ -13,6 +13,7 @@ mod journal;
 mod lists;
 mod log;
 mod lost_connection;
+mod postgres;
 mod records;
 pub mod vfs;
 
