@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dashmap::DashMap;
-use tokio::sync::oneshot;
-
 use super::attachments::AttachmentIndex;
 use super::events::EventFeed;
 use super::reply::{ReplyTo, Returned};
@@ -21,6 +18,7 @@ use crate::domain::volume::{Caller, Command};
 use crate::drivers::pool::SharedCaller;
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::store::Store;
+use dashmap::DashMap;
 
 /// The pause before a command that must not be lost is sent again.
 const RESEND_PAUSE: Duration = Duration::from_millis(500);
@@ -141,10 +139,7 @@ impl Core {
     /// actor was just leaving, restarting, or had no room.
     pub(super) async fn send_surely(self: Arc<Self>, id: VolumeId, command: Command, caller: Caller) {
         while !self.stopping.load(Ordering::SeqCst) {
-            let (sender, receiver) = oneshot::channel();
-            let reply = ReplyTo::new(move |returned| {
-                let _ = sender.send(returned);
-            });
+            let (reply, receiver) = ReplyTo::channel();
             self.send(id, Box::new(command.clone()), caller.clone(), reply);
             if let Ok(Returned::Answer(Ok(_) | Err(RequestError::Refused(_)))) = receiver.await {
                 return;

@@ -1,5 +1,7 @@
 //! Where an answer goes. A reply that is dropped unanswered says so itself, so that nobody waits for a dead actor.
 
+use tokio::sync::oneshot;
+
 use super::service::RequestError;
 use crate::domain::volume::{Command, Reply};
 
@@ -13,13 +15,24 @@ pub(super) enum Returned {
     Lost,
 }
 
-/// Calls back exactly once.
-pub(super) struct ReplyTo(Option<Box<dyn FnOnce(Returned) + Send>>);
+/// Answers exactly once.
+pub(super) struct ReplyTo(Option<Back>);
+
+enum Back {
+    Sender(oneshot::Sender<Returned>),
+    Call(Box<dyn FnOnce(Returned) + Send>),
+}
 
 impl ReplyTo {
     /// Calls `back` with what comes.
     pub(super) fn new(back: impl FnOnce(Returned) + Send + 'static) -> Self {
-        Self(Some(Box::new(back)))
+        Self(Some(Back::Call(Box::new(back))))
+    }
+
+    /// Somebody waits for what comes.
+    pub(super) fn channel() -> (Self, oneshot::Receiver<Returned>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Some(Back::Sender(sender))), receiver)
     }
 
     /// Nobody waits.
@@ -39,7 +52,17 @@ impl ReplyTo {
 
     fn give(mut self, returned: Returned) {
         if let Some(back) = self.0.take() {
-            back(returned);
+            back.give(returned);
+        }
+    }
+}
+
+impl Back {
+    fn give(self, returned: Returned) {
+        match self {
+            // nobody may be waiting any more
+            Self::Sender(sender) => drop(sender.send(returned)),
+            Self::Call(back) => back(returned),
         }
     }
 }
@@ -47,7 +70,7 @@ impl ReplyTo {
 impl Drop for ReplyTo {
     fn drop(&mut self) {
         if let Some(back) = self.0.take() {
-            back(Returned::Lost);
+            back.give(Returned::Lost);
         }
     }
 }

@@ -169,10 +169,7 @@ impl Service {
     ) -> Result<Reply, RequestError> {
         let mut command = Box::new(command);
         for _ in 0..MAX_DELIVERIES {
-            let (sender, receiver) = oneshot::channel();
-            let reply = ReplyTo::new(move |returned| {
-                let _ = sender.send(returned);
-            });
+            let (reply, receiver) = ReplyTo::channel();
             self.core.send(volume_id, command, caller.clone(), reply);
             match receiver.await {
                 Ok(Returned::Answer(answer)) => return answer,

@@ -2,7 +2,7 @@
 //! is another handle to the same bytes.
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -29,13 +29,13 @@ impl Text {
 /// The texts in common. What nobody holds any more is forgotten before the set would grow beyond twice of what is held, so
 /// that ids which clients make up cannot fill the memory.
 static COMMON: LazyLock<Mutex<Commons>> =
-    LazyLock::new(|| Mutex::new(Commons { texts: HashSet::new(), tidy_at: TIDY_AT_LEAST }));
+    LazyLock::new(|| Mutex::new(Commons { texts: BTreeSet::new(), tidy_at: TIDY_AT_LEAST }));
 
 /// Texts that are kept without asking who holds them.
 const TIDY_AT_LEAST: usize = 1_024;
 
 struct Commons {
-    texts: HashSet<Text>,
+    texts: BTreeSet<Text>,
     tidy_at: usize,
 }
 
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_text_in_common_is_one_copy_as_long_as_somebody_holds_it() {
-        let mut commons = Commons { texts: HashSet::new(), tidy_at: 2 };
+        let mut commons = Commons { texts: BTreeSet::new(), tidy_at: 2 };
         let nova = commons.get("nova");
         assert!(Arc::ptr_eq(&nova.0, &commons.get("nova").0));
         commons.get("made up");

@@ -3,7 +3,8 @@
 //! [`State::apply`] is total and deterministic: the journal holds changes, and replaying it gives the same state. What may
 //! change is decided in `carry_out`; what it means for promise I1 in `consumers`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +88,7 @@ pub struct Remembered {
     /// Its key.
     pub key: CallKey,
     /// The request's name: a step's probe has the key of the step's own call.
-    pub request: String,
+    pub request: Cow<'static, str>,
     /// What it answered.
     pub answer: Answer,
 }
@@ -183,6 +184,9 @@ pub struct Entry {
     pub remembered: Option<Remembered>,
 }
 
+/// Under what an answer is remembered.
+type Slot = (CallKey, Cow<'static, str>);
+
 /// The truth.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct State {
@@ -211,15 +215,15 @@ pub struct State {
     #[serde(skip)]
     holders: BTreeMap<ExportName, ServerId>,
     #[serde(skip)]
-    memo: BTreeMap<(CallKey, String), Answer>,
+    memo: HashMap<Slot, Answer>,
     #[serde(skip)]
-    memo_order: VecDeque<(CallKey, String)>,
+    memo_order: VecDeque<Slot>,
 }
 
 impl State {
     /// The answer of an equal call that ended `Done`.
-    pub fn remembered(&self, key: &CallKey, request: &str) -> Option<&Answer> {
-        self.memo.get(&(key.clone(), request.to_owned()))
+    pub fn remembered(&self, key: &CallKey, request: &'static str) -> Option<&Answer> {
+        self.memo.get(&(key.clone(), Cow::Borrowed(request)))
     }
 
     /// The exports of a volume that are served.

@@ -59,11 +59,9 @@ impl SimTruth {
         };
         let Effect { change, outcome } = effect;
         let remembered = match &outcome {
-            Outcome::Done { answer } if !call.request.is_read_only() => Some(Remembered {
-                key: call.key.clone(),
-                request: call.request.name().to_owned(),
-                answer: answer.clone(),
-            }),
+            Outcome::Done { answer } if !call.request.is_read_only() => {
+                Some(Remembered { key: call.key.clone(), request: call.request.name().into(), answer: answer.clone() })
+            }
             _ => None,
         };
         if change.is_none() && remembered.is_none() {

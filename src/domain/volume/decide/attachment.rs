@@ -81,6 +81,7 @@ pub(super) fn create(
     let row_mode = if steps::is_readonly(state) { Some(AttachMode::ReadOnly) } else { mode };
     let row = new_row(state, AttachmentId(facts.ids[1]), instance_uuid.cloned(), row_mode, facts);
     let row_id = row.id;
+    draft.next.attachments.reserve_exact(1);
     draft.next.attachments.push(row);
     draft.speak_of(row_id);
     settle::rows_changed(&mut draft.next);

@@ -70,6 +70,7 @@ impl<'a> Draft<'a> {
         let lane = kind.lane();
         let id = OperationId(self.facts.ids[id_index]);
         let waits = self.next.operation_in(lane).is_some();
+        self.next.operations.reserve_exact(1);
         self.next.operations.push(Operation {
             id,
             epoch: self.next.volume.epoch,
@@ -113,8 +114,7 @@ impl<'a> Draft<'a> {
 
     /// Starts the job of an operation's present step (again).
     pub(super) fn issue(&mut self, id: OperationId) {
-        let jobs = jobs_of(&self.next, id, self.facts);
-        self.decision.jobs.extend(jobs);
+        jobs_of(&self.next, id, self.facts, &mut self.decision.jobs);
     }
 
     /// Looks whether the outstanding calls have ended.
@@ -278,25 +278,26 @@ pub(super) fn ticket_of(operation: &Operation) -> Ticket {
     }
 }
 
-/// The jobs of an operation's present step.
-fn jobs_of(state: &VolumeState, id: OperationId, facts: &Facts) -> Vec<Job> {
-    let Some(operation) = state.operations.iter().find(|operation| operation.id == id) else { return Vec::new() };
+/// Adds the jobs of an operation's present step.
+fn jobs_of(state: &VolumeState, id: OperationId, facts: &Facts, jobs: &mut Vec<Job>) {
+    let Some(operation) = state.operations.iter().find(|operation| operation.id == id) else { return };
     let ticket = ticket_of(operation);
     if operation.step == Step::Queued {
-        return Vec::new();
+        return;
     }
     if operation.step == Step::Drain {
         let timer = Job::Step { ticket, target: JobTarget::Timer, call: None, delay: facts.drain_deadline };
-        return vec![timer, probe_outstanding_job(state, 1)];
+        return jobs.extend([timer, probe_outstanding_job(state, 1)]);
     }
     let delay = backoff(ticket.attempt);
     let (target, request) = match steps::request(state, operation) {
         Some(found) => found,
         // The step's row is gone: a timer of no length lets the operation go on.
-        None => return vec![Job::Step { ticket, target: JobTarget::Timer, call: None, delay: Duration::ZERO }],
+        None => return jobs.push(Job::Step { ticket, target: JobTarget::Timer, call: None, delay: Duration::ZERO }),
     };
     let call = Call { key: operation.call_key(state.id()), request };
-    vec![Job::Step { ticket, target, call: Some(call), delay }]
+    jobs.reserve_exact(1);
+    jobs.push(Job::Step { ticket, target, call: Some(call), delay });
 }
 
 fn probe_outstanding_job(state: &VolumeState, attempt: u32) -> Job {

@@ -60,6 +60,7 @@ pub(super) fn attach(state: &VolumeState, request: &ServerAttach, caller: &Calle
         row.attach_status = AttachStatus::Attached;
         row.attach_time = Some(facts.now);
     }
+    draft.next.attachments.reserve_exact(1);
     draft.next.attachments.push(row);
     draft.speak_of(row_id);
     draft.guard_server(request.server_id.clone(), request.server_epoch);
