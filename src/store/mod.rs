@@ -8,6 +8,7 @@ mod checkpoint;
 mod connection;
 mod database;
 mod difference;
+mod failure;
 pub mod fill;
 mod inline;
 mod journal;

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::result::Error as DieselError;
 use diesel::{QueryResult, RunQueryDsl};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use super::apply::{Judgement, apply_group};
 use super::checkpoint::{OnWriter, Progress};
 use super::connection::{AnyConnection, Role, Target, is_connection_lost};
+use super::failure::{Failure, FailureKind};
 use super::journal::{Allowance, Journal, Staged};
 use super::postgres;
 use super::queue::Queue;
@@ -485,42 +486,6 @@ enum Attempt {
     NotWritten(Failure),
     /// Nobody knows.
     Unknown(String),
-}
-
-struct Failure {
-    reason: String,
-    kind: FailureKind,
-}
-
-#[derive(PartialEq, Eq)]
-enum FailureKind {
-    /// The database did not take the transaction: a lost connection, or another process holds SQLite's lock.
-    Unreachable,
-    /// Another try may succeed: the victim of a deadlock.
-    Victim,
-    /// The same statement would fail again.
-    Lasting,
-}
-
-impl Failure {
-    fn of(error: &DieselError) -> Self {
-        let reason = error.to_string();
-        let says = |words: &[&str]| words.iter().any(|words| reason.contains(words));
-        let kind = if is_connection_lost(error) || says(&["database is locked"]) {
-            FailureKind::Unreachable
-        } else if matches!(error, DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _))
-            || says(&["deadlock detected", "lock timeout"])
-        {
-            FailureKind::Victim
-        } else {
-            FailureKind::Lasting
-        };
-        Self { reason, kind }
-    }
-
-    fn is_passing(&self) -> bool {
-        self.kind != FailureKind::Lasting
-    }
 }
 
 fn outcome_of(judgement: Judgement) -> CommitOutcome {
