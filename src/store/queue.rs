@@ -27,6 +27,8 @@ struct State<T> {
     running: usize,
     /// With so many items there is something to take.
     wanted: usize,
+    /// Takers that sleep. To wake nobody costs a system call too.
+    sleeping: usize,
 }
 
 /// The queue is closed.
@@ -37,7 +39,7 @@ impl<T: Send + 'static> Queue<T> {
     /// A queue in which at most `bound` items wait.
     pub(super) fn new(bound: usize) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State { waiting: VecDeque::new(), closed: false, holds: 0, running: 0, wanted: 1 }),
+            state: Mutex::new(State { waiting: VecDeque::new(), closed: false, holds: 0, running: 0, wanted: 1, sleeping: 0 }),
             changed: Condvar::new(),
             room: Arc::new(Semaphore::new(bound)),
         })
@@ -70,9 +72,9 @@ impl<T: Send + 'static> Queue<T> {
             return Err(Closed);
         }
         state.waiting.push_back(item);
-        let is_enough = state.waiting.len() >= state.wanted;
+        let wakes = state.sleeping > 0 && state.waiting.len() >= state.wanted;
         drop(state);
-        if is_enough {
+        if wakes {
             self.changed.notify_one();
         }
         Ok(())
@@ -104,17 +106,20 @@ impl<T: Send + 'static> Queue<T> {
             if state.closed || (state.holds == 0 && state.waiting.len() >= state.wanted) {
                 break;
             }
-            let Some(until) = until else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() && state.holds == 0 {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) && state.holds == 0 {
                 return Some((state, Vec::new()));
             }
-            // while held, the end of the hold is what is waited for
-            let wait = if left.is_zero() { HELD } else { left };
-            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state.sleeping += 1;
+            state = match left {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    // while held, the end of the hold is what is waited for
+                    let wait = if left.is_zero() { HELD } else { left };
+                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            state.sleeping -= 1;
         }
         if state.waiting.is_empty() {
             return None;
@@ -123,14 +128,19 @@ impl<T: Send + 'static> Queue<T> {
         let taken = state.waiting.drain(..count).collect();
         self.room.add_permits(count);
         // another taker may have slept through the notification of an item that is still there
-        self.changed.notify_one();
+        if state.sleeping > 0 {
+            self.changed.notify_one();
+        }
         Some((state, taken))
     }
 
     /// A group that was taken has ended.
     pub(super) fn end_group(&self) {
-        self.lock().running -= 1;
-        self.changed.notify_one();
+        let mut state = self.lock();
+        state.running -= 1;
+        if state.sleeping > 0 {
+            self.changed.notify_one();
+        }
     }
 
     /// How many items wait.
