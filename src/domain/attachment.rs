@@ -69,25 +69,34 @@ pub struct Attachment {
     /// The volume it belongs to.
     pub volume_id: VolumeId,
     /// The server, or none for a host attachment or a foreign consumer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_uuid: Option<ServerId>,
     /// `connector.host`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub attached_host: Option<Text>,
     /// `connector.mountpoint`, `na` when the connector has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mountpoint: Option<Text>,
     /// Set when the connection is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub attach_time: Option<Timestamp>,
     /// One of reserved, attaching, attached, error_attaching, error_detaching.
     pub attach_status: AttachStatus,
     /// None is JSON null; `Undecided` is the string `"null"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub attach_mode: Option<AttachMode>,
     /// As the client gave it, mode filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub connector: Option<Document>,
     /// Flattened, as the backend returned it; `{}` on a fresh row (`spec/attachments.md` §2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_info: Option<Document>,
     /// The export that exists or may exist for this row: set with the intent, before the backend is called, and cleared
     /// only with the proof that the export is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub export: Option<ExportName>,
     /// Compute's half.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bdm: Option<BlockDeviceMapping>,
     /// When the row was made.
     pub created_at: Timestamp,

@@ -191,12 +191,15 @@ pub struct Operation {
     #[serde(default)]
     pub is_repeated: bool,
     /// The step's outcome is unknown and is being probed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub probing: Option<Probing>,
     /// The operation is being undone, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub undoing: Option<Cause>,
     /// GiB reserved in the project's quota until it settles.
     pub reserved_gib: u32,
     /// The status before it, a hint for going back (P10: the result is derived, not remembered).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_status: Option<VolumeStatus>,
     /// Who asked.
     pub requester: Requester,

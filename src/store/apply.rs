@@ -132,7 +132,7 @@ fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<
         refuse_duplicates(inserted, Aborted::Stale)?;
     }
     if let Some(event) = &member.event {
-        write_event(connection, event)?;
+        write_event(connection, &EventRow::of(event))?;
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ pub(super) fn settle_volume(
         .and_then(|()| write_attachments(connection, change))
         .and_then(|()| write_operations(connection, change));
     match written {
-        Ok(()) => events.iter().try_for_each(|event| write_event(connection, event)),
+        Ok(()) => EventRow::of_all(events).map_or(Ok(()), |row| write_event(connection, &row)),
         Err(Refused::Error(error)) => Err(error),
         // every change was judged when it was committed, so somebody else has written
         Err(Refused::By(aborted)) => Err(DieselError::QueryBuilderError(
@@ -156,9 +156,8 @@ pub(super) fn settle_volume(
     }
 }
 
-fn write_event(connection: &mut AnyConnection, event: &Event) -> QueryResult<()> {
-    let row = EventRow::of(event);
-    let insert = diesel::insert_into(events::table).values(&row);
+fn write_event(connection: &mut AnyConnection, row: &EventRow) -> QueryResult<()> {
+    let insert = diesel::insert_into(events::table).values(row);
     on_each!(connection, inner => insert.execute(inner)).map(drop)
 }
 

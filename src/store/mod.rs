@@ -436,6 +436,7 @@ pub trait Store: Send + Sync + 'static {
     fn usage(&self, project_id: ProjectId) -> Reading<Usage>;
 
     /// Removes at most `batch` rows of each kind of old record: events, soft-deleted rows and tombstones that ended before
-    /// `before`, and messages that expired before it. How many went; 0: nothing is left to remove.
+    /// `before`, and messages that expired before it. Events that were settled together share a row, which ends with the last
+    /// of them. How many went; 0: nothing is left to remove.
     fn history_purge(&self, before: Timestamp, batch: u64) -> Reading<u64>;
 }

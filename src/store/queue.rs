@@ -39,7 +39,14 @@ impl<T: Send + 'static> Queue<T> {
     /// A queue in which at most `bound` items wait.
     pub(super) fn new(bound: usize) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State { waiting: VecDeque::new(), closed: false, holds: 0, running: 0, wanted: 1, sleeping: 0 }),
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                closed: false,
+                holds: 0,
+                running: 0,
+                wanted: 1,
+                sleeping: 0,
+            }),
             changed: Condvar::new(),
             room: Arc::new(Semaphore::new(bound)),
         })

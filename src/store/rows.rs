@@ -1,8 +1,11 @@
 //! The rows as they stand in the tables, and their way to and from the domain's values.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use diesel::prelude::*;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::schema::{attachments, events, messages, operations, quota_usages, servers, volume_types, volumes};
@@ -10,7 +13,7 @@ use super::statements::{AttachmentProgress, OperationProgress};
 use super::{Event, Message, StoreError, VolumeType};
 use crate::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
 use crate::domain::document::Document;
-use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, UserId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{AttachmentId, ExportName, ProjectId, RequestId, ServerId, UserId, VolumeId, VolumeTypeId};
 use crate::domain::operation::Operation;
 use crate::domain::quota::Usage;
 use crate::domain::server::{HypervisorKind, Server};
@@ -407,38 +410,78 @@ pub(super) struct EventRow {
     pub volume_id: String,
     pub generation: i64,
     pub at: i64,
-    pub command: String,
-    pub request_id: String,
-    pub from_status: Option<String>,
-    pub to_status: String,
-    pub cause: Option<String>,
+    pub body: String,
 }
 
 impl EventRow {
+    /// One transition.
     pub(super) fn of(event: &Event) -> Self {
+        Self::ending_with(event, &[Line::of(event)])
+    }
+
+    /// Transitions of one volume, in order; none of none.
+    pub(super) fn of_all(events: &[Arc<Event>]) -> Option<Self> {
+        let lines: Vec<Line<'_>> = events.iter().map(|event| Line::of(event)).collect();
+        events.last().map(|last| Self::ending_with(last, &lines))
+    }
+
+    fn ending_with(last: &Event, all: &[Line<'_>]) -> Self {
         Self {
-            volume_id: event.volume_id.to_string(),
-            generation: to_i64(event.generation),
-            at: event.at.0,
-            command: event.command.clone(),
-            request_id: event.request_id.to_string(),
-            from_status: event.from_status.clone(),
-            to_status: event.to_status.clone(),
-            cause: event.cause.clone(),
+            volume_id: last.volume_id.to_string(),
+            generation: to_i64(last.generation),
+            at: last.at.0,
+            body: to_json(&all),
         }
     }
 
-    pub(super) fn into_event(self) -> Result<Event, StoreError> {
-        Ok(Event {
-            volume_id: VolumeId(parse(&self.volume_id, || format!("an event of volume {}", self.volume_id))?),
-            generation: to_u64(self.generation),
-            at: Timestamp(self.at),
-            command: self.command,
-            request_id: self.request_id.into(),
-            from_status: self.from_status,
-            to_status: self.to_status,
-            cause: self.cause,
-        })
+    /// The transitions, in order.
+    pub(super) fn into_events(self) -> Result<Vec<Event>, StoreError> {
+        let what = || format!("the history of volume {}", self.volume_id);
+        let volume_id = VolumeId(parse(&self.volume_id, what)?);
+        let lines: Vec<Line<'static>> = from_json(&self.body, what)?;
+        Ok(lines.into_iter().map(|line| line.into_event(volume_id)).collect())
+    }
+}
+
+/// A transition in the history of its volume: generation, instant, command, request, status before and after, cause.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Line<'a>(
+    u64,
+    Timestamp,
+    Cow<'a, str>,
+    Cow<'a, str>,
+    Option<Cow<'a, str>>,
+    Cow<'a, str>,
+    Option<Cow<'a, str>>,
+);
+
+impl<'a> Line<'a> {
+    /// Of an event; the volume is told by whoever keeps it.
+    pub(super) fn of(event: &'a Event) -> Self {
+        Self(
+            event.generation,
+            event.at,
+            Cow::Borrowed(&event.command),
+            Cow::Borrowed(event.request_id.as_str()),
+            event.from_status.as_deref().map(Cow::Borrowed),
+            Cow::Borrowed(&event.to_status),
+            event.cause.as_deref().map(Cow::Borrowed),
+        )
+    }
+
+    /// The event of a volume.
+    pub(super) fn into_event(self, volume_id: VolumeId) -> Event {
+        let Self(generation, at, command, request_id, from_status, to_status, cause) = self;
+        Event {
+            volume_id,
+            generation,
+            at,
+            command: command.into_owned(),
+            request_id: RequestId::from(&*request_id),
+            from_status: from_status.map(Cow::into_owned),
+            to_status: to_status.into_owned(),
+            cause: cause.map(Cow::into_owned),
+        }
     }
 }
 

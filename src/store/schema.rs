@@ -138,11 +138,7 @@ diesel::table! {
         volume_id -> Text,
         generation -> BigInt,
         at -> BigInt,
-        command -> Text,
-        request_id -> Text,
-        from_status -> Nullable<Text>,
-        to_status -> Text,
-        cause -> Nullable<Text>,
+        body -> Text,
     }
 }
 

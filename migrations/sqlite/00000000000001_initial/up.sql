@@ -156,16 +156,14 @@ CREATE INDEX messages_by_project ON messages (project_id, created_at, id);
 CREATE INDEX messages_by_resource ON messages (project_id, resource_uuid, created_at, id);
 CREATE INDEX messages_by_expiry ON messages (expires_at);
 
--- The history: one row for each committed transition.
+-- The history: the committed transitions of a volume up to a generation, in order, as a JSON array of [generation, instant,
+-- command, request, status before, status after, cause]. One row for each transition, or for several settled together.
 CREATE TABLE events (
     volume_id TEXT NOT NULL,
     generation BIGINT NOT NULL,
+    -- when the last of them was committed
     at BIGINT NOT NULL,
-    command TEXT NOT NULL,
-    request_id TEXT NOT NULL,
-    from_status TEXT,
-    to_status TEXT NOT NULL,
-    cause TEXT,
+    body TEXT NOT NULL,
     PRIMARY KEY (volume_id, generation)
 ) WITHOUT ROWID;
 

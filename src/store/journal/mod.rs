@@ -2,7 +2,7 @@
 //!
 //! A change of a row costs a database many times what an append costs, and a volume that is attached and detached changes
 //! its rows six times in a moment. So most transactions of a group are committed as *one* row of the journal, which holds
-//! the whole next state of each volume. What the journal holds is *settled* into the tables later, within one of the next
+//! what is new of each volume. What the journal holds is *settled* into the tables later, within one of the next
 //! groups: a volume's row is then written once for all that happened to it, and an attachment or an operation that came and
 //! went in between is never written.
 //!
@@ -17,6 +17,7 @@
 //!
 //! Used by the writers only; readers know the overlay.
 
+mod entry;
 mod overlay;
 mod replay;
 
@@ -25,8 +26,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
-use serde::{Deserialize, Serialize};
 
+use self::entry::Entry;
 pub(super) use self::overlay::Overlay;
 use self::overlay::Pending;
 pub(super) use self::replay::replay;
@@ -35,7 +36,7 @@ use super::connection::AnyConnection;
 use super::queries::unavailable;
 use super::rows::to_i64;
 use super::schema::{journal, volumes};
-use super::{Aborted, Event, StoreError, Transaction, VolumeChange};
+use super::{Aborted, StoreError, Transaction, VolumeChange};
 use crate::domain::ids::VolumeId;
 use crate::domain::volume::VolumeState;
 
@@ -86,13 +87,6 @@ impl Allowance {
     pub(super) fn due(now: Instant) -> Self {
         Self { before: now.checked_sub(SETTLE_AFTER), keep: MOST_PENDING, most: SETTLED_BY_A_GROUP }
     }
-}
-
-/// One change in the journal.
-#[derive(Serialize, Deserialize)]
-struct Entry<S, E> {
-    state: S,
-    event: Option<E>,
 }
 
 /// What a database transaction has written; takes effect with its COMMIT, by [`Journal::committed`].
@@ -308,12 +302,8 @@ fn generation_before(change: &VolumeChange) -> i64 {
 }
 
 fn body_of<'a>(members: impl Iterator<Item = &'a Transaction>) -> String {
-    let entries: Vec<_> = members
-        .filter_map(|member| {
-            let state = member.volume.as_ref()?.new.as_ref();
-            Some(Entry::<&VolumeState, &Event> { state, event: member.event.as_deref() })
-        })
-        .collect();
+    let entries: Vec<Entry<'_>> =
+        members.filter_map(|member| Some(Entry::of(member.volume.as_ref()?, member.event.as_deref()))).collect();
     serde_json::to_string(&entries).expect("a state has text keys only")
 }
 

@@ -7,25 +7,25 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 
+use super::super::VolumeChange;
 use super::super::apply::settle_volume;
 use super::super::connection::AnyConnection;
 use super::super::queries::volume::volume_get;
 use super::super::schema::journal;
-use super::super::{Event, VolumeChange};
-use super::{Entry, Journal, Overlay, sqlite};
+use super::entry::Entry;
+use super::{Journal, Overlay, sqlite};
 use crate::domain::ids::VolumeId;
-use crate::domain::volume::VolumeState;
 
 /// Settles everything that the journal holds, in one transaction. The journal is empty afterwards.
 pub(in super::super) fn replay(connection: &mut AnyConnection, overlay: Arc<Overlay>) -> QueryResult<Journal> {
     let rows: Vec<(i64, String)> = journal::table.order(journal::sequence).load(sqlite(connection))?;
     let next_sequence = rows.last().map_or(1, |(sequence, _)| sequence + 1);
-    let mut waiting: BTreeMap<VolumeId, Vec<Entry<VolumeState, Event>>> = BTreeMap::new();
+    let mut waiting: BTreeMap<VolumeId, Vec<Entry<'_>>> = BTreeMap::new();
     for (_, body) in &rows {
-        let entries: Vec<Entry<VolumeState, Event>> =
+        let entries: Vec<Entry<'_>> =
             serde_json::from_str(body).map_err(|error| DieselError::DeserializationError(Box::new(error)))?;
         for entry in entries {
-            waiting.entry(entry.state.id()).or_default().push(entry);
+            waiting.entry(entry.id()).or_default().push(entry);
         }
     }
     let mut changes = Vec::with_capacity(waiting.len());
@@ -33,13 +33,12 @@ pub(in super::super) fn replay(connection: &mut AnyConnection, overlay: Arc<Over
         let shown = volume_get(connection, id).map_err(|error| DieselError::DeserializationError(Box::new(error)))?;
         // deleted: what waited was settled before
         let Some(shown) = shown else { continue };
-        let mut latest = None;
+        let mut latest = shown.clone();
         let mut events = Vec::new();
-        for entry in entries.into_iter().filter(|entry| entry.state.volume.generation > shown.volume.generation) {
-            latest = Some(entry.state);
-            events.extend(entry.event.map(Arc::new));
+        for entry in entries.into_iter().filter(|entry| entry.generation() > shown.volume.generation) {
+            events.extend(entry.replay(&mut latest).map(Arc::new));
         }
-        if let Some(latest) = latest {
+        if latest.volume.generation > shown.volume.generation {
             changes.push((VolumeChange { old: Some(Arc::new(shown)), new: Arc::new(latest) }, events));
         }
     }

@@ -139,7 +139,5 @@ columns! {
 
 columns! {
     /// A line of a volume's history.
-    Events of EventRow in events [
-        volume_id, generation, at, command, request_id, from_status, to_status, cause,
-    ]
+    Events of EventRow in events [volume_id, generation, at, body]
 }

@@ -24,7 +24,12 @@ pub(in super::super) fn event_list(
             .order(events::generation.desc())
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .load(connection)?;
-        Ok::<_, ReadFailure<StoreError>>(rows.into_iter().map(EventRow::into_event).collect::<Result<_, _>>()?)
+        let mut found = Vec::new();
+        for row in rows {
+            found.extend(row.into_events()?.into_iter().rev());
+        }
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok::<_, ReadFailure<StoreError>>(found)
     })
 }
 

@@ -142,6 +142,8 @@ async fn the_history_is_kept_and_purged_in_batches(bench: Bench) {
     for _ in 0..9 {
         let new = next(&state, |new| new.volume.epoch += 1);
         assert_committed(bench.commit(change(Some(&state), &new)).await);
+        // what is settled together is kept and removed together
+        bench.store().settled().await.unwrap();
         state = new;
     }
     let generations = async || -> Vec<u64> {
