@@ -22,10 +22,11 @@ use super::{Reading, StoreError};
 
 /// How long commits are collected before the log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Pages in the log and not in the database file, from which on they are moved.
-const WORTH_MOVING: i64 = 2_000;
+/// Pages in the log and not in the database file, from which on they are moved. More of them at once are fewer writes in all,
+/// but the disk has the fsync of their file to end before it ends that of a commit.
+const WORTH_MOVING: i64 = 500;
 /// Pages that are left to the writer.
-const LEFT_TO_THE_WRITER: i64 = 200;
+const LEFT_TO_THE_WRITER: i64 = 100;
 /// How often the rest is moved before it is left to the writer whatever its size: it writes meanwhile.
 const MOST_PASSES: u32 = 4;
 /// Length of the log, in pages of 4 KiB, from which on it is to begin anew.

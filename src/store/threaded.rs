@@ -75,10 +75,10 @@ impl Engine for Threads {
 /// Waits until the process that owns the database has settled what its journal holds now. It does so by itself.
 async fn settled_by_its_owner(lists: Arc<Readers>) -> Result<(), StoreError> {
     let deadline = tokio::time::Instant::now() + OWNER_DEADLINE;
-    let newest = lists.read(|connection| journal::bounds(connection)).await?.map(|(_, newest)| newest);
+    let newest = lists.read(journal::bounds).await?.map(|(_, newest)| newest);
     let Some(newest) = newest else { return Ok(()) };
     loop {
-        match lists.read(|connection| journal::bounds(connection)).await? {
+        match lists.read(journal::bounds).await? {
             Some((oldest, _)) if oldest <= newest => {}
             _ => return Ok(()),
         }
