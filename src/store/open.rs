@@ -45,7 +45,8 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             synchronous: Synchronous::Full,
-            group_size: 256,
+            // more would be fewer fsyncs, but whoever is not in the group is prepared while it is written
+            group_size: 128,
             writer_connections: 4,
             point_readers: 2,
             list_readers: 2,

@@ -199,7 +199,9 @@ impl Shared {
         loop {
             let taken = {
                 let mut turn = lock(&self.turn);
-                let until = desk.journal.as_ref().and_then(Journal::next_due);
+                // once the truth is unknown nothing is settled any more, and nothing is due
+                let journal = desk.journal.as_ref().filter(|_| !self.broken.load(Ordering::Acquire));
+                let until = journal.and_then(Journal::next_due);
                 self.queue.take_group(self.options.group_size.max(1), WORTH_OF_GROUP, until).map(|group| {
                     *turn += 1;
                     lock(&self.barriers).running.insert(*turn);
