@@ -30,9 +30,9 @@ const LEFT_TO_THE_WRITER: i64 = 100;
 /// How often the rest is moved before it is left to the writer whatever its size: it writes meanwhile.
 const MOST_PASSES: u32 = 4;
 /// Length of the log, in pages of 4 KiB, from which on it is to begin anew.
-const LONG: i64 = 8_192;
+const LONG: i64 = 4_096;
 /// Length from which on no further scan begins.
-const TOO_LONG: i64 = 12_288;
+const TOO_LONG: i64 = 8_192;
 /// How long a scan waits at the gate: one that never ends must not end all others.
 const AT_THE_GATE: Duration = Duration::from_secs(10);
 

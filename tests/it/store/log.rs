@@ -14,7 +14,7 @@ const VOLUMES: u128 = 64;
 /// Written in all: several times what the log may hold.
 const ROUNDS: usize = 40;
 const DESCRIPTION: usize = 64_000;
-/// 48 MiB, from which on no scan begins, and what is written until those under way have ended.
+/// 32 MiB, from which on no scan begins, and what is written until those under way have ended.
 const MOST: u64 = 72 << 20;
 
 fn length(directory: &Path) -> u64 {
