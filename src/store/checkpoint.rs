@@ -9,7 +9,7 @@
 //! those under way have ended and the log has begun anew. Writes and reads by key never wait for a scan.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use diesel::{QueryResult, QueryableByName, RunQueryDsl, SqliteConnection};
 
 use super::connection::{AnyConnection, Role, Target};
 use super::queries::unavailable;
+use super::writer::lock;
 use super::{Reading, StoreError};
 
 /// How long commits are collected before the log is looked at.
@@ -46,15 +47,7 @@ pub(super) struct Gate {
 impl Gate {
     /// Waits while it is closed, but not for ever.
     pub(super) fn pass(&self) {
-        let deadline = Instant::now() + AT_THE_GATE;
-        let mut is_closed = lock(&self.is_closed);
-        while *is_closed {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            is_closed = self.opened.wait_timeout(is_closed, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        drop(self.opened.wait_timeout_while(lock(&self.is_closed), AT_THE_GATE, |is_closed| *is_closed));
     }
 
     fn close(&self, on: bool) {
@@ -216,7 +209,7 @@ impl Worker {
     fn finish(&self) {
         let (ended, wait) = mpsc::channel();
         let errand = Box::new(move |connection: &mut AnyConnection| {
-            let moved = sqlite(connection).map_or(Ok(()), |inner| run(inner, MOVE).map(drop)).map_err(unavailable);
+            let moved = connection.sqlite().map_or(Ok(()), |inner| run(inner, MOVE).map(drop)).map_err(unavailable);
             // it may have given up waiting
             let _ = ended.send(());
             moved
@@ -234,7 +227,7 @@ impl Worker {
                 none.insert(made.map_err(|error| StoreError::Unavailable(error.to_string()))?)
             }
         };
-        let inner = sqlite(connection).ok_or_else(|| StoreError::Unavailable("not SQLite".to_owned()))?;
+        let inner = connection.sqlite().ok_or_else(|| StoreError::Unavailable("not SQLite".to_owned()))?;
         run(inner, how).map_err(unavailable)
     }
 }
@@ -246,15 +239,4 @@ const MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 fn run(connection: &mut SqliteConnection, how: &str) -> QueryResult<Log> {
     diesel::sql_query(how).get_result(connection)
-}
-
-fn sqlite(connection: &mut AnyConnection) -> Option<&mut SqliteConnection> {
-    match connection {
-        AnyConnection::Sqlite(inner) => Some(inner),
-        AnyConnection::Postgres(_) => None,
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

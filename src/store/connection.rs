@@ -30,6 +30,16 @@ pub enum AnyConnection {
     Postgres(PgConnection),
 }
 
+impl AnyConnection {
+    /// SQLite's own: what goes through the enum is prepared anew each time.
+    pub(super) fn sqlite(&mut self) -> Option<&mut SqliteConnection> {
+        match self {
+            Self::Sqlite(inner) => Some(inner),
+            Self::Postgres(_) => None,
+        }
+    }
+}
+
 /// Evaluates the same expression on the connection inside of the enum.
 macro_rules! on_each {
     ($connection:expr, $inner:ident => $body:expr) => {

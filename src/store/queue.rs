@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, TryAcquireError};
 
-/// How long a taker sleeps at a time while the queue is held; the end of the hold wakes it earlier.
-const HELD: Duration = Duration::from_secs(1);
-
 /// The queue.
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
@@ -113,18 +110,16 @@ impl<T: Send + 'static> Queue<T> {
             if state.closed || (state.holds == 0 && state.waiting.len() >= state.wanted) {
                 break;
             }
+            // while held, the end of the hold is what is waited for
+            let until = until.filter(|_| state.holds == 0);
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) && state.holds == 0 {
+            if left == Some(Duration::ZERO) {
                 return Some((state, Vec::new()));
             }
             state.sleeping += 1;
             state = match left {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(left) => {
-                    // while held, the end of the hold is what is waited for
-                    let wait = if left.is_zero() { HELD } else { left };
-                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
             state.sleeping -= 1;
         }

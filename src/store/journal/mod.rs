@@ -51,9 +51,8 @@ pub(super) const MOST_PENDING: usize = 4_096;
 /// The writer's side.
 pub(super) struct Journal {
     overlay: Arc<Overlay>,
-    /// Waiting volumes, oldest first. An entry counts while the overlay knows its ticket.
+    /// Waiting volumes, oldest first. An entry counts while the overlay knows of the same first row.
     order: VecDeque<Waiting>,
-    next_ticket: u64,
     /// The sequence of the next row.
     next_sequence: i64,
     /// Rows below are gone.
@@ -62,7 +61,7 @@ pub(super) struct Journal {
 
 struct Waiting {
     id: VolumeId,
-    ticket: u64,
+    first_sequence: i64,
     since: Instant,
 }
 
@@ -102,7 +101,7 @@ impl Journal {
     /// An empty journal: the tables show everything, and rows begin at `next_sequence`.
     fn new(overlay: Arc<Overlay>, next_sequence: i64) -> Self {
         overlay.clear();
-        Self { overlay, order: VecDeque::new(), next_ticket: 0, next_sequence, lowest: next_sequence }
+        Self { overlay, order: VecDeque::new(), next_sequence, lowest: next_sequence }
     }
 
     /// Whether nothing waits.
@@ -122,7 +121,7 @@ impl Journal {
         members: &[&Transaction],
         allowance: Allowance,
     ) -> QueryResult<(Vec<Judgement>, Staged)> {
-        let (entering, direct) = self.sort(members);
+        let (entering, direct) = sort(members);
         let mut staged = Staged { lowest: self.lowest, ..Staged::default() };
         for member in direct.iter().map(|place| members[*place]) {
             if let Some(change) = &member.volume {
@@ -184,37 +183,10 @@ impl Journal {
         if self.overlay.look(id, |_| ()).is_some() {
             return self.overlay.advance(id, new, event);
         }
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        let pending = Pending {
-            base: old,
-            latest: new,
-            events: event.into_iter().collect(),
-            first_sequence: self.next_sequence,
-            ticket,
-        };
+        let first_sequence = self.next_sequence;
+        let pending = Pending { base: old, latest: new, events: event.into_iter().collect(), first_sequence };
         self.overlay.put(id, pending);
-        self.order.push_back(Waiting { id, ticket, since: now });
-    }
-
-    /// Which members go to the journal, and the places of those that are written at once. A volume that a group changes
-    /// more than once is written at once: its members depend on each other's order.
-    fn sort<'a>(&self, members: &[&'a Transaction]) -> (Vec<(usize, &'a VolumeChange)>, Vec<usize>) {
-        let mut changes: HashMap<VolumeId, usize> = HashMap::with_capacity(members.len());
-        for change in members.iter().filter_map(|member| member.volume.as_ref()) {
-            *changes.entry(change.new.id()).or_default() += 1;
-        }
-        let mut entering = Vec::with_capacity(members.len());
-        let mut direct = Vec::new();
-        for (place, member) in members.iter().enumerate() {
-            match &member.volume {
-                Some(change) if may_wait(member, change) && changes[&change.new.id()] == 1 => {
-                    entering.push((place, change));
-                }
-                _ => direct.push(place),
-            }
-        }
-        (entering, direct)
+        self.order.push_back(Waiting { id, first_sequence, since: now });
     }
 
     /// The generation of a live volume.
@@ -235,7 +207,7 @@ impl Journal {
     }
 
     fn is_valid(&self, waiting: &Waiting) -> bool {
-        self.overlay.look(waiting.id, |pending| pending.ticket) == Some(waiting.ticket)
+        self.overlay.look(waiting.id, |pending| pending.first_sequence) == Some(waiting.first_sequence)
     }
 
     fn due(&self, allowance: Allowance, touched: &HashSet<VolumeId>) -> Vec<VolumeId> {
@@ -269,10 +241,28 @@ impl Journal {
     fn lowest_after(&self, staged: &Staged) -> i64 {
         let settled: HashSet<VolumeId> = staged.settled.iter().copied().collect();
         let oldest = self.valid().find(|waiting| !settled.contains(&waiting.id));
-        oldest
-            .and_then(|waiting| self.overlay.look(waiting.id, |pending| pending.first_sequence))
-            .unwrap_or(self.next_sequence)
+        oldest.map_or(self.next_sequence, |waiting| waiting.first_sequence)
     }
+}
+
+/// Which members go to the journal, and the places of those that are written at once. A volume that a group changes
+/// more than once is written at once: its members depend on each other's order.
+fn sort<'a>(members: &[&'a Transaction]) -> (Vec<(usize, &'a VolumeChange)>, Vec<usize>) {
+    let mut changes: HashMap<VolumeId, usize> = HashMap::with_capacity(members.len());
+    for change in members.iter().filter_map(|member| member.volume.as_ref()) {
+        *changes.entry(change.new.id()).or_default() += 1;
+    }
+    let mut entering = Vec::with_capacity(members.len());
+    let mut direct = Vec::new();
+    for (place, member) in members.iter().enumerate() {
+        match &member.volume {
+            Some(change) if may_wait(member, change) && changes[&change.new.id()] == 1 => {
+                entering.push((place, change));
+            }
+            _ => direct.push(place),
+        }
+    }
+    (entering, direct)
 }
 
 /// Whether the tables need not judge it.
@@ -289,7 +279,7 @@ fn may_wait(member: &Transaction, change: &VolumeChange) -> bool {
 
 /// The first and the last row that there are.
 pub(super) fn bounds(connection: &mut AnyConnection) -> Result<Option<(i64, i64)>, StoreError> {
-    let AnyConnection::Sqlite(inner) = connection else { return Ok(None) };
+    let Some(inner) = connection.sqlite() else { return Ok(None) };
     let bounds: (Option<i64>, Option<i64>) = journal::table
         .select((diesel::dsl::min(journal::sequence), diesel::dsl::max(journal::sequence)))
         .first(inner)
@@ -307,10 +297,7 @@ fn body_of<'a>(members: impl Iterator<Item = &'a Transaction>) -> String {
     serde_json::to_string(&entries).expect("a state has text keys only")
 }
 
-/// The journal is SQLite's. Not through the enum of connections: that would prepare each statement anew.
+/// The journal is SQLite's.
 fn sqlite(connection: &mut AnyConnection) -> &mut SqliteConnection {
-    match connection {
-        AnyConnection::Sqlite(inner) => inner,
-        AnyConnection::Postgres(_) => unreachable!("PostgreSQL has no journal"),
-    }
+    connection.sqlite().expect("PostgreSQL has no journal")
 }

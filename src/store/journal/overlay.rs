@@ -23,10 +23,8 @@ pub(super) struct Pending {
     pub(super) latest: Arc<VolumeState>,
     /// The history between the two.
     pub(super) events: Vec<Arc<Event>>,
-    /// The journal's row with the first of these changes.
+    /// The journal's row with the first of these changes; tells it from an earlier wait of the same volume.
     pub(super) first_sequence: i64,
-    /// Tells it from an earlier wait of the same volume.
-    pub(super) ticket: u64,
 }
 
 impl Overlay {
