@@ -1,6 +1,7 @@
 //! Builders of states and transactions.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hearth::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
 use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, UserId, VolumeId};
@@ -12,8 +13,8 @@ use hearth::domain::text::Text;
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::{Volume, VolumeState};
 use hearth::store::{
-    CommitOutcome, Direction, Event, Extent, Filter, Message, Paging, ServerChange, Transaction, VolumeChange,
-    VolumeQuery,
+    CommitOutcome, Direction, Event, Extent, Filter, Message, OnUnknown, Paging, ServerChange, Transaction,
+    VolumeChange, VolumeQuery,
 };
 use uuid::Uuid;
 
@@ -189,6 +190,16 @@ pub fn next(old: &VolumeState, edit: impl FnOnce(&mut VolumeState)) -> VolumeSta
     new.volume.generation += 1;
     edit(&mut new);
     new
+}
+
+/// How often a store has said that the truth is unknown, and what it is to be told by.
+pub fn counted_unknowns() -> (Arc<AtomicUsize>, OnUnknown) {
+    let told = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&told);
+    let on_unknown = move |_: &str| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    };
+    (told, Arc::new(on_unknown))
 }
 
 #[track_caller]

@@ -1,7 +1,7 @@
 //! What an answer is worth when the disk fails or loses its power (promise I4, R-99).
 
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
@@ -80,13 +80,7 @@ async fn r99_without_syncs_the_power_loss_is_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r99_an_io_error_at_commit_is_unknown_for_the_whole_group() {
     let directory = tempfile::tempdir().unwrap();
-    let told = Arc::new(AtomicUsize::new(0));
-    let on_unknown = {
-        let told = Arc::clone(&told);
-        Arc::new(move |_: &str| {
-            told.fetch_add(1, Ordering::SeqCst);
-        })
-    };
+    let (told, on_unknown) = counted_unknowns();
     let store = open(&directory, StoreOptions { on_unknown: Some(on_unknown), ..StoreOptions::default() });
     let before = volume(1000, "p", 1);
     assert_committed(store.commit(insert(&before)).await);

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
@@ -239,13 +238,7 @@ async fn an_observer_waits_for_the_owner_and_writes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_was_changed_behind_the_journal_ends_the_service_and_loses_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
-    let told = Arc::new(AtomicUsize::new(0));
-    let on_unknown = {
-        let told = Arc::clone(&told);
-        Arc::new(move |_: &str| {
-            told.fetch_add(1, Ordering::SeqCst);
-        })
-    };
+    let (told, on_unknown) = counted_unknowns();
     let store = open(directory.path(), StoreOptions { on_unknown: Some(on_unknown), ..StoreOptions::default() });
     let (mut state, neighbour) = (volume(1, "p", 1), volume(2, "p", 1));
     for state in [&state, &neighbour] {
