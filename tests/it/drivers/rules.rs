@@ -269,7 +269,7 @@ pub mod clones {
                 tokio::task::yield_now().await;
             }
             drop(left);
-            if subject.at_rest(volume(number)).await.exists {
+            if subject.probe(volume(number)).await.exists {
                 assert_eq!(subject.contents(volume(number)).await, contents);
             }
             assert_eq!(subject.carry_out(clone).await, size(1));

@@ -84,14 +84,22 @@ impl Subject {
         connection(self.ask(volume_id, export(attachment, epoch)).await)
     }
 
-    /// What the backend says of a volume.
+    /// What the backend says of a volume at rest: a backend that was just opened may still be showing the volume's exports
+    /// again, and says `busy` meanwhile.
     pub async fn probe(&mut self, volume_id: VolumeId) -> Truth {
-        match self.ask(volume_id, Request::Probe).await {
-            Outcome::Done { answer: Answer::Truth { mut truth } } => {
-                truth.exports.sort();
-                truth
+        let mut outcome = self.ask(volume_id, Request::Probe).await;
+        loop {
+            match outcome {
+                Outcome::Done { answer: Answer::Truth { mut truth } } if !truth.busy => {
+                    truth.exports.sort();
+                    return truth;
+                }
+                Outcome::Done { answer: Answer::Truth { .. } } => tokio::task::yield_now().await,
+                other => panic!("a probe answers with the truth, not {other:?}"),
             }
-            other => panic!("a probe answers with the truth, not {other:?}"),
+            // Of the same backend: opened again, it would show the exports once more.
+            let again = self.fresh(volume_id, Request::Probe);
+            outcome = self.backend().call(again).await;
         }
     }
 
@@ -119,22 +127,17 @@ impl Subject {
         self.inside.allocated_kib(volume_id)
     }
 
-    /// Waits until no call for the volume is under way, and gives the truth.
-    pub async fn at_rest(&mut self, volume_id: VolumeId) -> Truth {
-        loop {
-            let truth = self.probe(volume_id).await;
-            if !truth.busy {
-                return truth;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// What the backend says of everything, in order.
+    /// What the backend says of everything, in order, once it is at rest (see [`Self::probe`]).
     pub async fn inventory(&mut self) -> Vec<(VolumeId, Truth)> {
-        let mut all = self.backend().inventory().await.expect("the inventory can be read");
-        all.sort_by_key(|(id, _)| *id);
-        all
+        loop {
+            let mut all = self.backend().inventory().await.expect("the inventory can be read");
+            if all.iter().any(|(_, truth)| truth.busy) {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            all.sort_by_key(|(id, _)| *id);
+            return all;
+        }
     }
 }
 
