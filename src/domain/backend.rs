@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::attachment::AttachMode;
 use super::document::Document;
-use super::ids::{AttachmentId, ExportName, OperationId, ServerId, VolumeId};
+use super::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId, VolumeId};
 use super::operation::Step;
 
 /// The idempotency key of one backend call (design §3.8). A driver that has already carried a key out answers as before;
@@ -56,9 +56,36 @@ pub enum Request {
         /// Size of the new volume in GiB, at least that of the source.
         size_gib: u32,
     },
-    /// Remove the volume and everything of it; not there: `Done`. Live exports of the volume: `Refused`. A create that was
-    /// on its way meanwhile must not bring the volume back.
+    /// The same from one of the source's snapshots.
+    CreateVolumeFromSnapshot {
+        /// The volume that the snapshot is of.
+        source_volume_id: VolumeId,
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// Size of the new volume in GiB, at least that of the snapshot.
+        size_gib: u32,
+    },
+    /// Remove the volume and everything of it; not there: `Done`. Live exports or snapshots of the volume: `Refused`. A create
+    /// that was on its way meanwhile must not bring the volume back.
     Delete,
+    /// Keep what the volume holds at one moment of the call, also while guests write to it; then the moment lies behind
+    /// everything that they were told is on disk before the call. Already there: `Done`, and not taken again.
+    CreateSnapshot {
+        /// Its id.
+        snapshot_id: SnapshotId,
+    },
+    /// Remove a snapshot; not there: `Done`. While a volume is being made from it: `Refused` as busy. A creation that was on its
+    /// way meanwhile must not bring it back.
+    DeleteSnapshot {
+        /// Its id.
+        snapshot_id: SnapshotId,
+    },
+    /// Put the volume back to what the snapshot keeps, whole or not at all. The snapshot stays. Live exports, a snapshot that is
+    /// missing or has another size than the volume: `Refused`.
+    RevertToSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
     /// Grow to at least this size; never shrinks. Exports that exist come back under their names with the new size.
     /// `Done` says the real size afterwards.
     Extend {
@@ -127,7 +154,19 @@ impl Request {
 
     /// Whether it may copy all bytes of a volume, and so take hours where every other request takes seconds.
     pub const fn is_copy(&self) -> bool {
-        matches!(self, Self::CreateClonedVolume { .. })
+        matches!(
+            self,
+            Self::CreateClonedVolume { .. }
+                | Self::CreateVolumeFromSnapshot { .. }
+                | Self::CreateSnapshot { .. }
+                | Self::RevertToSnapshot { .. }
+        )
+    }
+
+    /// Whether it takes room of the backend, or gives it back.
+    pub const fn changes_capacity(&self) -> bool {
+        self.is_copy()
+            || matches!(self, Self::Create { .. } | Self::Delete | Self::DeleteSnapshot { .. } | Self::Extend { .. })
     }
 
     /// A short name for logs, metrics and fault rules.
@@ -135,7 +174,11 @@ impl Request {
         match self {
             Self::Create { .. } => "create",
             Self::CreateClonedVolume { .. } => "create_cloned_volume",
+            Self::CreateVolumeFromSnapshot { .. } => "create_volume_from_snapshot",
             Self::Delete => "delete",
+            Self::CreateSnapshot { .. } => "create_snapshot",
+            Self::DeleteSnapshot { .. } => "delete_snapshot",
+            Self::RevertToSnapshot { .. } => "revert_to_snapshot",
             Self::Extend { .. } => "extend",
             Self::Export { .. } => "export",
             Self::Unexport { .. } => "unexport",
@@ -270,6 +313,9 @@ pub struct Truth {
     pub size_gib: u32,
     /// The exports that are served now.
     pub exports: Vec<ExportName>,
+    /// Its snapshots that exist, complete.
+    #[serde(default)]
+    pub snapshots: Vec<SnapshotId>,
     /// A call for this volume is still under way at the backend (its effects may still appear).
     pub busy: bool,
 }
@@ -279,7 +325,7 @@ pub struct Truth {
 pub struct Deadlines {
     /// Create.
     pub create: Duration,
-    /// Delete.
+    /// Delete, of a volume or a snapshot.
     pub delete: Duration,
     /// Extend, and each guest's resize.
     pub extend: Duration,
@@ -289,7 +335,7 @@ pub struct Deadlines {
     pub unexport: Duration,
     /// Every probe.
     pub probe: Duration,
-    /// Every copy (a clone): not how long it may take, but how long it may make no progress.
+    /// Every copy (a clone, a snapshot, a revert): not how long it may take, but how long it may make no progress.
     pub copy_stall: Duration,
 }
 
@@ -325,8 +371,11 @@ impl Deadlines {
     pub fn of(&self, request: &Request) -> Duration {
         match request {
             Request::Create { .. } => self.create,
-            Request::CreateClonedVolume { .. } => self.copy_stall,
-            Request::Delete => self.delete,
+            Request::CreateClonedVolume { .. }
+            | Request::CreateVolumeFromSnapshot { .. }
+            | Request::CreateSnapshot { .. }
+            | Request::RevertToSnapshot { .. } => self.copy_stall,
+            Request::Delete | Request::DeleteSnapshot { .. } => self.delete,
             Request::Extend { .. } | Request::ResizeGuest { .. } => self.extend,
             Request::Export { .. } | Request::Plug { .. } => self.export,
             Request::Unexport { .. } | Request::Unplug { .. } => self.unexport,

@@ -74,6 +74,10 @@ uuid_id!(
     AttachmentId
 );
 uuid_id!(
+    /// A snapshot of a volume.
+    SnapshotId
+);
+uuid_id!(
     /// A durable operation on a volume.
     OperationId
 );

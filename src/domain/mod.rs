@@ -12,6 +12,7 @@ pub mod metadata;
 pub mod operation;
 pub mod quota;
 pub mod server;
+pub mod snapshot;
 pub mod status;
 pub mod text;
 pub mod time;

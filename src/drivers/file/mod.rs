@@ -215,6 +215,12 @@ impl FileBackend {
                 Ok(truth) => Outcome::Done { answer: Answer::Truth { truth } },
                 Err(cause) => Outcome::Failed { cause },
             },
+            Request::CreateVolumeFromSnapshot { .. }
+            | Request::CreateSnapshot { .. }
+            | Request::DeleteSnapshot { .. }
+            | Request::RevertToSnapshot { .. } => {
+                Outcome::Refused { cause: Cause::new(CauseKind::Other, "this backend has no snapshots") }
+            }
             Request::Plug { .. }
             | Request::Unplug { .. }
             | Request::ResizeGuest { .. }
@@ -287,6 +293,7 @@ impl FileBackend {
             exists: bytes.is_some(),
             size_gib: bytes.map_or(0, whole_gib),
             exports: self.exports_served(volume).await?,
+            snapshots: Vec::new(),
             busy,
         })
     }

@@ -9,7 +9,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use crate::domain::backend::{Cause, CauseKind, Outcome, Request};
+use crate::domain::backend::{Cause, CauseKind, Outcome};
 use crate::drivers::{Backend, Capacity, Hypervisor};
 use crate::faults::{self, CrashPoint};
 
@@ -110,10 +110,7 @@ impl DriverActor {
     fn pump(&mut self, ctx: &mut Context<Self>) {
         while let Some(started) = self.start_next() {
             let id = started.id;
-            let changes_capacity = matches!(
-                started.call.request,
-                Request::Create { .. } | Request::CreateClonedVolume { .. } | Request::Delete | Request::Extend { .. }
-            );
+            let changes_capacity = started.call.request.changes_capacity();
             let driver = self.driver.clone();
             let mut call = Box::pin(async move {
                 faults::pass(CrashPoint::DriverBefore);

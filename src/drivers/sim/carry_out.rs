@@ -53,6 +53,10 @@ pub fn storage(state: &State, call: &Call, free_gib: u64, busy: bool) -> Effect 
         }
         Request::Unexport { export } => fence(state, volume_id, export),
         Request::Probe => Effect::unchanged(Answer::Truth { truth: truth(state, volume_id, busy) }),
+        Request::CreateVolumeFromSnapshot { .. }
+        | Request::CreateSnapshot { .. }
+        | Request::DeleteSnapshot { .. }
+        | Request::RevertToSnapshot { .. } => Effect::refused(CauseKind::Other, "this backend has no snapshots"),
         Request::Plug { .. } | Request::Unplug { .. } | Request::ResizeGuest { .. } | Request::ProbeGuest { .. } => {
             Effect::refused(CauseKind::Other, "a storage backend has no guests")
         }
@@ -83,7 +87,13 @@ pub fn guest(state: &State, guest: &Guest, call: &Call) -> Effect {
 /// What is true of a volume.
 pub fn truth(state: &State, volume_id: VolumeId, busy: bool) -> Truth {
     let size_gib = state.volumes.get(&volume_id).map(|volume| volume.size_gib);
-    Truth { exists: size_gib.is_some(), size_gib: size_gib.unwrap_or(0), exports: state.exports_of(volume_id), busy }
+    Truth {
+        exists: size_gib.is_some(),
+        size_gib: size_gib.unwrap_or(0),
+        exports: state.exports_of(volume_id),
+        snapshots: Vec::new(),
+        busy,
+    }
 }
 
 /// A write through an export: it reaches the volume only when the export is live and writable.

@@ -287,6 +287,7 @@ impl Walk {
                     exists: self.pick.below(2) == 0,
                     size_gib,
                     exports: vec![self.export()],
+                    snapshots: Vec::new(),
                     busy: self.pick.below(3) == 0,
                 },
             },

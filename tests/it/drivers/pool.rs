@@ -116,7 +116,7 @@ fn r101_an_overdue_call_is_probed_busy_until_its_effect_is_there() {
         let (done, late) = bench.submit(PoolTarget::Backend(BACKEND.into()), call(volume(1), 1, CREATE));
         assert!(matches!(done.await.unwrap(), Outcome::Unknown { .. }));
         let truth = |exists, busy| {
-            let truth = Truth { exists, size_gib: u32::from(exists), exports: vec![], busy };
+            let truth = Truth { exists, size_gib: u32::from(exists), exports: vec![], busy, ..Truth::default() };
             Outcome::Done { answer: Answer::Truth { truth } }
         };
         assert_eq!(bench.ask(call(volume(1), 1, Request::Probe)).await, truth(false, true));

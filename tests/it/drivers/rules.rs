@@ -8,7 +8,7 @@ use super::subject::{
 };
 
 fn there(size_gib: u32) -> Truth {
-    Truth { exists: true, size_gib, exports: Vec::new(), busy: false }
+    Truth { exists: true, size_gib, exports: Vec::new(), ..Truth::default() }
 }
 
 /// Rules of volumes.

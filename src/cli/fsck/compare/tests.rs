@@ -118,7 +118,7 @@ fn server() -> Server {
 }
 
 fn truth() -> Truth {
-    Truth { exists: true, size_gib: 2, exports: vec![export()], busy: false }
+    Truth { exists: true, size_gib: 2, exports: vec![export()], ..Truth::default() }
 }
 
 /// A picture in which everything agrees.

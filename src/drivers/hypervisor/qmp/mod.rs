@@ -84,7 +84,11 @@ impl QmpHypervisor {
             },
             Request::Create { .. }
             | Request::CreateClonedVolume { .. }
+            | Request::CreateVolumeFromSnapshot { .. }
             | Request::Delete
+            | Request::CreateSnapshot { .. }
+            | Request::DeleteSnapshot { .. }
+            | Request::RevertToSnapshot { .. }
             | Request::Extend { .. }
             | Request::Export { .. }
             | Request::Unexport { .. }

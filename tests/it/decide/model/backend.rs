@@ -46,8 +46,12 @@ impl Backend {
                     done(Answer::Size { size_gib: *size_gib })
                 }
             },
-            // No operation of this model issues it.
-            Request::CreateClonedVolume { .. } => refused(CauseKind::Other),
+            // No operation of this model issues them.
+            Request::CreateClonedVolume { .. }
+            | Request::CreateVolumeFromSnapshot { .. }
+            | Request::CreateSnapshot { .. }
+            | Request::DeleteSnapshot { .. }
+            | Request::RevertToSnapshot { .. } => refused(CauseKind::Other),
             Request::Delete if !self.exports.is_empty() => refused(CauseKind::Busy),
             Request::Delete => {
                 self.size_gib = None;
@@ -78,6 +82,7 @@ impl Backend {
                     exists: self.size_gib.is_some(),
                     size_gib: self.size_gib.unwrap_or(0),
                     exports: self.exports.keys().cloned().collect(),
+                    snapshots: Vec::new(),
                     busy,
                 },
             }),

@@ -144,7 +144,7 @@ async fn a_fenced_name_does_not_return_with_a_new_daemon_or_a_new_service() {
     let (fenced, fenced_info) = pool.exported(volume).await;
     let (kept, _) = pool.exported(volume).await;
     // While the daemon dies a probe may find nobody to ask.
-    let truth = Truth { exists: true, size_gib: 1, exports: vec![kept], busy: false };
+    let truth = Truth { exists: true, size_gib: 1, exports: vec![kept], ..Truth::default() };
     let known = Outcome::Done { answer: Answer::Truth { truth } };
     let serves = async |pool: &Pool| pool.call(volume, Request::Probe).await == known;
     // The daemon dies first: the fence has nobody to talk to and must hold all the same.
