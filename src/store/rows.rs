@@ -8,18 +8,24 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::schema::{attachments, events, messages, operations, quota_usages, servers, volume_types, volumes};
+use super::schema::{
+    attachments, events, messages, operations, quota_usages, servers, snapshots, volume_types, volumes,
+};
 use super::statements::{AttachmentProgress, OperationProgress};
 use super::{Event, Message, StoreError, VolumeType};
 use crate::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
 use crate::domain::document::Document;
-use crate::domain::ids::{AttachmentId, ExportName, ProjectId, RequestId, ServerId, UserId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{
+    AttachmentId, ExportName, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeId, VolumeTypeId,
+};
 use crate::domain::operation::Operation;
 use crate::domain::quota::Usage;
 use crate::domain::server::{HypervisorKind, Server};
+use crate::domain::snapshot::Snapshot;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::Volume;
+use crate::domain::volume::state::Origin;
 
 /// The level of every user message (`spec/services-hosts-pools.md`).
 const MESSAGE_LEVEL: &str = "ERROR";
@@ -47,7 +53,10 @@ pub(super) struct VolumeRow {
     pub metadata: String,
     pub admin_metadata: String,
     pub consumes_quota: bool,
+    pub origin_volume_id: Option<String>,
+    pub snapshot_id: Option<String>,
     pub provider_id: Option<String>,
+    pub loans: String,
     pub orphan_exports: String,
     pub outstanding: String,
     pub unsettled: bool,
@@ -81,10 +90,13 @@ impl VolumeRow {
             metadata: to_json(&volume.metadata),
             admin_metadata: to_json(&volume.admin_metadata),
             consumes_quota: volume.consumes_quota,
+            origin_volume_id: volume.origin.as_ref().map(|origin| origin.source_volume_id.to_string()),
+            snapshot_id: volume.origin.as_ref().and_then(|origin| origin.snapshot_id).map(|id| id.to_string()),
             provider_id: owned(volume.provider_id.as_ref()),
+            loans: to_json(&volume.loans),
             orphan_exports: to_json(&volume.orphan_exports),
             outstanding: to_json(&volume.outstanding),
-            unsettled: is_unsettled(volume),
+            unsettled: volume.is_unsettled(),
             created_at: volume.created_at.0,
             updated_at: volume.updated_at.map(|at| at.0),
             terminated_at: volume.terminated_at.map(|at| at.0),
@@ -95,6 +107,13 @@ impl VolumeRow {
 
     pub(super) fn into_volume(self) -> Result<Volume, StoreError> {
         let what = || format!("volume {}", self.id);
+        let origin = match self.origin_volume_id.as_deref() {
+            None => None,
+            Some(id) => Some(Box::new(Origin {
+                source_volume_id: VolumeId(parse(id, what)?),
+                snapshot_id: self.snapshot_id.as_deref().map(|id| parse(id, what)).transpose()?.map(SnapshotId),
+            })),
+        };
         Ok(Volume {
             id: VolumeId(parse(&self.id, what)?),
             generation: to_u64(self.generation),
@@ -108,6 +127,8 @@ impl VolumeRow {
             admin_metadata: from_json(&self.admin_metadata, what)?,
             orphan_exports: from_json(&self.orphan_exports, what)?,
             outstanding: from_json(&self.outstanding, what)?,
+            loans: from_json(&self.loans, what)?,
+            origin,
             project_id: ProjectId(Text::common(&self.project_id)),
             user_id: UserId(Text::common(&self.user_id)),
             name: self.display_name.map(Text::from),
@@ -232,6 +253,65 @@ impl AttachmentRow {
             attach_time: self.attach_time.map(Timestamp),
             export: self.export_name.map(|name| ExportName(name.into())),
             created_at: Timestamp(self.created_at),
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable)]
+#[diesel(table_name = snapshots, treat_none_as_default_value = false)]
+pub(super) struct SnapshotRow {
+    pub id: String,
+    pub volume_id: String,
+    pub project_id: String,
+    pub user_id: String,
+    pub ordinal: i64,
+    pub display_name: Option<String>,
+    pub display_description: Option<String>,
+    pub status: String,
+    pub progress: i64,
+    pub volume_size: i64,
+    pub metadata: String,
+    pub consumes_quota: bool,
+    pub created_at: i64,
+    pub updated_at: Option<i64>,
+}
+
+impl SnapshotRow {
+    pub(super) fn of(snapshot: &Snapshot, ordinal: i64) -> Self {
+        Self {
+            id: snapshot.id.to_string(),
+            volume_id: snapshot.volume_id.to_string(),
+            project_id: snapshot.project_id.to_string(),
+            user_id: snapshot.user_id.to_string(),
+            ordinal,
+            display_name: owned(snapshot.name.as_ref()),
+            display_description: owned(snapshot.description.as_ref()),
+            status: snapshot.status.as_str().to_owned(),
+            progress: i64::from(snapshot.progress),
+            volume_size: i64::from(snapshot.size_gib),
+            metadata: to_json(&snapshot.metadata),
+            consumes_quota: snapshot.consumes_quota,
+            created_at: snapshot.created_at.0,
+            updated_at: snapshot.updated_at.map(|at| at.0),
+        }
+    }
+
+    pub(super) fn into_snapshot(self) -> Result<Snapshot, StoreError> {
+        let what = || format!("snapshot {}", self.id);
+        Ok(Snapshot {
+            id: SnapshotId(parse(&self.id, what)?),
+            volume_id: VolumeId(parse(&self.volume_id, what)?),
+            status: parse(&self.status, what)?,
+            progress: u8::try_from(self.progress).map_err(|error| damaged(what(), error))?,
+            size_gib: u32::try_from(self.volume_size).map_err(|error| damaged(what(), error))?,
+            metadata: from_json(&self.metadata, what)?,
+            project_id: ProjectId(Text::common(&self.project_id)),
+            user_id: UserId(Text::common(&self.user_id)),
+            name: self.display_name.map(Text::from),
+            description: self.display_description.map(Text::from),
+            consumes_quota: self.consumes_quota,
+            created_at: Timestamp(self.created_at),
+            updated_at: self.updated_at.map(Timestamp),
         })
     }
 }
@@ -530,11 +610,6 @@ impl UsageRow {
     pub(super) fn usage(&self) -> Usage {
         Usage { volumes: self.volumes, gigabytes: self.gigabytes, reserved_gigabytes: self.reserved_gigabytes }
     }
-}
-
-/// Whether the volume has something to look after that is no operation.
-pub(super) fn is_unsettled(volume: &Volume) -> bool {
-    !volume.deleted && (!volume.orphan_exports.is_empty() || !volume.outstanding.is_empty())
 }
 
 /// Counters start at 0 and rise by one: they never come near the bound.

@@ -76,7 +76,9 @@ fn state() -> VolumeState {
             metadata: Metadata::from([("readonly", "mine"), ("k", "v")]),
             admin_metadata: Metadata::from([("readonly", "True"), ("secret", "x")]),
             consumes_quota: true,
+            origin: None,
             provider_id: None,
+            loans: Vec::new(),
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
             created_at: AT,
@@ -91,6 +93,7 @@ fn state() -> VolumeState {
             row(13, AttachStatus::ErrorDetaching),
         ],
         operations: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 
