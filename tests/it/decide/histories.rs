@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::fmt::Write;
 
-use hearth::domain::status::VolumeStatus;
+use hearth::domain::status::{SnapshotStatus, VolumeStatus};
 
 use super::model::acts::Act;
 use super::model::invariants;
@@ -135,6 +135,37 @@ fn create_extend_and_delete() {
         Act::ResetAttached,
     ];
     explore(&[], ACTS, (2, 1, 1));
+}
+
+#[test]
+fn snapshots_and_the_life_of_the_volume() {
+    const ACTS: &[Act] = &[
+        Act::Snapshot,
+        Act::SnapshotDelete,
+        Act::SnapshotForceDelete,
+        Act::SnapshotReset(SnapshotStatus::Available),
+        Act::Revert,
+        Act::Extend,
+        Act::Cascade,
+        Act::ForceCascade,
+        Act::Reset(VolumeStatus::Available),
+    ];
+    explore(&[Act::Create { multiattach: false }, Act::Snapshot], ACTS, (2, 1, 1));
+}
+
+#[test]
+fn snapshots_beside_attachments() {
+    const ACTS: &[Act] = &[
+        Act::Snapshot,
+        Act::Revert,
+        Act::Cascade,
+        Act::Reserve("a"),
+        Act::CreateConnected("a"),
+        Act::DeleteRow(0),
+        Act::ServerAttach("b"),
+        Act::ResetDetached,
+    ];
+    explore(&[Act::Create { multiattach: false }, Act::Snapshot], ACTS, (2, 1, 0));
 }
 
 #[test]
