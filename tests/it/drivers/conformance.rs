@@ -81,6 +81,49 @@ macro_rules! export_rules {
     };
 }
 
+macro_rules! snapshot_rules {
+    ($subject:path) => {
+        rules_as_tests!(
+            snapshots,
+            $subject,
+            [
+                a_snapshot_keeps_what_the_volume_held_when_it_was_taken,
+                a_snapshot_that_is_there_is_not_taken_again,
+                a_snapshot_of_nothing_is_refused_and_makes_nothing,
+                deleting_a_snapshot_is_idempotent_and_done_when_nothing_is_there,
+                a_deleted_snapshot_is_not_brought_back_by_a_creation_on_its_way,
+                delete_refuses_a_volume_with_snapshots,
+                a_volume_from_a_snapshot_has_its_contents_and_its_holes,
+                a_volume_a_snapshot_and_the_volume_from_it_go_their_own_ways,
+                a_volume_from_a_snapshot_is_idempotent_by_key_and_never_overwrites,
+                a_volume_from_a_missing_or_larger_snapshot_is_refused_and_makes_nothing,
+                a_revert_puts_the_volume_back_and_the_snapshots_stay,
+                a_revert_is_idempotent_by_key,
+                a_revert_to_a_missing_or_different_snapshot_is_refused,
+                extend_leaves_the_snapshots_alone,
+                equal_snapshot_keys_at_the_same_time_have_one_effect_and_one_outcome,
+                calls_that_cross_do_not_wait_for_each_other_and_leave_something_whole,
+                what_nobody_waits_for_is_whole_or_not_there,
+                the_inventory_agrees_with_the_probes_about_snapshots,
+            ]
+        );
+    };
+}
+
+macro_rules! exported_snapshot_rules {
+    ($subject:path) => {
+        rules_as_tests!(
+            snapshots_of_exports,
+            $subject,
+            [
+                a_revert_refuses_live_exports,
+                a_snapshot_of_an_exported_volume_is_whole_and_leaves_the_exports,
+                a_snapshot_outlives_the_end_of_an_export,
+            ]
+        );
+    };
+}
+
 /// All rules.
 macro_rules! conformance {
     ($driver:ident, $subject:path) => {
@@ -101,6 +144,21 @@ macro_rules! storage_conformance {
         }
     };
 }
+
+/// The rules of snapshots beside [`conformance!`].
+macro_rules! snapshot_conformance {
+    ($driver:ident, $subject:path) => {
+        mod $driver {
+            use super::subject;
+            snapshot_rules!($subject);
+            exported_snapshot_rules!($subject);
+        }
+    };
+}
+
+snapshot_conformance!(sim_memory_snapshots, subject::sim_memory);
+snapshot_conformance!(sim_file_snapshots, subject::sim_file);
+snapshot_conformance!(sim_remote_snapshots, subject::sim_remote);
 
 conformance!(sim_memory, subject::sim_memory);
 conformance!(sim_file, subject::sim_file);
