@@ -75,7 +75,7 @@ macro_rules! export_rules {
                 extend_keeps_the_exports_under_their_names,
                 delete_refuses_live_exports,
                 the_inventory_names_the_exports,
-                a_clone_of_an_exported_volume_is_whole_or_refused_as_busy,
+                a_clone_of_an_exported_volume_is_whole_and_leaves_the_exports,
             ]
         );
     };
@@ -130,35 +130,23 @@ macro_rules! conformance {
         mod $driver {
             use super::subject;
             storage_rules!($subject);
-            export_rules!($subject);
-        }
-    };
-}
-
-/// The rules of volumes only.
-macro_rules! storage_conformance {
-    ($driver:ident, $subject:path) => {
-        mod $driver {
-            use super::subject;
-            storage_rules!($subject);
-        }
-    };
-}
-
-/// The rules of snapshots beside [`conformance!`].
-macro_rules! snapshot_conformance {
-    ($driver:ident, $subject:path) => {
-        mod $driver {
-            use super::subject;
             snapshot_rules!($subject);
+            export_rules!($subject);
             exported_snapshot_rules!($subject);
         }
     };
 }
 
-snapshot_conformance!(sim_memory_snapshots, subject::sim_memory);
-snapshot_conformance!(sim_file_snapshots, subject::sim_file);
-snapshot_conformance!(sim_remote_snapshots, subject::sim_remote);
+/// The rules of volumes and snapshots only.
+macro_rules! storage_conformance {
+    ($driver:ident, $subject:path) => {
+        mod $driver {
+            use super::subject;
+            storage_rules!($subject);
+            snapshot_rules!($subject);
+        }
+    };
+}
 
 conformance!(sim_memory, subject::sim_memory);
 conformance!(sim_file, subject::sim_file);
