@@ -221,6 +221,7 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         availability_zone,
         host,
         metadata,
+        image_metadata,
         admin_metadata: _,
         consumes_quota,
         provider_id,
@@ -245,6 +246,7 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         && *availability_zone == old.availability_zone
         && *host == old.host
         && *metadata == old.metadata
+        && *image_metadata == old.image_metadata
         && *consumes_quota == old.consumes_quota
         && *provider_id == old.provider_id
         && *created_at == old.created_at

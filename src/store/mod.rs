@@ -243,6 +243,8 @@ pub enum Filter {
     },
     /// All pairs are in the user metadata or the admin metadata.
     Metadata(Vec<(String, String)>),
+    /// All pairs are in the image metadata.
+    ImageMetadata(Vec<(String, String)>),
     /// Exact, or as prefix up to a `#` or `@` boundary.
     Host(String),
     /// Matches nothing (an unknown column asked for by an admin).

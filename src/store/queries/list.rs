@@ -172,7 +172,7 @@ fn push_filter<R: Listed>(sql: &mut Sql, filter: &Filter) {
                 None => sql.push(NOTHING),
             };
         }
-        Filter::Metadata(_) if R::TABLE != "volumes" => {
+        Filter::Metadata(_) | Filter::ImageMetadata(_) if R::TABLE != "volumes" => {
             sql.push(NOTHING);
         }
         Filter::Metadata(pairs) => {
@@ -183,6 +183,12 @@ fn push_filter<R: Listed>(sql: &mut Sql, filter: &Filter) {
                 sql.push(" OR ");
                 push_pair(sql, "admin_metadata", key, value);
                 sql.push(")");
+            }
+        }
+        Filter::ImageMetadata(pairs) => {
+            sql.push(EVERYTHING);
+            for (key, value) in pairs {
+                push_pair(sql.push(" AND "), "image_metadata", key, value);
             }
         }
         Filter::Host(host) => match R::column("host") {

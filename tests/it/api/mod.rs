@@ -13,4 +13,5 @@ mod schemas;
 mod storm;
 mod versions;
 mod views;
+mod volume_metadata;
 mod volumes;

@@ -74,6 +74,7 @@ fn state() -> VolumeState {
             availability_zone: "nova".into(),
             host: Some("h@b#p".into()),
             metadata: Metadata::from([("readonly", "mine"), ("k", "v")]),
+            image_metadata: Metadata::default(),
             admin_metadata: Metadata::from([("readonly", "True"), ("secret", "x")]),
             consumes_quota: true,
             provider_id: None,

@@ -166,6 +166,7 @@ async fn filters_hold_together(bench: Bench) {
     let mut states = fill(&bench).await;
     let mut tagged = volume(100, "p", 9);
     tagged.volume.metadata = Metadata::from([("k", "v"), ("quote\"'", "ü,\"k\":\"w")]);
+    tagged.volume.image_metadata = Metadata::from([("os", "linux")]);
     tagged.volume.admin_metadata = Metadata::from([("readonly", "True")]);
     assert_committed(bench.commit(insert(&tagged)).await);
     states.push(tagged);
@@ -227,6 +228,10 @@ async fn filters_hold_together(bench: Bench) {
     })
     .await;
     check(vec![metadata(&[("k", "v"), ("missing", "")])], &|_| false).await;
+    let image = |value: &str| Filter::ImageMetadata(vec![("os".to_owned(), value.to_owned())]);
+    check(vec![image("linux")], &|s| !s.volume.image_metadata.is_empty()).await;
+    check(vec![image("plan9")], &|_| false).await;
+    check(vec![metadata(&[("os", "linux")])], &|_| false).await;
     let host_is = |state: &VolumeState, host: &str| state.volume.host.as_deref().is_some_and(|own| own == host);
     check(vec![Filter::Host("host1@lvm".to_owned())], &|s| host_is(s, "host1@lvm#pool")).await;
     check(vec![Filter::Host("host1".to_owned())], &|s| host_is(s, "host1@lvm#pool")).await;

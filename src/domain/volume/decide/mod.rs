@@ -4,6 +4,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `create`, `update`, `extend`, `delete`, `reset` | the volume's own verbs |
+//! | `metadata`, `flags` | metadata, and what else clients write about a volume |
 //! | `attachment` | Block Storage's attachments |
 //! | `server` | Compute's attach and detach |
 //! | `steps` | which step comes first, what each step asks of whom (the operations' plans) |
@@ -19,6 +20,8 @@ mod delete;
 mod draft;
 mod extend;
 mod failures;
+mod flags;
+mod metadata;
 mod reset;
 mod results;
 mod resume;
@@ -30,6 +33,8 @@ mod update;
 pub use attachment::{ATTACHABLE, ATTACHABLE_MULTI};
 pub use delete::DELETABLE;
 pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
+pub use flags::READONLY_CHANGEABLE;
+pub use metadata::METADATA_LOCKED;
 pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
 
 use super::command::{Caller, Command, Facts, Refusal, Verdict};
@@ -58,6 +63,9 @@ pub fn decide(
     match command {
         Command::Create(_) => Verdict::Refuse(Refusal::Conflict(format!("volume {volume_id} exists already"))),
         Command::Update(change) => update::update(state, change, caller, facts),
+        Command::WriteMetadata(write) => metadata::write(state, write, caller, facts),
+        Command::SetBootable { bootable } => flags::set_bootable(state, *bootable, caller, facts),
+        Command::SetReadonly { readonly } => flags::set_readonly(state, *readonly, caller, facts),
         Command::Delete { force } => delete::delete(state, *force, caller, facts),
         Command::Extend { new_size_gib, in_use_allowed } => {
             extend::extend(state, *new_size_gib, *in_use_allowed, caller, facts)
