@@ -8,6 +8,7 @@ pub mod attachment;
 pub mod backend;
 pub mod document;
 pub mod ids;
+pub mod md5;
 pub mod metadata;
 pub mod operation;
 pub mod quota;

@@ -223,6 +223,7 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         availability_zone,
         host,
         metadata,
+        image_metadata,
         admin_metadata: _,
         consumes_quota,
         origin,
@@ -249,6 +250,7 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         && *availability_zone == old.availability_zone
         && *host == old.host
         && *metadata == old.metadata
+        && *image_metadata == old.image_metadata
         && *consumes_quota == old.consumes_quota
         && *origin == old.origin
         && *provider_id == old.provider_id

@@ -22,6 +22,7 @@ diesel::table! {
         availability_zone -> Text,
         host -> Nullable<Text>,
         metadata -> Text,
+        image_metadata -> Text,
         admin_metadata -> Text,
         consumes_quota -> Bool,
         origin_volume_id -> Nullable<Text>,

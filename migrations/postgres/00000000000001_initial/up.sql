@@ -27,6 +27,7 @@ CREATE TABLE volumes (
     availability_zone TEXT COLLATE "C" NOT NULL,
     host TEXT COLLATE "C",
     metadata TEXT COLLATE "C" NOT NULL,
+    image_metadata TEXT COLLATE "C" NOT NULL,
     admin_metadata TEXT COLLATE "C" NOT NULL,
     consumes_quota BOOLEAN NOT NULL,
     -- the volume, and the snapshot of it, that it was made from

@@ -20,6 +20,7 @@ CREATE TABLE volumes (
     availability_zone TEXT NOT NULL,
     host TEXT,
     metadata TEXT NOT NULL,
+    image_metadata TEXT NOT NULL,
     admin_metadata TEXT NOT NULL,
     consumes_quota BOOLEAN NOT NULL,
     -- the volume, and the snapshot of it, that it was made from

@@ -51,6 +51,8 @@ pub struct Volume {
     pub host: Option<Text>,
     /// User metadata.
     pub metadata: Metadata,
+    /// Of the image it was made from, or what a client says of it; shown as `volume_image_metadata`.
+    pub image_metadata: Metadata,
     /// Admin metadata (`readonly`, `attached_mode`), merged into the view.
     pub admin_metadata: Metadata,
     /// Whether it counts in the quota.

@@ -13,4 +13,6 @@ mod schemas;
 mod storm;
 mod versions;
 mod views;
+mod volume_lists;
+mod volume_metadata;
 mod volumes;

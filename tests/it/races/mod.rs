@@ -3,6 +3,8 @@
 mod attach;
 mod detach;
 mod lifecycle;
+mod lists;
+mod metadata;
 mod recovery;
 pub mod scenario;
 mod seeds;

@@ -48,6 +48,7 @@ pub fn volume(n: u128, project: &str, size_gib: u32) -> VolumeState {
             availability_zone: "nova".into(),
             host: Some("host@local#pool".into()),
             metadata: Metadata::default(),
+            image_metadata: Metadata::default(),
             admin_metadata: Metadata::default(),
             consumes_quota: true,
             origin: None,

@@ -78,6 +78,7 @@ fn state() -> VolumeState {
             availability_zone: "nova".into(),
             host: Some(HOST.into()),
             metadata: Metadata::default(),
+            image_metadata: Metadata::default(),
             admin_metadata: Metadata::default(),
             consumes_quota: true,
             origin: None,

@@ -31,6 +31,7 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         availability_zone: Text::common(&request.availability_zone),
         host: request.host.as_deref().map(Text::common),
         metadata: request.metadata.clone(),
+        image_metadata: Metadata::default(),
         admin_metadata: Metadata::default(),
         consumes_quota: true,
         origin: request.origin.map(Box::new),

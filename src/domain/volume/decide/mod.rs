@@ -6,6 +6,7 @@
 //! | `create`, `update`, `extend`, `revert`, `delete`, `reset` | the volume's own verbs |
 //! | `snapshot` | its snapshots |
 //! | `lend` | its contents, read for a new volume |
+//! | `metadata`, `flags` | metadata, and what else clients write about a volume |
 //! | `attachment` | Block Storage's attachments |
 //! | `server` | Compute's attach and detach |
 //! | `steps` | which step comes first, what each step asks of whom (the operations' plans) |
@@ -21,7 +22,9 @@ mod delete;
 mod draft;
 mod extend;
 mod failures;
+mod flags;
 mod lend;
+mod metadata;
 mod reset;
 mod results;
 mod resume;
@@ -35,7 +38,9 @@ mod update;
 pub use attachment::{ATTACHABLE, ATTACHABLE_MULTI};
 pub use delete::DELETABLE;
 pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
+pub use flags::READONLY_CHANGEABLE;
 pub use lend::{CLONEABLE, refusal as lend_refusal};
+pub use metadata::METADATA_LOCKED;
 pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
 pub use revert::REVERTABLE;
 pub use snapshot::{SNAPSHOT_DELETABLE, SNAPSHOTABLE, SNAPSHOTABLE_IN_USE};
@@ -69,6 +74,9 @@ pub fn decide(
         Command::Create(_) => Verdict::Refuse(Refusal::Conflict(format!("volume {volume_id} exists already"))),
         Command::Update(change) => update::update(state, change, caller, facts),
         Command::Delete { force, cascade } => delete::delete(state, *force, *cascade, caller, facts),
+        Command::WriteMetadata(write) => metadata::write(state, write, caller, facts),
+        Command::SetBootable { bootable } => flags::set_bootable(state, *bootable, caller, facts),
+        Command::SetReadonly { readonly } => flags::set_readonly(state, *readonly, caller, facts),
         Command::Extend { new_size_gib, in_use_allowed } => {
             extend::extend(state, *new_size_gib, *in_use_allowed, caller, facts)
         }

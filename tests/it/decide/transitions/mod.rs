@@ -181,6 +181,8 @@ fn word_of(refusal: &Refusal) -> &'static str {
         Refusal::VolumeNotFound(_) => "404 volume",
         Refusal::AttachmentNotFound(_) => "404 row",
         Refusal::NotAttached(_) => "404 not attached",
+        Refusal::MetadataNotFound { .. } | Refusal::ImageMetadataNotFound(_) => "404 key",
+        Refusal::TagDiffers => "412",
         Refusal::Conflict(_) => "409",
         Refusal::UsedByServer(_) => "409 server",
         Refusal::OverQuota(_) | Refusal::OverVolumeSize { .. } => "413",
