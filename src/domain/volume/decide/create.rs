@@ -46,6 +46,9 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
     let mut draft = Draft::fresh(state, caller, facts);
     draft.begin(OperationKind::Create, 0);
     draft.judge_growth();
+    if let (Some(id), Some(revision)) = (request.volume_type_id, request.type_revision) {
+        draft.guard_type(id, revision);
+    }
     draft.finish()
 }
 
