@@ -62,6 +62,8 @@ fn decisions(criterion: &mut Criterion) {
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some("host@local#pool".to_owned()),
+        bootable: false,
+        origin: None,
     }));
     let (creating, jobs) = committed(None, &create);
     let created = result(&jobs, Answer::Size { size_gib: 1 });

@@ -47,6 +47,8 @@ pub fn new_volume(number: u128) -> Arc<VolumeState> {
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some(BACKEND.to_owned()),
+        bootable: false,
+        origin: None,
     }));
     let facts = Facts {
         now: Timestamp(1_000),

@@ -151,6 +151,21 @@ pub enum Route {
     VolumeDelete(String),
     /// `POST /volumes/{id}/action`.
     VolumeAction(String),
+    /// `GET /snapshots[/detail]`.
+    SnapshotList {
+        /// Detail views.
+        detail: bool,
+    },
+    /// `POST /snapshots`.
+    SnapshotCreate,
+    /// `GET /snapshots/{id}`.
+    SnapshotShow(String),
+    /// `PUT /snapshots/{id}`.
+    SnapshotUpdate(String),
+    /// `DELETE /snapshots/{id}`.
+    SnapshotDelete(String),
+    /// `POST /snapshots/{id}/action`.
+    SnapshotAction(String),
     /// `GET /attachments[/detail]`.
     AttachmentList {
         /// Detail views.
@@ -245,6 +260,10 @@ impl Route {
             Self::VolumeSummary => "/volumes/summary",
             Self::VolumeShow(_) | Self::VolumeUpdate(_) | Self::VolumeDelete(_) => "/volumes/{volume_id}",
             Self::VolumeAction(_) => "/volumes/{volume_id}/action",
+            Self::SnapshotList { detail: false } | Self::SnapshotCreate => "/snapshots",
+            Self::SnapshotList { detail: true } => "/snapshots/detail",
+            Self::SnapshotShow(_) | Self::SnapshotUpdate(_) | Self::SnapshotDelete(_) => "/snapshots/{snapshot_id}",
+            Self::SnapshotAction(_) => "/snapshots/{snapshot_id}/action",
             Self::AttachmentList { detail: false } | Self::AttachmentCreate => "/attachments",
             Self::AttachmentList { detail: true } => "/attachments/detail",
             Self::AttachmentShow(_) | Self::AttachmentUpdate(_) | Self::AttachmentDelete(_) => {
@@ -276,7 +295,13 @@ impl Route {
 
     /// Whether the body is an action: exactly one member, whose name is the action.
     pub fn is_action(&self) -> bool {
-        matches!(self, Self::VolumeAction(_) | Self::AttachmentAction(_) | Self::Type(TypeRoute::Action(_)))
+        matches!(
+            self,
+            Self::VolumeAction(_)
+                | Self::SnapshotAction(_)
+                | Self::AttachmentAction(_)
+                | Self::Type(TypeRoute::Action(_))
+        )
     }
 
     /// Whether a JSON body is needed.
@@ -287,6 +312,8 @@ impl Route {
                 self,
                 Self::VolumeCreate
                     | Self::VolumeUpdate(_)
+                    | Self::SnapshotCreate
+                    | Self::SnapshotUpdate(_)
                     | Self::AttachmentCreate
                     | Self::AttachmentUpdate(_)
                     | Self::MappingCreate(_)
@@ -327,6 +354,13 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("PUT", ["volumes", volume]) => Route::VolumeUpdate(id(volume)?),
         ("DELETE", ["volumes", volume]) => Route::VolumeDelete(id(volume)?),
         ("POST", ["volumes", volume, "action"]) => Route::VolumeAction(id(volume)?),
+        ("GET", ["snapshots"]) => Route::SnapshotList { detail: false },
+        ("GET", ["snapshots", "detail"]) => Route::SnapshotList { detail: true },
+        ("POST", ["snapshots"]) => Route::SnapshotCreate,
+        ("GET", ["snapshots", snapshot]) => Route::SnapshotShow(id(snapshot)?),
+        ("PUT", ["snapshots", snapshot]) => Route::SnapshotUpdate(id(snapshot)?),
+        ("DELETE", ["snapshots", snapshot]) => Route::SnapshotDelete(id(snapshot)?),
+        ("POST", ["snapshots", snapshot, "action"]) => Route::SnapshotAction(id(snapshot)?),
         ("GET", ["attachments"]) => Route::AttachmentList { detail: false },
         ("GET", ["attachments", "detail"]) => Route::AttachmentList { detail: true },
         ("POST", ["attachments"]) => Route::AttachmentCreate,

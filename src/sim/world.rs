@@ -211,6 +211,8 @@ impl World {
             multiattach: false,
             availability_zone: "nova".to_owned(),
             host: Some(BACKEND.to_owned()),
+            bootable: false,
+            origin: None,
         }))
     }
 

@@ -14,9 +14,11 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use super::connection::{AnyConnection, on_each};
 use super::difference::Step;
 use super::rows::{
-    AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, UsageRow, VolumeRow, is_unsettled, to_i64, to_json,
+    AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, SnapshotRow, UsageRow, VolumeRow, to_i64, to_json,
 };
-use super::schema::{attachments, events, messages, operations, quota_usages, servers, volume_types, volumes};
+use super::schema::{
+    attachments, events, messages, operations, quota_usages, servers, snapshots, volume_types, volumes,
+};
 use super::sql::{Dialect, Id, Sql, Value};
 use super::statements::{AttachmentGone, OperationEnded, VolumeProgress};
 use super::{Aborted, Event, ServerChange, Transaction, VolumeChange};
@@ -134,6 +136,7 @@ fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<
     if let Some(change) = &member.volume {
         write_volume(connection, change)?;
         write_attachments(connection, change)?;
+        write_snapshots(connection, change)?;
         write_operations(connection, change)?;
     }
     if let Some(change) = &member.server {
@@ -158,6 +161,7 @@ pub(super) fn settle_volume(
     let written = write_volume(connection, change)
         .and_then(|()| write_attachments(connection, change))
         .and_then(|()| write_operations(connection, change));
+    // snapshots never wait in the journal
     match written {
         Ok(()) => EventRow::of_all(events).map_or(Ok(()), |row| write_event(connection, &row)),
         Err(Refused::Error(error)) => Err(error),
@@ -204,7 +208,7 @@ fn progress(connection: &mut AnyConnection, volume: &Volume, old_generation: u64
         admin_metadata: &to_json(&volume.admin_metadata),
         orphan_exports: &to_json(&volume.orphan_exports),
         outstanding: &to_json(&volume.outstanding),
-        unsettled: is_unsettled(volume),
+        unsettled: volume.is_unsettled(),
         updated_at: volume.updated_at.map(|at| at.0),
         id: &volume.id.to_string(),
         old_generation: to_i64(old_generation),
@@ -235,7 +239,9 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         metadata,
         admin_metadata: _,
         consumes_quota,
+        origin,
         provider_id,
+        loans,
         orphan_exports: _,
         outstanding: _,
         created_at,
@@ -258,7 +264,9 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         && *host == old.host
         && *metadata == old.metadata
         && *consumes_quota == old.consumes_quota
+        && *origin == old.origin
         && *provider_id == old.provider_id
+        && *loans == old.loans
         && *created_at == old.created_at
         && *terminated_at == old.terminated_at
         && *deleted == old.deleted
@@ -282,6 +290,36 @@ fn write_attachments(connection: &mut AnyConnection, change: &VolumeChange) -> R
                 let insert = diesel::insert_into(attachments::table).values(&row);
                 let inserted = on_each!(connection, inner => insert.execute(inner));
                 refuse_duplicates(inserted, Aborted::Duplicate)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_snapshots(connection: &mut AnyConnection, change: &VolumeChange) -> Result<(), Refused> {
+    for step in change.snapshots() {
+        match step {
+            Step::End(gone) => {
+                diesel::delete(snapshots::table.filter(snapshots::id.eq(gone.id.to_string()))).execute(connection)?;
+            }
+            Step::Change(_, snapshot) => {
+                let row = SnapshotRow::of(snapshot, 0);
+                let changes = (
+                    snapshots::project_id.eq(&row.project_id),
+                    snapshots::user_id.eq(&row.user_id),
+                    snapshots::display_name.eq(&row.display_name),
+                    snapshots::display_description.eq(&row.display_description),
+                    snapshots::status.eq(&row.status),
+                    snapshots::progress.eq(row.progress),
+                    snapshots::metadata.eq(&row.metadata),
+                    snapshots::updated_at.eq(row.updated_at),
+                );
+                diesel::update(snapshots::table.filter(snapshots::id.eq(&row.id))).set(changes).execute(connection)?;
+            }
+            Step::Make(snapshot, ordinal) => {
+                let row = SnapshotRow::of(snapshot, ordinal);
+                let insert = diesel::insert_into(snapshots::table).values(&row);
+                on_each!(connection, inner => insert.execute(inner))?;
             }
         }
     }

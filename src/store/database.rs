@@ -10,16 +10,17 @@ use uuid::Uuid;
 use super::connection::AnyConnection;
 use super::journal::Overlay;
 use super::queries::operation::Cursor;
-use super::queries::{attachment, history, message, operation, server, usage, volume, volume_type};
+use super::queries::{attachment, history, message, operation, server, usage, volume, volume_snapshot, volume_type};
 use super::{
     AttachmentQuery, CommitOutcome, Event, ListError, Message, MessageQuery, OpenOperation, Page, Reading, ServerQuery,
-    Store, StoreError, Transaction, TypeChange, TypeRefused, UsageAudit, VolumeQuery, VolumeSummary,
+    SnapshotQuery, Store, StoreError, Transaction, TypeChange, TypeRefused, UsageAudit, VolumeQuery, VolumeSummary,
     VolumeSummaryQuery,
 };
 use crate::domain::attachment::Attachment;
-use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::quota::Usage;
 use crate::domain::server::Server;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::VolumeState;
 use crate::domain::volume_type::VolumeType;
@@ -131,6 +132,14 @@ impl<E: Engine> Store for Database<E> {
 
     fn attachment_list(&self, query: AttachmentQuery) -> BoxFuture<'static, Result<Page<Attachment>, ListError>> {
         self.read_settled(Lane::List, move |connection| attachment::attachment_list(connection, &query))
+    }
+
+    fn snapshot_volume(&self, id: SnapshotId) -> Reading<Option<VolumeId>> {
+        self.engine.read(Lane::Point, move |connection| volume_snapshot::snapshot_volume(connection, id))
+    }
+
+    fn snapshot_list(&self, query: SnapshotQuery) -> BoxFuture<'static, Result<Page<Snapshot>, ListError>> {
+        self.read_settled(Lane::List, move |connection| volume_snapshot::snapshot_list(connection, &query))
     }
 
     fn server_attachments(&self, id: ServerId) -> Reading<Vec<Attachment>> {

@@ -38,10 +38,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::attachment::Attachment;
-use crate::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::operation::Operation;
 use crate::domain::quota::{Limits, OverQuota, Usage};
 use crate::domain::server::Server;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::status::VmState;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::VolumeState;
@@ -343,6 +344,19 @@ pub struct AttachmentQuery {
     pub paging: Paging,
 }
 
+/// A list of snapshots.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SnapshotQuery {
+    /// Only this project; none: all.
+    pub project_id: Option<ProjectId>,
+    /// Conditions on columns of snapshots, and `availability_zone` and `host` of their volumes.
+    pub filters: Vec<Filter>,
+    /// Page.
+    pub paging: Paging,
+    /// Count all matching rows too.
+    pub with_count: bool,
+}
+
 /// A list of servers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerQuery {
@@ -435,6 +449,11 @@ pub trait Store: Send + Sync + 'static {
     fn attachment_list(&self, query: AttachmentQuery) -> BoxFuture<'static, Result<Page<Attachment>, ListError>>;
     /// The live attachments that Compute made for a server, in creation order.
     fn server_attachments(&self, id: ServerId) -> Reading<Vec<Attachment>>;
+
+    /// The volume that a snapshot is of.
+    fn snapshot_volume(&self, id: SnapshotId) -> Reading<Option<VolumeId>>;
+    /// A page of snapshots.
+    fn snapshot_list(&self, query: SnapshotQuery) -> BoxFuture<'static, Result<Page<Snapshot>, ListError>>;
 
     /// A live server.
     fn server_get(&self, id: ServerId) -> Reading<Option<Server>>;

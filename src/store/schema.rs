@@ -24,7 +24,10 @@ diesel::table! {
         metadata -> Text,
         admin_metadata -> Text,
         consumes_quota -> Bool,
+        origin_volume_id -> Nullable<Text>,
+        snapshot_id -> Nullable<Text>,
         provider_id -> Nullable<Text>,
+        loans -> Text,
         orphan_exports -> Text,
         outstanding -> Text,
         unsettled -> Bool,
@@ -57,6 +60,25 @@ diesel::table! {
         delete_on_termination -> Nullable<Bool>,
         detaching -> Nullable<Bool>,
         created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    snapshots (id) {
+        id -> Text,
+        volume_id -> Text,
+        project_id -> Text,
+        user_id -> Text,
+        ordinal -> BigInt,
+        display_name -> Nullable<Text>,
+        display_description -> Nullable<Text>,
+        status -> Text,
+        progress -> BigInt,
+        volume_size -> BigInt,
+        metadata -> Text,
+        consumes_quota -> Bool,
+        created_at -> BigInt,
+        updated_at -> Nullable<BigInt>,
     }
 }
 
@@ -160,5 +182,5 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(volumes, attachments, operations);
+diesel::allow_tables_to_appear_in_same_query!(volumes, attachments, operations, snapshots);
 diesel::allow_tables_to_appear_in_same_query!(attachments, servers);

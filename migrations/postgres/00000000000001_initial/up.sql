@@ -29,10 +29,15 @@ CREATE TABLE volumes (
     metadata TEXT COLLATE "C" NOT NULL,
     admin_metadata TEXT COLLATE "C" NOT NULL,
     consumes_quota BOOLEAN NOT NULL,
+    -- the volume, and the snapshot of it, that it was made from
+    origin_volume_id TEXT COLLATE "C",
+    snapshot_id TEXT COLLATE "C",
     provider_id TEXT COLLATE "C",
+    -- volumes that are being made from its contents
+    loans TEXT COLLATE "C" NOT NULL,
     orphan_exports TEXT COLLATE "C" NOT NULL,
     outstanding TEXT COLLATE "C" NOT NULL,
-    -- outstanding calls or orphan exports are there: found at start without reading every row
+    -- outstanding calls, orphan exports or loans are there: found at start without reading every row
     unsettled BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT,
@@ -93,6 +98,29 @@ CREATE INDEX attachments_by_volume ON attachments (volume_id, ordinal);
 CREATE INDEX attachments_by_server ON attachments (instance_uuid, created_at) WHERE instance_uuid IS NOT NULL;
 CREATE INDEX attachments_by_project ON attachments (project_id, created_at);
 CREATE INDEX attachments_by_creation ON attachments (created_at);
+
+-- A snapshot belongs to its volume, and changes in the same commits.
+CREATE TABLE snapshots (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    volume_id TEXT COLLATE "C" NOT NULL,
+    project_id TEXT COLLATE "C" NOT NULL,
+    user_id TEXT COLLATE "C" NOT NULL,
+    -- orders the snapshots of one volume as they were made, also within one instant
+    ordinal BIGINT NOT NULL,
+    display_name TEXT COLLATE "C",
+    display_description TEXT COLLATE "C",
+    status TEXT COLLATE "C" NOT NULL,
+    progress BIGINT NOT NULL,
+    volume_size BIGINT NOT NULL,
+    metadata TEXT COLLATE "C" NOT NULL,
+    consumes_quota BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT
+);
+
+CREATE INDEX snapshots_by_volume ON snapshots (volume_id, ordinal);
+CREATE INDEX snapshots_by_project ON snapshots (project_id, created_at);
+CREATE INDEX snapshots_by_creation ON snapshots (created_at);
 
 -- Open operations only: a row goes in the commit that settles the volume.
 CREATE TABLE operations (

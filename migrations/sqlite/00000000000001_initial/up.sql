@@ -22,10 +22,15 @@ CREATE TABLE volumes (
     metadata TEXT NOT NULL,
     admin_metadata TEXT NOT NULL,
     consumes_quota BOOLEAN NOT NULL,
+    -- the volume, and the snapshot of it, that it was made from
+    origin_volume_id TEXT,
+    snapshot_id TEXT,
     provider_id TEXT,
+    -- volumes that are being made from its contents
+    loans TEXT NOT NULL,
     orphan_exports TEXT NOT NULL,
     outstanding TEXT NOT NULL,
-    -- outstanding calls or orphan exports are there: found at start without reading every row
+    -- outstanding calls, orphan exports or loans are there: found at start without reading every row
     unsettled BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT,
@@ -77,6 +82,29 @@ CREATE INDEX attachments_by_volume ON attachments (volume_id, ordinal);
 CREATE INDEX attachments_by_server ON attachments (instance_uuid, created_at) WHERE instance_uuid IS NOT NULL;
 CREATE INDEX attachments_by_project ON attachments (project_id, created_at, id);
 CREATE INDEX attachments_by_creation ON attachments (created_at, id);
+
+-- A snapshot belongs to its volume, and changes in the same commits.
+CREATE TABLE snapshots (
+    id TEXT NOT NULL PRIMARY KEY,
+    volume_id TEXT NOT NULL REFERENCES volumes (id),
+    project_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    -- orders the snapshots of one volume as they were made, also within one instant
+    ordinal BIGINT NOT NULL,
+    display_name TEXT,
+    display_description TEXT,
+    status TEXT NOT NULL,
+    progress BIGINT NOT NULL,
+    volume_size BIGINT NOT NULL,
+    metadata TEXT NOT NULL,
+    consumes_quota BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT
+);
+
+CREATE INDEX snapshots_by_volume ON snapshots (volume_id, ordinal);
+CREATE INDEX snapshots_by_project ON snapshots (project_id, created_at, id);
+CREATE INDEX snapshots_by_creation ON snapshots (created_at, id);
 
 -- Open operations only: a row goes in the commit that settles the volume.
 CREATE TABLE operations (

@@ -59,8 +59,10 @@ impl VolumeActor {
             id,
             project_id: message.requester.project_id.clone(),
             request_id: message.requester.request_id.clone(),
-            resource_type: "VOLUME".to_owned(),
-            resource_uuid: Some(self.slot.volume_id.to_string()),
+            resource_type: if message.snapshot_id.is_some() { "VOLUME_SNAPSHOT" } else { "VOLUME" }.to_owned(),
+            resource_uuid: Some(
+                message.snapshot_id.map_or_else(|| self.slot.volume_id.to_string(), |id| id.to_string()),
+            ),
             action_id: message.action.to_owned(),
             detail_id: message.detail.to_owned(),
             cause: message.cause.clone(),

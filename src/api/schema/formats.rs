@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 
 /// Longest text of most fields, characters.
 pub const TEXT_MAX: usize = 255;
@@ -23,6 +23,7 @@ pub const FORMATS: &[(&str, Check)] = &[
     ("reset_status", |text| text.is_empty() || reset_status(text).is_some()),
     ("reset_attach_status", |text| text.is_empty() || reset_attach_status(text).is_some()),
     ("reset_migration_status", |text| text.is_empty() || reset_migration_status(text).is_some()),
+    ("snapshot_status", |text| snapshot_status(text).is_some()),
     ("device", is_device),
     ("tag", |text| !text.contains([',', '/']) && is_stored(text)),
 ];
@@ -78,6 +79,11 @@ pub fn reset_migration_status(text: &str) -> Option<Option<String>> {
         word @ ("migrating" | "error" | "success" | "completing" | "starting") => Some(Some(word.to_owned())),
         _ => None,
     }
+}
+
+/// A status of a snapshot, in any case.
+pub fn snapshot_status(text: &str) -> Option<SnapshotStatus> {
+    text.to_ascii_lowercase().parse().ok()
 }
 
 /// What a database can keep: PostgreSQL's text has no NUL.

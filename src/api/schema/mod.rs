@@ -82,6 +82,16 @@ requests! {
     VOLUME_EXTEND = [(3, 0, "volume_extend_3.0")];
     /// `os-reset_status`.
     VOLUME_RESET_STATUS = [(3, 0, "volume_reset_status_3.0")];
+    /// `revert`.
+    VOLUME_REVERT = [(3, 40, "volume_revert_3.40")];
+    /// `POST /snapshots`.
+    SNAPSHOT_CREATE = [(3, 0, "snapshot_create_3.0")];
+    /// `PUT /snapshots/{id}`.
+    SNAPSHOT_UPDATE = [(3, 0, "snapshot_update_3.0")];
+    /// `os-reset_status` of a snapshot.
+    SNAPSHOT_RESET_STATUS = [(3, 0, "snapshot_reset_status_3.0")];
+    /// `os-update_snapshot_status`.
+    SNAPSHOT_UPDATE_STATUS = [(3, 0, "snapshot_update_status_3.0")];
     /// `POST /types`.
     TYPE_CREATE = [(3, 0, "type_create_3.0")];
     /// `PUT /types/{id}`.

@@ -3,6 +3,7 @@
 pub mod attachments;
 pub mod default_types;
 pub mod messages;
+pub mod snapshots;
 pub mod type_access;
 pub mod type_specs;
 pub mod types;
@@ -19,7 +20,8 @@ use super::fault::Problem;
 use super::route::{Route, TypeRoute};
 
 /// The actions that exist on each action route.
-const VOLUME_ACTIONS: &[&str] = &["os-extend", "os-force_delete", "os-reset_status"];
+const VOLUME_ACTIONS: &[&str] = &["os-extend", "os-force_delete", "os-reset_status", "revert"];
+const SNAPSHOT_ACTIONS: &[&str] = &["os-force_delete", "os-reset_status", "os-update_snapshot_status"];
 const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
 const TYPE_ACTIONS: &[&str] = &[type_access::ADD, type_access::REMOVE];
 
@@ -31,6 +33,7 @@ pub fn action_name(route: &Route, body: &Value) -> Result<String, Problem> {
     let known = match route {
         Route::AttachmentAction(_) => ATTACHMENT_ACTIONS,
         Route::Type(_) => TYPE_ACTIONS,
+        Route::SnapshotAction(_) => SNAPSHOT_ACTIONS,
         _ => VOLUME_ACTIONS,
     };
     if known.contains(&name.as_str()) { Ok(name.clone()) } else { Err(Problem::NoSuchAction(name.clone())) }
@@ -46,6 +49,12 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::VolumeUpdate(id) => volumes::volume_update(call, id).await,
         Route::VolumeDelete(id) => volumes::volume_delete(call, id).await,
         Route::VolumeAction(id) => volume_actions::volume_action(call, id, action.unwrap_or_default()).await,
+        Route::SnapshotList { detail } => snapshots::snapshot_list(call, *detail).await,
+        Route::SnapshotCreate => snapshots::snapshot_create(call).await,
+        Route::SnapshotShow(id) => snapshots::snapshot_show(call, id).await,
+        Route::SnapshotUpdate(id) => snapshots::snapshot_update(call, id).await,
+        Route::SnapshotDelete(id) => snapshots::snapshot_delete(call, id).await,
+        Route::SnapshotAction(id) => snapshots::snapshot_action(call, id, action.unwrap_or_default()).await,
         Route::AttachmentList { detail } => attachments::attachment_list(call, *detail).await,
         Route::AttachmentCreate => attachments::attachment_create(call).await,
         Route::AttachmentShow(id) => attachments::attachment_show(call, id).await,

@@ -179,25 +179,30 @@ pub async fn type_visible(call: &Call, named: Named<'_>) -> Result<VolumeType, P
     named.find(&types).filter(is_seen).cloned().ok_or_else(|| named.missing())
 }
 
-/// The type of a volume that names none: the project's default, else everybody's.
-pub async fn type_default(call: &Call) -> Result<VolumeType, Problem> {
+/// The type of a volume that names none: its source's, else the project's default, else everybody's. Whoever gets it this way
+/// need not see it.
+pub async fn type_implied(call: &Call, inherited: Option<VolumeTypeId>) -> Result<VolumeType, Problem> {
     let store = call.service().store().as_ref();
-    let own = store.default_type(call.context.project_id.clone()).await?;
+    let wanted = match inherited {
+        Some(id) => Some(id),
+        None => store.default_type(call.context.project_id.clone()).await?,
+    };
     let name = &call.api.options.default_volume_type;
-    let find = |types: &Types| own.and_then(|id| types.by_id(id)).or_else(|| types.by_name(name)).cloned();
     let known = call.api.types.get(store).await?;
-    if let Some(found) = find(&known).filter(|found| own.is_none_or(|own| own == found.id)) {
-        return Ok(found);
+    let found = wanted.map_or_else(|| known.by_name(name), |id| known.by_id(id));
+    if let Some(found) = found {
+        return Ok(found.clone());
     }
-    find(call.api.types.fresh(store).await?.as_ref())
-        .ok_or_else(|| Problem::NotFoundText("Default volume type can not be found.".to_owned()))
+    let types = call.api.types.fresh(store).await?;
+    let found = wanted.and_then(|id| types.by_id(id)).or_else(|| types.by_name(name));
+    found.cloned().ok_or_else(|| Problem::NotFoundText("Default volume type can not be found.".to_owned()))
 }
 
 /// `GET /types/{id}`, and `default`.
 pub async fn type_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     call.enforce_own("volume_extension:type_get")?;
     let is_default = id == "default";
-    let row = if is_default { type_default(call).await? } else { type_visible(call, Named::Id(id)).await? };
+    let row = if is_default { type_implied(call, None).await? } else { type_visible(call, Named::Id(id)).await? };
     Ok(Answer::ok(json!({"volume_type": view::shown(&row, sight(call), is_default)})))
 }
 

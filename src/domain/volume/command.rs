@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::state::VolumeState;
+use super::state::{Origin, VolumeState};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Call, Outcome, Request};
-use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Requester, Step};
 use crate::domain::quota::{Limits, OverQuota};
-use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
@@ -52,6 +52,8 @@ pub enum Command {
     Delete {
         /// Any status, as long as nothing is attached.
         force: bool,
+        /// With its snapshots.
+        cascade: bool,
     },
     /// `os-extend`.
     Extend {
@@ -94,6 +96,64 @@ pub enum Command {
     AttachmentDelete {
         /// The row.
         attachment_id: AttachmentId,
+    },
+    /// `POST /snapshots`.
+    SnapshotCreate(Box<CreateSnapshot>),
+    /// `PUT /snapshots/{id}` and its metadata.
+    SnapshotUpdate {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// What changes.
+        change: UpdateVolume,
+    },
+    /// `DELETE /snapshots/{id}`, and its `os-force_delete`.
+    SnapshotDelete {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// In any status.
+        force: bool,
+    },
+    /// `os-reset_status` of a snapshot.
+    SnapshotResetStatus {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// New status.
+        status: SnapshotStatus,
+    },
+    /// `os-update_snapshot_status`: whoever takes a snapshot for us says how far it is.
+    SnapshotProgress {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// New status.
+        status: SnapshotStatus,
+        /// Percent.
+        progress: Option<u8>,
+    },
+    /// `revert`.
+    Revert {
+        /// The snapshot; anything but the latest one is refused.
+        snapshot_id: Option<SnapshotId>,
+    },
+    /// Another volume, which exists with the intent to be made from this one's contents, asks for them (P8).
+    Lend {
+        /// That volume.
+        borrower: VolumeId,
+        /// Its size, GiB.
+        size_gib: u32,
+        /// From this snapshot; none: from the volume as it is.
+        snapshot_id: Option<SnapshotId>,
+    },
+    /// What the source has answered to [`Command::Lend`].
+    Lent {
+        /// Which job it was.
+        ticket: Ticket,
+        /// Yes, or why not.
+        answer: Result<(), Refusal>,
+    },
+    /// That volume does not read them any more.
+    Returned {
+        /// That volume.
+        borrower: VolumeId,
     },
     /// Compute's attach, sent by the server actor which has judged the server and reserved the device name.
     ServerAttach(Box<ServerAttach>),
@@ -150,10 +210,20 @@ impl Command {
         match self {
             Self::Create(_) => "volume_create",
             Self::Update(_) => "volume_update",
-            Self::Delete { force: false } => "volume_delete",
-            Self::Delete { force: true } => "volume_force_delete",
+            Self::Delete { force: false, .. } => "volume_delete",
+            Self::Delete { force: true, .. } => "volume_force_delete",
             Self::Extend { .. } => "volume_extend",
             Self::ResetStatus { .. } => "volume_reset_status",
+            Self::SnapshotCreate(_) => "snapshot_create",
+            Self::SnapshotUpdate { .. } => "snapshot_update",
+            Self::SnapshotDelete { force: false, .. } => "snapshot_delete",
+            Self::SnapshotDelete { force: true, .. } => "snapshot_force_delete",
+            Self::SnapshotResetStatus { .. } => "snapshot_reset_status",
+            Self::SnapshotProgress { .. } => "snapshot_update_status",
+            Self::Revert { .. } => "volume_revert",
+            Self::Lend { .. } => "volume_lend",
+            Self::Lent { .. } => "volume_lent",
+            Self::Returned { .. } => "volume_returned",
             Self::AttachmentCreate { .. } => "attachment_create",
             Self::AttachmentUpdate { .. } => "attachment_update",
             Self::AttachmentComplete { .. } => "attachment_complete",
@@ -193,6 +263,25 @@ pub struct CreateVolume {
     pub availability_zone: String,
     /// `host@backend#pool`; none: no backend fits, the volume ends in `error`.
     pub host: Option<String>,
+    /// Whether servers may boot from it: as its source.
+    pub bootable: bool,
+    /// What it is made from.
+    pub origin: Option<Origin>,
+}
+
+/// The arguments of a snapshot's creation, validated.
+#[derive(Clone, Debug)]
+pub struct CreateSnapshot {
+    /// The new id.
+    pub snapshot_id: SnapshotId,
+    /// Display name.
+    pub name: Option<String>,
+    /// Display description.
+    pub description: Option<String>,
+    /// User metadata.
+    pub metadata: Metadata,
+    /// A volume in use will do as well: `force`, or the caller's microversion (≥ 3.66).
+    pub in_use_allowed: bool,
 }
 
 /// The arguments of an update: outer `None` leaves the field alone.
@@ -280,6 +369,26 @@ pub enum Job {
         /// Not before this much time has passed.
         delay: Duration,
     },
+    /// Ask the source for its contents, until it has answered; comes back as [`Command::Lent`].
+    Borrow {
+        /// For the way back.
+        ticket: Ticket,
+        /// The source, and the snapshot of it.
+        origin: Origin,
+        /// Size of the borrower, GiB.
+        size_gib: u32,
+    },
+    /// Look, again and again, whether a volume still reads the contents that it has borrowed; its end comes back as
+    /// [`Command::Returned`].
+    WatchBorrower {
+        /// That volume.
+        borrower: VolumeId,
+    },
+    /// Tell the lender that its contents are not read any more; a hint that spares it the next look.
+    GiveBack {
+        /// The lender.
+        lender: VolumeId,
+    },
 }
 
 /// A failure that the volume's owner can read (`spec/services-hosts-pools.md`, messages).
@@ -293,6 +402,8 @@ pub struct UserMessage {
     pub cause: Option<String>,
     /// Whose request it was.
     pub requester: Requester,
+    /// The snapshot that it is about; none: the volume.
+    pub snapshot_id: Option<SnapshotId>,
 }
 
 /// When the sender of a command gets its answer.
@@ -364,12 +475,21 @@ pub enum Refusal {
     /// 400 `Invalid input received: …`.
     #[error("{0}")]
     InvalidInput(String),
+    /// 400 with this text alone.
+    #[error("{0}")]
+    BadRequest(String),
     /// 400 `Invalid volume: …`.
     #[error("{0}")]
     InvalidVolume(String),
     /// 404 for the volume.
     #[error("volume {0} could not be found")]
     VolumeNotFound(VolumeId),
+    /// 400 `Invalid snapshot: …`.
+    #[error("{0}")]
+    InvalidSnapshot(String),
+    /// 404 for a snapshot.
+    #[error("snapshot {0} could not be found")]
+    SnapshotNotFound(SnapshotId),
     /// 404 for an attachment.
     #[error("attachment {0} could not be found")]
     AttachmentNotFound(AttachmentId),

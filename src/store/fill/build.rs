@@ -113,7 +113,7 @@ impl<'a> Builder<'a> {
             }
             Fate::Open(_) => {
                 life.work()?;
-                life.ask(Command::Delete { force: false })?;
+                life.ask(Command::Delete { force: false, cascade: false })?;
             }
         }
         let state = life.state.map(Arc::unwrap_or_clone);
@@ -170,6 +170,8 @@ impl<'a> Builder<'a> {
             multiattach: false,
             availability_zone: self.options.availability_zone.clone(),
             host: host.cloned(),
+            bootable: false,
+            origin: None,
         }
     }
 }

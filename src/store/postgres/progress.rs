@@ -76,6 +76,7 @@ fn is_decided_by_guard(member: &Transaction, change: &VolumeChange) -> bool {
         && type_guard.is_none()
         && messages.is_empty()
         && goes_on
+        && change.snapshots().next().is_none()
         && claims_nothing()
         && usage_deltas(member).is_empty()
 }

@@ -77,7 +77,9 @@ fn state() -> VolumeState {
             metadata: Metadata::from([("readonly", "mine"), ("k", "v")]),
             admin_metadata: Metadata::from([("readonly", "True"), ("secret", "x")]),
             consumes_quota: true,
+            origin: None,
             provider_id: None,
+            loans: Vec::new(),
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
             created_at: AT,
@@ -92,6 +94,7 @@ fn state() -> VolumeState {
             row(13, AttachStatus::ErrorDetaching),
         ],
         operations: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 

@@ -83,6 +83,8 @@ fn create_volume(multiattach: bool) -> CreateVolume {
         multiattach,
         availability_zone: "nova".to_owned(),
         host: Some(BACKEND.to_owned()),
+        bootable: false,
+        origin: None,
     }
 }
 

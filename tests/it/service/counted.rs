@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hearth::domain::attachment::Attachment;
-use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, VolumeId, VolumeTypeId};
+use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use hearth::domain::quota::Usage;
 use hearth::domain::server::Server;
+use hearth::domain::snapshot::Snapshot;
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
 use hearth::domain::volume_type::VolumeType;
 use hearth::store::{
     Aborted, AttachmentQuery, CommitOutcome, Event, ListError, Message, MessageQuery, OpenOperation, Page, Reading,
-    ServerQuery, Store, ThreadedStore, Transaction, TypeChange, TypeRefused, UsageAudit, VolumeQuery, VolumeSummary,
-    VolumeSummaryQuery,
+    ServerQuery, SnapshotQuery, Store, ThreadedStore, Transaction, TypeChange, TypeRefused, UsageAudit, VolumeQuery,
+    VolumeSummary, VolumeSummaryQuery,
 };
 use uuid::Uuid;
 
@@ -85,6 +86,12 @@ impl Store for Counted {
     }
     fn attachment_list(&self, query: AttachmentQuery) -> BoxFuture<'static, Result<Page<Attachment>, ListError>> {
         self.inner.attachment_list(query)
+    }
+    fn snapshot_volume(&self, id: SnapshotId) -> Reading<Option<VolumeId>> {
+        self.inner.snapshot_volume(id)
+    }
+    fn snapshot_list(&self, query: SnapshotQuery) -> BoxFuture<'static, Result<Page<Snapshot>, ListError>> {
+        self.inner.snapshot_list(query)
     }
     fn server_attachments(&self, id: ServerId) -> Reading<Vec<Attachment>> {
         self.inner.server_attachments(id)

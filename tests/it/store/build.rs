@@ -50,7 +50,9 @@ pub fn volume(n: u128, project: &str, size_gib: u32) -> VolumeState {
             metadata: Metadata::default(),
             admin_metadata: Metadata::default(),
             consumes_quota: true,
+            origin: None,
             provider_id: None,
+            loans: Vec::new(),
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
             created_at: Timestamp(1_000),
@@ -61,6 +63,7 @@ pub fn volume(n: u128, project: &str, size_gib: u32) -> VolumeState {
         },
         attachments: Vec::new(),
         operations: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 

@@ -80,7 +80,9 @@ fn state() -> VolumeState {
             metadata: Metadata::default(),
             admin_metadata: Metadata::default(),
             consumes_quota: true,
+            origin: None,
             provider_id: None,
+            loans: vec![],
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
             created_at: Timestamp(1),
@@ -91,6 +93,7 @@ fn state() -> VolumeState {
         },
         attachments: vec![row()],
         operations: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 

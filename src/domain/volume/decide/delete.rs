@@ -1,9 +1,12 @@
-//! `DELETE /volumes/{id}`, plain and forced (`spec/volumes.md` §6). Live rows block every form of it.
+//! `DELETE /volumes/{id}`, plain, forced, and with the snapshots (`spec/volumes.md` §6). Live rows block every form of it.
+//! The snapshots of a cascade are all prepared in the step that admits it, or it is refused.
 
 use super::draft::Draft;
+use super::snapshot::{SNAPSHOT_DELETABLE, set_status};
 use crate::domain::ids::OperationId;
 use crate::domain::operation::{Lane, OperationKind};
-use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::snapshot::Snapshot;
+use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
 use crate::domain::volume::state::VolumeState;
 
@@ -16,7 +19,7 @@ pub const DELETABLE: &[VolumeStatus] = &[
     VolumeStatus::ErrorManaging,
 ];
 
-pub(super) fn delete(state: &VolumeState, force: bool, caller: &Caller, facts: &Facts) -> Verdict {
+pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &Caller, facts: &Facts) -> Verdict {
     let volume = &state.volume;
     let running = state.operation_in(Lane::Data);
     if running.is_some_and(|operation| operation.kind == OperationKind::Delete) {
@@ -34,6 +37,13 @@ pub(super) fn delete(state: &VolumeState, force: bool, caller: &Caller, facts: &
     if !force && (!DELETABLE.contains(&volume.status) || running.is_some()) {
         return refuse(state);
     }
+    let may_go = |snapshot: &Snapshot| {
+        let is_own = caller.is_admin || snapshot.project_id == volume.project_id;
+        cascade && is_own && (force || SNAPSHOT_DELETABLE.contains(&snapshot.status))
+    };
+    if !state.snapshots.iter().all(may_go) {
+        return refuse(state);
+    }
 
     let mut draft = Draft::of(state, caller, facts);
     for operation in &state.operations {
@@ -45,7 +55,11 @@ pub(super) fn delete(state: &VolumeState, force: bool, caller: &Caller, facts: &
         draft.next.volume.deleted = true;
         draft.next.volume.deleted_at = Some(facts.now);
         draft.next.attachments.clear();
+        draft.next.snapshots.clear();
         return draft.finish();
+    }
+    for snapshot in &state.snapshots {
+        set_status(&mut draft, snapshot.id, SnapshotStatus::Deleting);
     }
     begin(&mut draft);
     draft.finish()

@@ -95,8 +95,8 @@ impl Act {
             Self::Extend | Self::ExtendOffline => {
                 Command::Extend { new_size_gib: size_gib.saturating_add(1), in_use_allowed: self == Self::Extend }
             }
-            Self::Delete => Command::Delete { force: false },
-            Self::ForceDelete => Command::Delete { force: true },
+            Self::Delete => Command::Delete { force: false, cascade: false },
+            Self::ForceDelete => Command::Delete { force: true, cascade: false },
             Self::Reset(status) => build::reset(Some(status), None),
             Self::ResetDetached => build::reset(None, Some(AttachStatus::Detached)),
             Self::ResetAttached => build::reset(None, Some(AttachStatus::Attached)),

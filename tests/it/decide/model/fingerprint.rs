@@ -19,6 +19,7 @@ impl World {
         self.volume.as_deref().inspect(|state| hash_state(state, into));
         self.backend.size_gib.hash(into);
         self.backend.exports.hash(into);
+        self.backend.snapshots.hash(into);
         self.backend.fenced.hash(into);
         self.backend.devices.hash(into);
         hash_unordered(&self.backend.running, into, |running, into| {
@@ -110,6 +111,7 @@ fn hash_pending(pending: &Pending, into: &mut DefaultHasher) {
             call.as_ref().map(|call| call.request.name()).hash(into);
         }
         Job::ProbeOutstanding { .. } => 2.hash(into),
+        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => 3.hash(into),
     }
     if let Some(answer) = &pending.answer {
         hash_outcome(answer, into);
@@ -122,7 +124,9 @@ fn hash_outcome(outcome: &Outcome, into: &mut DefaultHasher) {
             Answer::Nothing => 0.hash(into),
             Answer::Size { size_gib } => (1, size_gib).hash(into),
             Answer::Connection { .. } => 2.hash(into),
-            Answer::Truth { truth } => (truth.exists, truth.size_gib, &truth.exports, truth.busy).hash(into),
+            Answer::Truth { truth } => {
+                (truth.exists, truth.size_gib, &truth.exports, &truth.snapshots, truth.busy).hash(into)
+            }
             Answer::Plugged { plugged } => (3, plugged).hash(into),
         },
         Outcome::Refused { cause } => (4, cause.kind).hash(into),

@@ -175,6 +175,9 @@ impl World {
             Job::Step { target: JobTarget::Timer, .. } => 2,
             Job::ProbeOutstanding { .. } => 1,
             Job::Step { .. } => 0,
+            Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => {
+                unreachable!("nothing is lent here")
+            }
         };
         let mut order = self.jobs.iter().enumerate().collect::<Vec<_>>();
         order.sort_by_key(|(_, pending)| turn(&pending.job));
@@ -240,6 +243,9 @@ impl World {
             Job::Step { call: None, .. } => {
                 self.jobs[index].answer = Some(unknown());
                 return;
+            }
+            Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => {
+                unreachable!("nothing is lent here")
             }
         };
         let writes = writes(&self.jobs[index].job);
@@ -468,6 +474,7 @@ pub fn result_of(pending: Pending) -> Command {
     match pending.job {
         Job::Step { ticket, .. } => Command::JobResult { ticket, outcome },
         Job::ProbeOutstanding { attempt, asked_at, .. } => Command::OutstandingProbed { outcome, attempt, asked_at },
+        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => unreachable!("nothing is lent here"),
     }
 }
 
@@ -475,13 +482,13 @@ pub fn result_of(pending: Pending) -> Command {
 fn writes(job: &Job) -> bool {
     match job {
         Job::Step { ticket, call, .. } => call.is_some() && !ticket.probe && !is_nowhere(job),
-        Job::ProbeOutstanding { .. } => false,
+        _ => false,
     }
 }
 
 /// Whether a backend is asked that there is not: the volume has none.
 fn is_nowhere(job: &Job) -> bool {
-    let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job;
+    let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job else { return false };
     *target == JobTarget::Backend("".into())
 }
 

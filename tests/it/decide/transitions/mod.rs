@@ -173,7 +173,10 @@ fn end_of(mut world: World) -> String {
 fn word_of(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::InvalidInput(_) => "400 input",
+        Refusal::BadRequest(_) => "400",
         Refusal::InvalidVolume(_) => "400 status",
+        Refusal::InvalidSnapshot(_) => "400 snapshot",
+        Refusal::SnapshotNotFound(_) => "404 snapshot",
         Refusal::BadConnector(_) => "400 connector",
         Refusal::VolumeNotFound(_) => "404 volume",
         Refusal::AttachmentNotFound(_) => "404 row",
