@@ -305,6 +305,8 @@ fn refusal_fault(refusal: Refusal) -> Fault {
             Fault { cause: Some(refusal.to_string()), ..Fault::new(500, "The volume's connections are busy.") }
         }
         Refusal::ServerChanged => Fault::new(409, "The server changed meanwhile."),
+        // whoever can meet it looks again
+        refusal @ Refusal::TypeChanged => Fault::unavailable(RETRY_AFTER, refusal),
     }
 }
 

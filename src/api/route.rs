@@ -1,6 +1,10 @@
 //! From method and path to a route: a total, pure function, so that slashes are never merged and every order of checks of
 //! the specification can be kept.
 
+mod types;
+
+pub use types::TypeRoute;
+
 use super::microversion::Microversion;
 use super::percent;
 
@@ -193,10 +197,8 @@ pub enum Route {
     AttachmentDelete(String),
     /// `POST /attachments/{id}/action`.
     AttachmentAction(String),
-    /// `GET /types`.
-    TypeList,
-    /// `GET /types/{id}`.
-    TypeShow(String),
+    /// Volume types.
+    Type(TypeRoute),
     /// `GET /messages`.
     MessageList,
     /// `GET /messages/{id}`.
@@ -260,6 +262,7 @@ impl Route {
             | Self::AttachmentDelete(_) => Some(Microversion::v3(27)),
             Self::MessageList | Self::MessageShow(_) | Self::MessageDelete(_) => Some(Microversion::v3(3)),
             Self::VolumeSummary => Some(Microversion::v3(12)),
+            Self::Type(route) => route.since(),
             _ => None,
         }
     }
@@ -291,8 +294,7 @@ impl Route {
                 "/attachments/{attachment_id}"
             }
             Self::AttachmentAction(_) => "/attachments/{attachment_id}/action",
-            Self::TypeList => "/types",
-            Self::TypeShow(_) => "/types/{type_id}",
+            Self::Type(route) => route.template(),
             Self::MessageList => "/messages",
             Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
             Self::ServerList { detail: false } => "/servers",
@@ -317,12 +319,19 @@ impl Route {
 
     /// Whether the body is an action: exactly one member, whose name is the action.
     pub fn is_action(&self) -> bool {
-        matches!(self, Self::VolumeAction(_) | Self::SnapshotAction(_) | Self::AttachmentAction(_))
+        matches!(
+            self,
+            Self::VolumeAction(_)
+                | Self::SnapshotAction(_)
+                | Self::AttachmentAction(_)
+                | Self::Type(TypeRoute::Action(_))
+        )
     }
 
     /// Whether a JSON body is needed.
     pub fn needs_body(&self) -> bool {
         self.is_action()
+            || matches!(self, Self::Type(route) if route.needs_body())
             || matches!(
                 self,
                 Self::VolumeCreate
@@ -394,12 +403,10 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("PUT", ["attachments", attachment]) => Route::AttachmentUpdate(id(attachment)?),
         ("DELETE", ["attachments", attachment]) => Route::AttachmentDelete(id(attachment)?),
         ("POST", ["attachments", attachment, "action"]) => Route::AttachmentAction(id(attachment)?),
-        ("GET", ["types"]) => Route::TypeList,
-        ("GET", ["types", volume_type]) => Route::TypeShow(id(volume_type)?),
         ("GET", ["messages"]) => Route::MessageList,
         ("GET", ["messages", message]) => Route::MessageShow(id(message)?),
         ("DELETE", ["messages", message]) => Route::MessageDelete(id(message)?),
-        _ => return None,
+        _ => Route::Type(TypeRoute::find(method, rest)?),
     })
 }
 

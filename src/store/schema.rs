@@ -133,9 +133,20 @@ diesel::table! {
     volume_types (id) {
         id -> Text,
         name -> Text,
+        revision -> BigInt,
         description -> Nullable<Text>,
         is_public -> Bool,
+        projects -> Text,
         extra_specs -> Text,
+        created_at -> BigInt,
+        updated_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    default_volume_types (project_id) {
+        project_id -> Text,
+        volume_type_id -> Text,
     }
 }
 

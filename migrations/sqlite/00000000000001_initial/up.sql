@@ -158,13 +158,25 @@ CREATE TABLE quota_usages (
 CREATE TABLE volume_types (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
+    -- every write, and every volume that is made with the type, is guarded by it
+    revision BIGINT NOT NULL,
     description TEXT,
     is_public BOOLEAN NOT NULL,
-    extra_specs TEXT NOT NULL
+    -- who may use it although it is not public
+    projects TEXT NOT NULL,
+    extra_specs TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT
 );
 
-INSERT INTO volume_types (id, name, description, is_public, extra_specs)
-VALUES ('6f5a1d0e-7b7c-4c55-9a3f-1f0f4d1c2b3a', '__DEFAULT__', 'Default Volume Type', TRUE, '{}');
+INSERT INTO volume_types (id, name, revision, description, is_public, projects, extra_specs, created_at)
+VALUES ('6f5a1d0e-7b7c-4c55-9a3f-1f0f4d1c2b3a', '__DEFAULT__', 1, 'Default Volume Type', TRUE, '[]', '{}', 0);
+
+-- The type of a project's volumes that name none.
+CREATE TABLE default_volume_types (
+    project_id TEXT NOT NULL PRIMARY KEY,
+    volume_type_id TEXT NOT NULL REFERENCES volume_types (id)
+);
 
 CREATE TABLE messages (
     id TEXT NOT NULL PRIMARY KEY,

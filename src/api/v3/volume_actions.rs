@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::volume_create::type_limits;
 use super::{volume_flags, volume_metadata};
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
@@ -46,7 +45,7 @@ async fn volume_extend(call: &Call, id: &str) -> Result<Answer, Problem> {
         && let Some(type_id) = state.volume.volume_type_id
         && let Some(volume_type) = call.api.types.get(call.service().store().as_ref()).await?.by_id(type_id)
     {
-        type_limits(volume_type, new_size_gib)?;
+        volume_type.sizes().check(new_size_gib, &volume_type.name).map_err(Problem::InvalidInput)?;
     }
     let command = Command::Extend { new_size_gib, in_use_allowed };
     call.service().volume_command(state.id(), command, call.context.caller()).await?;

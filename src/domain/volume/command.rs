@@ -274,6 +274,8 @@ pub struct CreateVolume {
     pub metadata: Metadata,
     /// The type.
     pub volume_type_id: Option<VolumeTypeId>,
+    /// The type's revision that the request was judged by: the commit holds only while the type has it. None: not looked at.
+    pub type_revision: Option<u64>,
     /// From the type.
     pub multiattach: bool,
     /// Availability zone.
@@ -460,6 +462,8 @@ pub struct Decision {
     pub limits: Option<Limits>,
     /// The server that must still have this epoch at the commit.
     pub server_guard: Option<(ServerId, u64)>,
+    /// The volume type that must still have this revision at the commit.
+    pub type_guard: Option<(VolumeTypeId, u64)>,
     /// The request behind it, for the history.
     pub requester: Requester,
     /// The cause of a failure, for the history.
@@ -554,4 +558,7 @@ pub enum Refusal {
     /// The attachment rows of the server changed in the same instant (its name or the server itself): decide again.
     #[error("the server changed meanwhile")]
     ServerChanged,
+    /// The volume type is no longer as the request saw it: look again.
+    #[error("the volume type changed meanwhile")]
+    TypeChanged,
 }

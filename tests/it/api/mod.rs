@@ -11,6 +11,7 @@ mod lists;
 mod routes;
 mod schemas;
 mod storm;
+mod types;
 mod versions;
 mod views;
 mod volume_lists;

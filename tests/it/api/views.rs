@@ -13,7 +13,8 @@ use hearth::domain::server::{HypervisorKind, Server};
 use hearth::domain::status::{AttachStatus, VmState, VolumeStatus};
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::{Volume, VolumeState};
-use hearth::store::{Message, VolumeType};
+use hearth::domain::volume_type::VolumeType;
+use hearth::store::Message;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -402,10 +403,14 @@ fn type_views_hide_what_the_caller_may_not_see() {
         name: "fast".to_owned(),
         description: None,
         is_public: true,
+        revision: 1,
+        projects: [].into(),
         extra_specs: BTreeMap::from([
-            ("multiattach".to_owned(), "<is> True".to_owned()),
-            ("volume_backend_name".to_owned(), "b".to_owned()),
+            ("multiattach".to_owned(), Some("<is> True".to_owned())),
+            ("volume_backend_name".to_owned(), Some("b".to_owned())),
         ]),
+        created_at: AT,
+        updated_at: None,
     };
     let all = Sight { specs: true, sensitive: true, qos: true, access: true };
     let member = Sight { specs: true, sensitive: false, qos: false, access: true };

@@ -56,6 +56,9 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         }
     }
     draft.judge_growth();
+    if let (Some(id), Some(revision)) = (request.volume_type_id, request.type_revision) {
+        draft.guard_type(id, revision);
+    }
     draft.finish()
 }
 

@@ -186,6 +186,6 @@ fn word_of(refusal: &Refusal) -> &'static str {
         Refusal::Conflict(_) => "409",
         Refusal::UsedByServer(_) => "409 server",
         Refusal::OverQuota(_) | Refusal::OverVolumeSize { .. } => "413",
-        Refusal::Backend(_) | Refusal::QueueDeadline | Refusal::ServerChanged => "500",
+        Refusal::Backend(_) | Refusal::QueueDeadline | Refusal::ServerChanged | Refusal::TypeChanged => "500",
     }
 }
