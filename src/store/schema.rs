@@ -27,6 +27,7 @@ diesel::table! {
         provider_id -> Nullable<Text>,
         orphan_exports -> Text,
         outstanding -> Text,
+        claims -> Nullable<Text>,
         unsettled -> Bool,
         created_at -> BigInt,
         updated_at -> Nullable<BigInt>,

@@ -32,6 +32,8 @@ CREATE TABLE volumes (
     provider_id TEXT COLLATE "C",
     orphan_exports TEXT COLLATE "C" NOT NULL,
     outstanding TEXT COLLATE "C" NOT NULL,
+    -- marks and connections of clients of the old actions; null: none
+    claims TEXT COLLATE "C",
     -- outstanding calls or orphan exports are there: found at start without reading every row
     unsettled BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,

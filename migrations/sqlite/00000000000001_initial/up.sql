@@ -25,6 +25,8 @@ CREATE TABLE volumes (
     provider_id TEXT,
     orphan_exports TEXT NOT NULL,
     outstanding TEXT NOT NULL,
+    -- marks and connections of clients of the old actions; null: none
+    claims TEXT,
     -- outstanding calls or orphan exports are there: found at start without reading every row
     unsettled BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,

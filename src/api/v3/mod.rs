@@ -5,6 +5,7 @@ pub mod messages;
 pub mod types;
 pub mod versions;
 pub mod volume_actions;
+pub mod volume_connections;
 pub mod volume_create;
 pub mod volumes;
 
@@ -16,7 +17,15 @@ use super::fault::Problem;
 use super::route::Route;
 
 /// The actions that exist on each action route.
-const VOLUME_ACTIONS: &[&str] = &["os-extend", "os-force_delete", "os-reset_status"];
+const VOLUME_ACTIONS: &[&str] = &[
+    "os-extend",
+    "os-force_delete",
+    "os-reset_status",
+    "os-reserve",
+    "os-unreserve",
+    "os-begin_detaching",
+    "os-roll_detaching",
+];
 const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
 
 /// The name of the action in a body; 400 unless there is exactly one member, and it is an action of this route.

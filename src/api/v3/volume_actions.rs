@@ -16,7 +16,7 @@ pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer
         "os-extend" => volume_extend(call, id).await,
         "os-force_delete" => volume_force_delete(call, id).await,
         "os-reset_status" => volume_reset_status(call, id).await,
-        other => Err(Problem::NoSuchAction(other.to_owned())),
+        other => super::volume_connections::volume_connection_action(call, id, other).await,
     }
 }
 

@@ -79,6 +79,7 @@ fn state() -> VolumeState {
             provider_id: None,
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
+            claims: None,
             created_at: AT,
             updated_at: None,
             terminated_at: None,

@@ -3,6 +3,7 @@
 mod attach;
 mod detach;
 mod lifecycle;
+mod marks;
 mod recovery;
 pub mod scenario;
 mod seeds;

@@ -83,6 +83,7 @@ fn state() -> VolumeState {
             provider_id: None,
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
+            claims: None,
             created_at: Timestamp(1),
             updated_at: None,
             terminated_at: None,

@@ -36,6 +36,7 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         provider_id: None,
         orphan_exports: Vec::new(),
         outstanding: Vec::new(),
+        claims: None,
         created_at: facts.now,
         updated_at: None,
         terminated_at: None,

@@ -45,6 +45,7 @@ pub(super) fn delete(state: &VolumeState, force: bool, caller: &Caller, facts: &
         draft.next.volume.deleted = true;
         draft.next.volume.deleted_at = Some(facts.now);
         draft.next.attachments.clear();
+        draft.next.volume.claims = None;
         return draft.finish();
     }
     begin(&mut draft);

@@ -6,6 +6,7 @@
 //! | `create`, `update`, `extend`, `delete`, `reset` | the volume's own verbs |
 //! | `attachment` | Block Storage's attachments |
 //! | `server` | Compute's attach and detach |
+//! | `reserve` | the old actions' marks: reserved, about to detach |
 //! | `steps` | which step comes first, what each step asks of whom (the operations' plans) |
 //! | `results` | results and probes: what follows when a step is done |
 //! | `failures` | how each step fails, is undone, or is given up |
@@ -19,6 +20,7 @@ mod delete;
 mod draft;
 mod extend;
 mod failures;
+mod reserve;
 mod reset;
 mod results;
 mod resume;
@@ -30,6 +32,7 @@ mod update;
 pub use attachment::{ATTACHABLE, ATTACHABLE_MULTI};
 pub use delete::DELETABLE;
 pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
+pub use reserve::{RESERVABLE, RESERVABLE_MULTI};
 pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
 
 use super::command::{Caller, Command, Facts, Refusal, Verdict};
@@ -73,6 +76,10 @@ pub fn decide(
         }
         Command::AttachmentComplete { attachment_id } => attachment::complete(state, *attachment_id, caller, facts),
         Command::AttachmentDelete { attachment_id } => attachment::delete(state, *attachment_id, caller, facts),
+        Command::Reserve => reserve::reserve(state, caller, facts),
+        Command::Unreserve => reserve::unreserve(state, caller, facts),
+        Command::BeginDetaching => reserve::begin_detaching(state, caller, facts),
+        Command::RollDetaching => reserve::roll_detaching(state, caller, facts),
         Command::ServerAttach(request) => server::attach(state, request, caller, facts),
         Command::ServerDetach { server_id, server_gone } => {
             server::detach(state, server_id, *server_gone, caller, facts)

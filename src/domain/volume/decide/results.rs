@@ -198,6 +198,7 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
             draft.next.volume.deleted = true;
             draft.next.volume.deleted_at = Some(draft.facts.now);
             draft.next.attachments.clear();
+            draft.next.volume.claims = None;
             draft.end(id, Ok(()));
         }
         Step::Export { .. } => exported(draft, operation, answer),
