@@ -6,6 +6,7 @@
 
 pub mod attachment;
 pub mod backend;
+pub mod claims;
 pub mod document;
 pub mod ids;
 pub mod md5;

@@ -31,6 +31,7 @@ diesel::table! {
         loans -> Text,
         orphan_exports -> Text,
         outstanding -> Text,
+        claims -> Nullable<Text>,
         unsettled -> Bool,
         created_at -> BigInt,
         updated_at -> Nullable<BigInt>,

@@ -31,6 +31,8 @@ CREATE TABLE volumes (
     loans TEXT NOT NULL,
     orphan_exports TEXT NOT NULL,
     outstanding TEXT NOT NULL,
+    -- marks and connections of clients of the old actions; null: none
+    claims TEXT,
     -- outstanding calls, orphan exports or loans are there: found at start without reading every row
     unsettled BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,

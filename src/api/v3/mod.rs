@@ -9,6 +9,7 @@ pub mod type_specs;
 pub mod types;
 pub mod versions;
 pub mod volume_actions;
+pub mod volume_connections;
 pub mod volume_create;
 pub mod volume_flags;
 pub mod volume_metadata;
@@ -33,6 +34,10 @@ const VOLUME_ACTIONS: &[&str] = &[
     "os-unset_image_metadata",
     "os-update_readonly_flag",
     "revert",
+    "os-reserve",
+    "os-unreserve",
+    "os-begin_detaching",
+    "os-roll_detaching",
 ];
 const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
 const TYPE_ACTIONS: &[&str] = &[type_access::ADD, type_access::REMOVE];

@@ -23,7 +23,7 @@ pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer
         "os-set_image_metadata" => volume_metadata::image_metadata_set(call, id).await,
         "os-unset_image_metadata" => volume_metadata::image_metadata_unset(call, id).await,
         "os-show_image_metadata" => volume_metadata::image_metadata_show(call, id).await,
-        other => Err(Problem::NoSuchAction(other.to_owned())),
+        other => super::volume_connections::volume_connection_action(call, id, other).await,
     }
 }
 

@@ -168,6 +168,14 @@ pub enum Command {
         /// That volume.
         borrower: VolumeId,
     },
+    /// `os-reserve`.
+    Reserve,
+    /// `os-unreserve`.
+    Unreserve,
+    /// `os-begin_detaching`.
+    BeginDetaching,
+    /// `os-roll_detaching`.
+    RollDetaching,
     /// Compute's attach, sent by the server actor which has judged the server and reserved the device name.
     ServerAttach(Box<ServerAttach>),
     /// Compute's detach.
@@ -247,6 +255,10 @@ impl Command {
             Self::AttachmentUpdate { .. } => "attachment_update",
             Self::AttachmentComplete { .. } => "attachment_complete",
             Self::AttachmentDelete { .. } => "attachment_delete",
+            Self::Reserve => "volume_reserve",
+            Self::Unreserve => "volume_unreserve",
+            Self::BeginDetaching => "volume_begin_detaching",
+            Self::RollDetaching => "volume_roll_detaching",
             Self::ServerAttach(_) => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
             Self::ServerAttachmentUpdate { .. } => "server_attachment_update",

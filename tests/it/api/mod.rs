@@ -8,6 +8,7 @@ mod filters;
 mod harness;
 mod identity;
 mod lists;
+mod old_actions;
 mod routes;
 mod schemas;
 mod storm;

@@ -83,6 +83,7 @@ fn state() -> VolumeState {
             loans: Vec::new(),
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
+            claims: None,
             created_at: AT,
             updated_at: None,
             terminated_at: None,

@@ -4,6 +4,7 @@ mod attach;
 mod detach;
 mod lifecycle;
 mod lists;
+mod marks;
 mod metadata;
 mod recovery;
 pub mod scenario;

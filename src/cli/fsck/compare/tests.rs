@@ -86,6 +86,7 @@ fn state() -> VolumeState {
             loans: vec![],
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
+            claims: None,
             created_at: Timestamp(1),
             updated_at: None,
             terminated_at: None,

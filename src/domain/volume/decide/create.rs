@@ -39,6 +39,7 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         orphan_exports: Vec::new(),
         loans: Vec::new(),
         outstanding: Vec::new(),
+        claims: None,
         created_at: facts.now,
         updated_at: None,
         terminated_at: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{snapshot, steps};
 use crate::domain::backend::{Call, Request};
+use crate::domain::claims::MarkerKind;
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeTypeId};
 use crate::domain::operation::{Lane, Operation, OperationKind, OutstandingCall, Requester, Step, backoff};
 use crate::domain::volume::command::{
@@ -258,6 +259,8 @@ impl<'a> Draft<'a> {
         let Some(index) = self.next.attachments.iter().position(|candidate| candidate.id == row) else { return };
         let removed = self.next.attachments.remove(index);
         self.next.volume.admin_metadata.remove("attached_mode");
+        // What was about to be detached is detached.
+        self.next.volume.drop_marker(MarkerKind::Detaching);
         if let Some(export) = removed.export
             && !self.next.volume.orphan_exports.contains(&export)
         {

@@ -9,6 +9,7 @@
 //! | `metadata`, `flags` | metadata, and what else clients write about a volume |
 //! | `attachment` | Block Storage's attachments |
 //! | `server` | Compute's attach and detach |
+//! | `reserve` | the old actions' marks: reserved, about to detach |
 //! | `steps` | which step comes first, what each step asks of whom (the operations' plans) |
 //! | `results` | results and probes: what follows when a step is done |
 //! | `failures` | how each step fails, is undone, or is given up |
@@ -25,6 +26,7 @@ mod failures;
 mod flags;
 mod lend;
 mod metadata;
+mod reserve;
 mod reset;
 mod results;
 mod resume;
@@ -41,6 +43,7 @@ pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
 pub use flags::READONLY_CHANGEABLE;
 pub use lend::{CLONEABLE, refusal as lend_refusal};
 pub use metadata::METADATA_LOCKED;
+pub use reserve::{RESERVABLE, RESERVABLE_MULTI};
 pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
 pub use revert::REVERTABLE;
 pub use snapshot::{SNAPSHOT_DELETABLE, SNAPSHOTABLE, SNAPSHOTABLE_IN_USE};
@@ -107,6 +110,10 @@ pub fn decide(
         }
         Command::AttachmentComplete { attachment_id } => attachment::complete(state, *attachment_id, caller, facts),
         Command::AttachmentDelete { attachment_id } => attachment::delete(state, *attachment_id, caller, facts),
+        Command::Reserve => reserve::reserve(state, caller, facts),
+        Command::Unreserve => reserve::unreserve(state, caller, facts),
+        Command::BeginDetaching => reserve::begin_detaching(state, caller, facts),
+        Command::RollDetaching => reserve::roll_detaching(state, caller, facts),
         Command::ServerAttach(request) => server::attach(state, request, caller, facts),
         Command::ServerDetach { server_id, server_gone } => {
             server::detach(state, server_id, *server_gone, caller, facts)
