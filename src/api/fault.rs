@@ -273,6 +273,9 @@ fn refusal_fault(refusal: Refusal) -> Fault {
         Refusal::BadRequest(text) => Fault::new(400, text),
         Refusal::InvalidVolume(text) => Fault::new(400, format!("Invalid volume: {text}")),
         Refusal::InvalidSnapshot(text) => Fault::new(400, format!("Invalid snapshot: {text}")),
+        Refusal::SnapshotMetadataNotFound { snapshot_id, key } => {
+            Fault::new(404, format!("Snapshot {snapshot_id} has no metadata with key {key}."))
+        }
         Refusal::SnapshotNotFound(id) => Fault::new(404, Kind::Snapshot.text(&id.to_string())),
         Refusal::VolumeNotFound(id) => Fault::new(404, Kind::Volume.text(&id.to_string())),
         Refusal::AttachmentNotFound(id) => Fault::new(404, Kind::Attachment.text(&id.to_string())),

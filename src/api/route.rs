@@ -180,6 +180,18 @@ pub enum Route {
     SnapshotUpdate(String),
     /// `DELETE /snapshots/{id}`.
     SnapshotDelete(String),
+    /// `GET /snapshots/{id}/metadata`.
+    SnapshotMetadataList(String),
+    /// `POST` there.
+    SnapshotMetadataMerge(String),
+    /// `PUT` there.
+    SnapshotMetadataReplace(String),
+    /// `GET /snapshots/{id}/metadata/{key}`.
+    SnapshotMetadataShow(String, String),
+    /// `PUT` there.
+    SnapshotMetadataSet(String, String),
+    /// `DELETE` there.
+    SnapshotMetadataDelete(String, String),
     /// `POST /snapshots/{id}/action`.
     SnapshotAction(String),
     /// `GET /attachments[/detail]`.
@@ -287,6 +299,12 @@ impl Route {
             Self::SnapshotList { detail: false } | Self::SnapshotCreate => "/snapshots",
             Self::SnapshotList { detail: true } => "/snapshots/detail",
             Self::SnapshotShow(_) | Self::SnapshotUpdate(_) | Self::SnapshotDelete(_) => "/snapshots/{snapshot_id}",
+            Self::SnapshotMetadataList(_) | Self::SnapshotMetadataMerge(_) | Self::SnapshotMetadataReplace(_) => {
+                "/snapshots/{snapshot_id}/metadata"
+            }
+            Self::SnapshotMetadataShow(..) | Self::SnapshotMetadataSet(..) | Self::SnapshotMetadataDelete(..) => {
+                "/snapshots/{snapshot_id}/metadata/{key}"
+            }
             Self::SnapshotAction(_) => "/snapshots/{snapshot_id}/action",
             Self::AttachmentList { detail: false } | Self::AttachmentCreate => "/attachments",
             Self::AttachmentList { detail: true } => "/attachments/detail",
@@ -338,6 +356,9 @@ impl Route {
                     | Self::VolumeUpdate(_)
                     | Self::SnapshotCreate
                     | Self::SnapshotUpdate(_)
+                    | Self::SnapshotMetadataMerge(_)
+                    | Self::SnapshotMetadataReplace(_)
+                    | Self::SnapshotMetadataSet(..)
                     | Self::MetadataMerge(_)
                     | Self::MetadataReplace(_)
                     | Self::MetadataSet(..)
@@ -395,6 +416,12 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["snapshots", snapshot]) => Route::SnapshotShow(id(snapshot)?),
         ("PUT", ["snapshots", snapshot]) => Route::SnapshotUpdate(id(snapshot)?),
         ("DELETE", ["snapshots", snapshot]) => Route::SnapshotDelete(id(snapshot)?),
+        ("GET", ["snapshots", snapshot, "metadata"]) => Route::SnapshotMetadataList(id(snapshot)?),
+        ("POST", ["snapshots", snapshot, "metadata"]) => Route::SnapshotMetadataMerge(id(snapshot)?),
+        ("PUT", ["snapshots", snapshot, "metadata"]) => Route::SnapshotMetadataReplace(id(snapshot)?),
+        ("GET", ["snapshots", snapshot, "metadata", key]) => Route::SnapshotMetadataShow(id(snapshot)?, id(key)?),
+        ("PUT", ["snapshots", snapshot, "metadata", key]) => Route::SnapshotMetadataSet(id(snapshot)?, id(key)?),
+        ("DELETE", ["snapshots", snapshot, "metadata", key]) => Route::SnapshotMetadataDelete(id(snapshot)?, id(key)?),
         ("POST", ["snapshots", snapshot, "action"]) => Route::SnapshotAction(id(snapshot)?),
         ("GET", ["attachments"]) => Route::AttachmentList { detail: false },
         ("GET", ["attachments", "detail"]) => Route::AttachmentList { detail: true },

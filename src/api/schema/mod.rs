@@ -100,6 +100,10 @@ requests! {
     SNAPSHOT_CREATE = [(3, 0, "snapshot_create_3.0")];
     /// `PUT /snapshots/{id}`.
     SNAPSHOT_UPDATE = [(3, 0, "snapshot_update_3.0")];
+    /// `POST` and `PUT` `/snapshots/{id}/metadata`.
+    SNAPSHOT_METADATA = [(3, 0, "snapshot_metadata_3.0")];
+    /// `PUT …/metadata/{key}` of a snapshot.
+    SNAPSHOT_METADATA_ITEM = [(3, 0, "snapshot_metadata_item_3.0")];
     /// `os-reset_status` of a snapshot.
     SNAPSHOT_RESET_STATUS = [(3, 0, "snapshot_reset_status_3.0")];
     /// `os-update_snapshot_status`.

@@ -3,6 +3,7 @@
 pub mod attachments;
 pub mod default_types;
 pub mod messages;
+pub mod snapshot_metadata;
 pub mod snapshots;
 pub mod type_access;
 pub mod type_specs;
@@ -21,6 +22,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::fault::Problem;
 use super::route::{Route, TypeRoute};
+use crate::domain::volume::metadata::MetadataChange;
 
 /// The actions that exist on each action route.
 const SNAPSHOT_ACTIONS: &[&str] = &["os-force_delete", "os-reset_status", "os-update_snapshot_status"];
@@ -79,6 +81,14 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::SnapshotShow(id) => snapshots::snapshot_show(call, id).await,
         Route::SnapshotUpdate(id) => snapshots::snapshot_update(call, id).await,
         Route::SnapshotDelete(id) => snapshots::snapshot_delete(call, id).await,
+        Route::SnapshotMetadataList(id) => snapshot_metadata::metadata_list(call, id).await,
+        Route::SnapshotMetadataMerge(id) => snapshot_metadata::metadata_write(call, id, MetadataChange::Merge).await,
+        Route::SnapshotMetadataReplace(id) => {
+            snapshot_metadata::metadata_write(call, id, MetadataChange::Replace).await
+        }
+        Route::SnapshotMetadataShow(id, key) => snapshot_metadata::metadata_show(call, id, key).await,
+        Route::SnapshotMetadataSet(id, key) => snapshot_metadata::metadata_set(call, id, key).await,
+        Route::SnapshotMetadataDelete(id, key) => snapshot_metadata::metadata_delete(call, id, key).await,
         Route::SnapshotAction(id) => snapshots::snapshot_action(call, id, action.unwrap_or_default()).await,
         Route::AttachmentList { detail } => attachments::attachment_list(call, *detail).await,
         Route::AttachmentCreate => attachments::attachment_create(call).await,

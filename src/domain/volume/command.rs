@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::metadata::{MetadataKind, MetadataWrite};
+use super::metadata::{MetadataChange, MetadataKind, MetadataWrite};
 use super::state::{Origin, VolumeState};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Call, Outcome, Request};
@@ -112,12 +112,21 @@ pub enum Command {
     },
     /// `POST /snapshots`.
     SnapshotCreate(Box<CreateSnapshot>),
-    /// `PUT /snapshots/{id}` and its metadata.
+    /// `PUT /snapshots/{id}`: outer `None` leaves a field alone.
     SnapshotUpdate {
         /// The snapshot.
         snapshot_id: SnapshotId,
-        /// What changes.
-        change: UpdateVolume,
+        /// Display name.
+        name: Option<Option<String>>,
+        /// Display description.
+        description: Option<Option<String>>,
+    },
+    /// `/snapshots/{id}/metadata…`.
+    SnapshotWriteMetadata {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// What becomes of it.
+        change: MetadataChange,
     },
     /// `DELETE /snapshots/{id}`, and its `os-force_delete`.
     SnapshotDelete {
@@ -243,6 +252,7 @@ impl Command {
             Self::ResetStatus { .. } => "volume_reset_status",
             Self::SnapshotCreate(_) => "snapshot_create",
             Self::SnapshotUpdate { .. } => "snapshot_update",
+            Self::SnapshotWriteMetadata { .. } => "snapshot_metadata_write",
             Self::SnapshotDelete { force: false, .. } => "snapshot_delete",
             Self::SnapshotDelete { force: true, .. } => "snapshot_force_delete",
             Self::SnapshotResetStatus { .. } => "snapshot_reset_status",
@@ -527,6 +537,14 @@ pub enum Refusal {
     /// 404 of Compute: the volume is not attached to the server.
     #[error("{0}")]
     NotAttached(String),
+    /// 404: the snapshot has no metadata with this key.
+    #[error("snapshot {snapshot_id} has no metadata with the key {key}")]
+    SnapshotMetadataNotFound {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// The key.
+        key: String,
+    },
     /// 404: the volume has no metadata with this key.
     #[error("volume {volume_id} has no metadata with the key {key}")]
     MetadataNotFound {

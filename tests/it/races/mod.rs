@@ -1,6 +1,7 @@
 //! The scenarios of the catalogue of races, on the whole service under virtual time.
 
 mod attach;
+mod data_life;
 mod detach;
 mod lifecycle;
 mod lists;
@@ -10,3 +11,4 @@ mod recovery;
 pub mod scenario;
 mod seeds;
 mod size;
+mod snapshots;
