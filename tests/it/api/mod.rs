@@ -11,6 +11,7 @@ mod lists;
 mod old_actions;
 mod routes;
 mod schemas;
+mod snapshots;
 mod storm;
 mod types;
 mod versions;
