@@ -5,7 +5,7 @@ mod usage;
 mod volume_type;
 
 pub(super) use message::MessageRow;
-pub(super) use usage::UsageRow;
+pub(super) use usage::{LimitRow, UsageRow};
 pub(super) use volume_type::VolumeTypeRow;
 
 use std::borrow::Cow;
@@ -14,7 +14,6 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::schema::{attachments, events, operations, servers, snapshots, volumes};
 use super::statements::{AttachmentProgress, OperationProgress};
