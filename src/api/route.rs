@@ -151,6 +151,22 @@ pub enum Route {
     VolumeUpdate(String),
     /// `DELETE /volumes/{id}`.
     VolumeDelete(String),
+    /// `GET /volumes/{id}/metadata`.
+    MetadataList(String),
+    /// `POST` there.
+    MetadataMerge(String),
+    /// `PUT` there.
+    MetadataReplace(String),
+    /// `GET /volumes/{id}/metadata/{key}`.
+    MetadataShow(String, String),
+    /// `PUT` there.
+    MetadataSet(String, String),
+    /// `DELETE` there.
+    MetadataDelete(String, String),
+    /// `GET /volumes/{id}/encryption`.
+    EncryptionShow(String),
+    /// `GET /volumes/{id}/encryption/{key}`.
+    EncryptionValue(String, String),
     /// `POST /volumes/{id}/action`.
     VolumeAction(String),
     /// `GET /snapshots[/detail]`.
@@ -263,6 +279,14 @@ impl Route {
             Self::VolumeList { detail: true } => "/volumes/detail",
             Self::VolumeSummary => "/volumes/summary",
             Self::VolumeShow(_) | Self::VolumeUpdate(_) | Self::VolumeDelete(_) => "/volumes/{volume_id}",
+            Self::MetadataList(_) | Self::MetadataMerge(_) | Self::MetadataReplace(_) => {
+                "/volumes/{volume_id}/metadata"
+            }
+            Self::MetadataShow(..) | Self::MetadataSet(..) | Self::MetadataDelete(..) => {
+                "/volumes/{volume_id}/metadata/{key}"
+            }
+            Self::EncryptionShow(_) => "/volumes/{volume_id}/encryption",
+            Self::EncryptionValue(..) => "/volumes/{volume_id}/encryption/{key}",
             Self::VolumeAction(_) => "/volumes/{volume_id}/action",
             Self::SnapshotList { detail: false } | Self::SnapshotCreate => "/snapshots",
             Self::SnapshotList { detail: true } => "/snapshots/detail",
@@ -320,6 +344,9 @@ impl Route {
                     | Self::VolumeUpdate(_)
                     | Self::SnapshotCreate
                     | Self::SnapshotUpdate(_)
+                    | Self::MetadataMerge(_)
+                    | Self::MetadataReplace(_)
+                    | Self::MetadataSet(..)
                     | Self::AttachmentCreate
                     | Self::AttachmentUpdate(_)
                     | Self::MappingCreate(_)
@@ -359,6 +386,14 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["volumes", volume]) => Route::VolumeShow(id(volume)?),
         ("PUT", ["volumes", volume]) => Route::VolumeUpdate(id(volume)?),
         ("DELETE", ["volumes", volume]) => Route::VolumeDelete(id(volume)?),
+        ("GET", ["volumes", volume, "metadata"]) => Route::MetadataList(id(volume)?),
+        ("POST", ["volumes", volume, "metadata"]) => Route::MetadataMerge(id(volume)?),
+        ("PUT", ["volumes", volume, "metadata"]) => Route::MetadataReplace(id(volume)?),
+        ("GET", ["volumes", volume, "metadata", key]) => Route::MetadataShow(id(volume)?, id(key)?),
+        ("PUT", ["volumes", volume, "metadata", key]) => Route::MetadataSet(id(volume)?, id(key)?),
+        ("DELETE", ["volumes", volume, "metadata", key]) => Route::MetadataDelete(id(volume)?, id(key)?),
+        ("GET", ["volumes", volume, "encryption"]) => Route::EncryptionShow(id(volume)?),
+        ("GET", ["volumes", volume, "encryption", key]) => Route::EncryptionValue(id(volume)?, id(key)?),
         ("POST", ["volumes", volume, "action"]) => Route::VolumeAction(id(volume)?),
         ("GET", ["snapshots"]) => Route::SnapshotList { detail: false },
         ("GET", ["snapshots", "detail"]) => Route::SnapshotList { detail: true },

@@ -6,8 +6,10 @@
 
 pub mod attachment;
 pub mod backend;
+pub mod claims;
 pub mod document;
 pub mod ids;
+pub mod md5;
 pub mod metadata;
 pub mod operation;
 pub mod quota;

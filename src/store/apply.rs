@@ -203,6 +203,7 @@ fn progress(connection: &mut AnyConnection, volume: &Volume, old_generation: u64
         orphan_exports: &to_json(&volume.orphan_exports),
         outstanding: &to_json(&volume.outstanding),
         unsettled: volume.is_unsettled(),
+        claims: volume.claims.as_ref().map(to_json).as_deref(),
         updated_at: volume.updated_at.map(|at| at.0),
         id: &volume.id.to_string(),
         old_generation: to_i64(old_generation),
@@ -231,6 +232,7 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         availability_zone,
         host,
         metadata,
+        image_metadata,
         admin_metadata: _,
         consumes_quota,
         origin,
@@ -238,6 +240,7 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         loans,
         orphan_exports: _,
         outstanding: _,
+        claims: _,
         created_at,
         updated_at: _,
         terminated_at,
@@ -257,6 +260,7 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         && *availability_zone == old.availability_zone
         && *host == old.host
         && *metadata == old.metadata
+        && *image_metadata == old.image_metadata
         && *consumes_quota == old.consumes_quota
         && *origin == old.origin
         && *provider_id == old.provider_id

@@ -278,8 +278,12 @@ pub enum Filter {
     },
     /// All pairs are in the user metadata or the admin metadata.
     Metadata(Vec<(String, String)>),
+    /// All pairs are in the image metadata.
+    ImageMetadata(Vec<(String, String)>),
     /// Exact, or as prefix up to a `#` or `@` boundary.
     Host(String),
+    /// No volume that a migration is filling, which only administrators see.
+    NoMigrationTarget,
     /// Matches nothing (an unknown column asked for by an admin).
     Nothing,
 }
@@ -311,13 +315,11 @@ pub enum Extent {
     Whole,
 }
 
-/// The sums of all volumes of a kind.
+/// The sums of all volumes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VolumeSummaryQuery {
     /// Only this project; none: all projects.
     pub project_id: Option<ProjectId>,
-    /// Conditions; the metadata are those of all volumes of the project, as in Cinder.
-    pub filters: Vec<Filter>,
     /// Collect the metadata too.
     pub with_metadata: bool,
 }

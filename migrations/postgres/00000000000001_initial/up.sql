@@ -27,6 +27,7 @@ CREATE TABLE volumes (
     availability_zone TEXT COLLATE "C" NOT NULL,
     host TEXT COLLATE "C",
     metadata TEXT COLLATE "C" NOT NULL,
+    image_metadata TEXT COLLATE "C" NOT NULL,
     admin_metadata TEXT COLLATE "C" NOT NULL,
     consumes_quota BOOLEAN NOT NULL,
     -- the volume, and the snapshot of it, that it was made from
@@ -37,6 +38,8 @@ CREATE TABLE volumes (
     loans TEXT COLLATE "C" NOT NULL,
     orphan_exports TEXT COLLATE "C" NOT NULL,
     outstanding TEXT COLLATE "C" NOT NULL,
+    -- marks and connections of clients of the old actions; null: none
+    claims TEXT COLLATE "C",
     -- outstanding calls, orphan exports or loans are there: found at start without reading every row
     unsettled BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,

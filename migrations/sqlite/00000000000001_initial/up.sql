@@ -20,6 +20,7 @@ CREATE TABLE volumes (
     availability_zone TEXT NOT NULL,
     host TEXT,
     metadata TEXT NOT NULL,
+    image_metadata TEXT NOT NULL,
     admin_metadata TEXT NOT NULL,
     consumes_quota BOOLEAN NOT NULL,
     -- the volume, and the snapshot of it, that it was made from
@@ -30,6 +31,8 @@ CREATE TABLE volumes (
     loans TEXT NOT NULL,
     orphan_exports TEXT NOT NULL,
     outstanding TEXT NOT NULL,
+    -- marks and connections of clients of the old actions; null: none
+    claims TEXT,
     -- outstanding calls, orphan exports or loans are there: found at start without reading every row
     unsettled BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,

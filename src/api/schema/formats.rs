@@ -6,6 +6,8 @@ use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 
 /// Longest text of most fields, characters.
 pub const TEXT_MAX: usize = 255;
+/// Longest text of image metadata, bytes.
+pub const BYTES_MAX: usize = 65_535;
 /// Largest size, GiB.
 pub const SIZE_MAX: u32 = 2_147_483_647;
 
@@ -18,6 +20,7 @@ pub const FORMATS: &[(&str, Check)] = &[
     ("size", |text| size_of(text).is_some()),
     ("text255", is_text255),
     ("stored", is_stored),
+    ("bytes65535", |text| is_stored(text) && text.len() <= BYTES_MAX),
     ("name", |text| !text.trim().is_empty() && is_stored(text)),
     ("description", is_description),
     ("reset_status", |text| text.is_empty() || reset_status(text).is_some()),

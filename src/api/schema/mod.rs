@@ -78,6 +78,18 @@ requests! {
     ];
     /// `PUT /volumes/{id}`.
     VOLUME_UPDATE = [(3, 0, "volume_update_3.0"), (3, 53, "volume_update_3.53")];
+    /// `POST …/metadata` and `PUT …/metadata`.
+    VOLUME_METADATA = [(3, 0, "volume_metadata_3.0")];
+    /// `PUT …/metadata/{key}`.
+    VOLUME_METADATA_ITEM = [(3, 0, "volume_metadata_item_3.0")];
+    /// `os-set_image_metadata`.
+    VOLUME_SET_IMAGE_METADATA = [(3, 0, "volume_set_image_metadata_3.0")];
+    /// `os-unset_image_metadata`.
+    VOLUME_UNSET_IMAGE_METADATA = [(3, 0, "volume_unset_image_metadata_3.0")];
+    /// `os-set_bootable`.
+    VOLUME_SET_BOOTABLE = [(3, 0, "volume_set_bootable_3.0")];
+    /// `os-update_readonly_flag`.
+    VOLUME_UPDATE_READONLY_FLAG = [(3, 0, "volume_update_readonly_flag_3.0")];
     /// `os-extend`.
     VOLUME_EXTEND = [(3, 0, "volume_extend_3.0")];
     /// `os-reset_status`.

@@ -93,6 +93,9 @@ fn format_reason(instance: &Value, format: &str) -> String {
         "text255" if formats::is_stored(text) => {
             format!("{} characters, more than {}.", text.trim().chars().count(), formats::TEXT_MAX)
         }
+        "bytes65535" if formats::is_stored(text) => {
+            format!("Value of length {} is longer than {} bytes.", text.len(), formats::BYTES_MAX)
+        }
         "device" => format!("{} does not match '(^/dev/x{{0,1}}[a-z]{{0,1}}d{{0,1}})([a-z]+)[0-9]*$'", repr(instance)),
         "tag" => format!("{} does not match '^[^,/]*$'", repr(instance)),
         "uuid_or_empty" => format!("{} is not a 'uuid'", repr(instance)),

@@ -10,7 +10,10 @@ pub mod type_specs;
 pub mod types;
 pub mod versions;
 pub mod volume_actions;
+pub mod volume_connections;
 pub mod volume_create;
+pub mod volume_flags;
+pub mod volume_metadata;
 pub mod volumes;
 
 use serde_json::Value;
@@ -21,8 +24,22 @@ use super::fault::Problem;
 use super::route::{QuotaRoute, Route, TypeRoute};
 
 /// The actions that exist on each action route.
-const VOLUME_ACTIONS: &[&str] = &["os-extend", "os-force_delete", "os-reset_status", "revert"];
 const SNAPSHOT_ACTIONS: &[&str] = &["os-force_delete", "os-reset_status", "os-update_snapshot_status"];
+const VOLUME_ACTIONS: &[&str] = &[
+    "os-extend",
+    "os-force_delete",
+    "os-reset_status",
+    "os-set_bootable",
+    "os-set_image_metadata",
+    "os-show_image_metadata",
+    "os-unset_image_metadata",
+    "os-update_readonly_flag",
+    "revert",
+    "os-reserve",
+    "os-unreserve",
+    "os-begin_detaching",
+    "os-roll_detaching",
+];
 const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
 const TYPE_ACTIONS: &[&str] = &[type_access::ADD, type_access::REMOVE];
 
@@ -49,6 +66,14 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::VolumeShow(id) => volumes::volume_show(call, id).await,
         Route::VolumeUpdate(id) => volumes::volume_update(call, id).await,
         Route::VolumeDelete(id) => volumes::volume_delete(call, id).await,
+        Route::MetadataList(id) => volume_metadata::metadata_list(call, id).await,
+        Route::MetadataMerge(id) => volume_metadata::metadata_merge(call, id).await,
+        Route::MetadataReplace(id) => volume_metadata::metadata_replace(call, id).await,
+        Route::MetadataShow(id, key) => volume_metadata::metadata_show(call, id, key).await,
+        Route::MetadataSet(id, key) => volume_metadata::metadata_set(call, id, key).await,
+        Route::MetadataDelete(id, key) => volume_metadata::metadata_delete(call, id, key).await,
+        Route::EncryptionShow(id) => volume_flags::encryption_show(call, id).await,
+        Route::EncryptionValue(id, key) => volume_flags::encryption_value(call, id, key).await,
         Route::VolumeAction(id) => volume_actions::volume_action(call, id, action.unwrap_or_default()).await,
         Route::SnapshotList { detail } => snapshots::snapshot_list(call, *detail).await,
         Route::SnapshotCreate => snapshots::snapshot_create(call).await,

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::{volume_flags, volume_metadata};
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::Problem;
@@ -17,7 +18,12 @@ pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer
         "os-force_delete" => volume_force_delete(call, id).await,
         "os-reset_status" => volume_reset_status(call, id).await,
         "revert" => volume_revert(call, id).await,
-        other => Err(Problem::NoSuchAction(other.to_owned())),
+        "os-set_bootable" => volume_flags::set_bootable(call, id).await,
+        "os-update_readonly_flag" => volume_flags::update_readonly_flag(call, id).await,
+        "os-set_image_metadata" => volume_metadata::image_metadata_set(call, id).await,
+        "os-unset_image_metadata" => volume_metadata::image_metadata_unset(call, id).await,
+        "os-show_image_metadata" => volume_metadata::image_metadata_show(call, id).await,
+        other => super::volume_connections::volume_connection_action(call, id, other).await,
     }
 }
 

@@ -91,7 +91,7 @@ pub(in super::super) fn volume_summary(
         let sums =
             "SELECT COUNT(*) AS volumes, CAST(COALESCE(SUM(size), 0) AS BIGINT) AS gigabytes FROM volumes WHERE ";
         let mut sql = Sql::new(dialect, sums);
-        push_conditions::<VolumeRow>(&mut sql, project_id, &query.filters);
+        push_conditions::<VolumeRow>(&mut sql, project_id, &[]);
         let sums: Vec<Sums> = sql.load(connection)?;
         let number = |of: fn(&Sums) -> i64| sums.first().and_then(|sums| u64::try_from(of(sums)).ok()).unwrap_or(0);
         let mut summary = VolumeSummary {

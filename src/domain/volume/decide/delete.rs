@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::snapshot::{SNAPSHOT_DELETABLE, set_status};
 use crate::domain::ids::OperationId;
-use crate::domain::operation::{Lane, OperationKind};
+use crate::domain::operation::{Lane, Operation, OperationKind};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
@@ -46,8 +46,10 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
     }
 
     let mut draft = Draft::of(state, caller, facts);
-    for operation in &state.operations {
-        // A forced delete fences whatever runs; repair of exports becomes part of the delete itself.
+    // What removes a snapshot does a part of the work: it is waited for.
+    let is_of_use = |operation: &Operation| matches!(operation.kind, OperationKind::DeleteSnapshot { .. });
+    for operation in state.operations.iter().filter(|operation| !is_of_use(operation)) {
+        // A forced delete fences whatever else runs; repair of exports becomes part of the delete itself.
         draft.fence(operation.id, Refusal::Conflict("the volume is being deleted".to_owned()));
     }
     if volume.host.is_none() {
@@ -56,6 +58,7 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
         draft.next.volume.deleted_at = Some(facts.now);
         draft.next.attachments.clear();
         draft.next.snapshots.clear();
+        draft.next.volume.claims = None;
         return draft.finish();
     }
     for snapshot in &state.snapshots {

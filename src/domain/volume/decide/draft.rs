@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::snapshot::set_status;
-use super::steps;
+use super::{snapshot, steps};
 use crate::domain::backend::{Call, Request};
+use crate::domain::claims::MarkerKind;
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeTypeId};
 use crate::domain::operation::{Lane, Operation, OperationKind, OutstandingCall, Requester, Step, backoff};
-use crate::domain::status::SnapshotStatus;
 use crate::domain::volume::command::{
     Caller, Decision, Facts, Job, JobTarget, Refusal, ReplyWhen, Ticket, UserMessage, Verdict,
 };
@@ -137,8 +136,12 @@ impl<'a> Draft<'a> {
         if let Err(refusal) = &answer {
             self.decision.cause.get_or_insert_with(|| refusal.to_string());
         }
-        if let OperationKind::CreateFrom(origin) = ended.kind {
-            self.decision.jobs.push(Job::GiveBack { lender: origin.source_volume_id });
+        match ended.kind {
+            OperationKind::CreateFrom(origin) => {
+                self.decision.jobs.push(Job::GiveBack { lender: origin.source_volume_id });
+            }
+            OperationKind::Revert { .. } | OperationKind::Delete => snapshot::release(self),
+            _ => {}
         }
         self.decision.ended.push((id, answer));
         self.start_waiting(ended.kind.lane());
@@ -167,9 +170,6 @@ impl<'a> Draft<'a> {
             && let Some(bdm) = row.bdm.as_mut()
         {
             bdm.detaching = false;
-        }
-        if let OperationKind::Revert { snapshot_id } = operation.kind {
-            set_status(self, snapshot_id, SnapshotStatus::Available);
         }
         self.end(id, Err(answer));
     }
@@ -259,6 +259,8 @@ impl<'a> Draft<'a> {
         let Some(index) = self.next.attachments.iter().position(|candidate| candidate.id == row) else { return };
         let removed = self.next.attachments.remove(index);
         self.next.volume.admin_metadata.remove("attached_mode");
+        // What was about to be detached is detached.
+        self.next.volume.drop_marker(MarkerKind::Detaching);
         if let Some(export) = removed.export
             && !self.next.volume.orphan_exports.contains(&export)
         {

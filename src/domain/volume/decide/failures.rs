@@ -77,9 +77,6 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
         }
         Step::Delete => delete_failed(draft, operation, cause),
         Step::Revert => {
-            if let OperationKind::Revert { snapshot_id } = operation.kind {
-                set_status(draft, snapshot_id, SnapshotStatus::Available);
-            }
             match cause.kind {
                 // It was not begun.
                 CauseKind::Busy => settle::data_work_ended(&mut draft.next),
@@ -158,6 +155,11 @@ pub(super) fn delete_failed(draft: &mut Draft<'_>, operation: &Operation, cause:
 /// "Backend busy": back to available (`spec/snapshots.md` §5). In a cascade the volume fails with it, and trying again resumes
 ///
 fn snapshot_delete_failed(draft: &mut Draft<'_>, operation: &Operation, snapshot_id: SnapshotId, cause: &Cause) {
+    let goes_along = draft.next.data_work().is_some_and(|waiting| waiting.kind == OperationKind::Delete);
+    if goes_along && operation.kind != OperationKind::Delete {
+        // The volume is waiting to be deleted with it, and tries again.
+        return draft.end(operation.id, Err(Refusal::Backend(cause.text.clone())));
+    }
     let (status, detail) = match cause.kind {
         CauseKind::Busy => (SnapshotStatus::Available, "015"),
         _ => (SnapshotStatus::ErrorDeleting, "016"),
@@ -165,11 +167,6 @@ fn snapshot_delete_failed(draft: &mut Draft<'_>, operation: &Operation, snapshot
     set_status(draft, snapshot_id, status);
     draft.tell_owner(about_snapshot(operation, snapshot_id, "010", detail, cause));
     if operation.kind == OperationKind::Delete {
-        // Those whose turn has not come are what they were when the delete was admitted.
-        let untouched = draft.next.snapshots.iter().filter(|snapshot| snapshot.status == SnapshotStatus::Deleting);
-        for id in untouched.map(|snapshot| snapshot.id).collect::<Vec<_>>() {
-            set_status(draft, id, SnapshotStatus::Available);
-        }
         settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorDeleting);
     }
     draft.end(operation.id, Err(Refusal::Backend(cause.text.clone())));
@@ -285,10 +282,7 @@ pub(super) fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
         OperationKind::CreateFrom(_) => {
             failed(draft, &Operation { step: Step::Copy, ..operation.clone() }, &cause);
         }
-        OperationKind::Revert { snapshot_id } => {
-            set_status(draft, *snapshot_id, SnapshotStatus::Available);
-            settle_ended(draft, id, Err(Refusal::Backend(cause.text)));
-        }
+        OperationKind::Revert { .. } => settle_ended(draft, id, Err(Refusal::Backend(cause.text))),
         OperationKind::CreateSnapshot { snapshot_id } => {
             failed(
                 draft,

@@ -214,14 +214,10 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
             draft.next.volume.deleted = true;
             draft.next.volume.deleted_at = Some(draft.facts.now);
             draft.next.attachments.clear();
+            draft.next.volume.claims = None;
             draft.end(id, Ok(()));
         }
-        Step::Revert => {
-            if let OperationKind::Revert { snapshot_id } = operation.kind {
-                set_status(draft, snapshot_id, SnapshotStatus::Available);
-            }
-            settle_ended(draft, id, Ok(()));
-        }
+        Step::Revert => settle_ended(draft, id, Ok(())),
         Step::CreateSnapshot { snapshot_id } => {
             set_status(draft, *snapshot_id, SnapshotStatus::Available);
             draft.end(id, Ok(()));
@@ -395,7 +391,8 @@ pub(super) fn delete_with_server(draft: &mut Draft<'_>, requester: &Requester) {
     let volume = &draft.next.volume;
     let held = draft.next.attachments.iter().any(Attachment::holds_volume);
     let idle = draft.next.operations.is_empty() && volume.status == VolumeStatus::Available;
-    if held || !idle || !draft.next.is_migration_idle() {
+    // As a client's delete: a volume with snapshots stays.
+    if held || !idle || !draft.next.snapshots.is_empty() || !draft.next.is_migration_idle() {
         return;
     }
     let id = super::delete::begin(draft);

@@ -131,9 +131,9 @@ fn reconcile(draft: &mut Draft<'_>, truth: &Truth) {
             draft.next.volume.orphan_exports.push(export.clone());
         }
     }
-    // An extend that is under way settles the size itself; one that still waits at `Drain` has not begun.
+    // An extend that is under way settles the size itself; one that still waits has not begun.
     let extending = draft.next.operation_in(Lane::Data).is_some_and(|operation| {
-        matches!(operation.kind, OperationKind::Extend { .. }) && operation.step != Step::Drain
+        matches!(operation.kind, OperationKind::Extend { .. }) && !matches!(operation.step, Step::Drain | Step::Queued)
     });
     if !extending {
         results::adopt_size(draft, truth);

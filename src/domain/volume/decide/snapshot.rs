@@ -3,7 +3,7 @@
 
 use super::draft::Draft;
 use crate::domain::ids::SnapshotId;
-use crate::domain::operation::{Operation, OperationKind};
+use crate::domain::operation::{Operation, OperationKind, Step};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::{SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
@@ -140,7 +140,7 @@ pub(super) fn reset_status(
     }
     let mut draft = Draft::of(state, caller, facts);
     if let Some(running) = work_on(state, id) {
-        if matches!(running.kind, OperationKind::DeleteSnapshot { .. }) {
+        if matches!(running.kind, OperationKind::DeleteSnapshot { .. } | OperationKind::Delete) {
             let text = "a delete of the snapshot is running and cannot be reset";
             return Verdict::Refuse(Refusal::InvalidSnapshot(text.to_owned()));
         }
@@ -186,9 +186,10 @@ pub(super) fn progress(
     draft.finish()
 }
 
-/// The open operation that takes or removes this snapshot.
+/// The open operation that takes or removes this snapshot, alone or with its volume.
 fn work_on(state: &VolumeState, id: SnapshotId) -> Option<&Operation> {
-    state.operations.iter().find(|operation| operation.kind.snapshot_id() == Some(id))
+    let is_meant = |kind: &OperationKind| kind.snapshot_id() == Some(id) || *kind == OperationKind::Delete;
+    state.operations.iter().find(|operation| is_meant(&operation.kind))
 }
 
 /// A new word for a snapshot.
@@ -200,6 +201,27 @@ pub(super) fn set_status(draft: &mut Draft<'_>, id: SnapshotId, status: Snapshot
         if status == SnapshotStatus::Available {
             snapshot.progress = 100;
         }
+    }
+}
+
+/// Work on the volume as a whole has ended: the snapshots which had its word and are still there get their own back. One that
+/// was never complete, or which an earlier call may still remove, is in error.
+pub(super) fn release(draft: &mut Draft<'_>) {
+    let is_bound = |snapshot: &&Snapshot| {
+        let removed = work_on(&draft.next, snapshot.id).is_some();
+        matches!(snapshot.status, SnapshotStatus::Deleting | SnapshotStatus::Restoring) && !removed
+    };
+    let bound = draft.next.snapshots.iter().filter(is_bound);
+    for (id, progress) in bound.map(|snapshot| (snapshot.id, snapshot.progress)).collect::<Vec<_>>() {
+        let removal = Step::DeleteSnapshot { snapshot_id: id };
+        let status = if draft.next.volume.outstanding.iter().any(|call| call.key.step == removal) {
+            SnapshotStatus::ErrorDeleting
+        } else if progress == 100 {
+            SnapshotStatus::Available
+        } else {
+            SnapshotStatus::Error
+        };
+        set_status(draft, id, status);
     }
 }
 

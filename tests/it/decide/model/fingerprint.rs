@@ -67,9 +67,15 @@ fn hash_state(state: &VolumeState, into: &mut DefaultHasher) {
     for call in &volume.outstanding {
         call.key.hash(into);
     }
+    if let Some(claims) = &volume.claims {
+        claims.marker.as_ref().map(|marker| marker.kind).hash(into);
+    }
     state.attachments.len().hash(into);
     for row in &state.attachments {
         hash_row(row, into);
+    }
+    for snapshot in &state.snapshots {
+        (snapshot.id, snapshot.status, snapshot.size_gib).hash(into);
     }
     for operation in &state.operations {
         hash_operation(operation, into);
@@ -87,7 +93,14 @@ fn host(connector: Option<&Document>) -> Option<String> {
 }
 
 fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
-    (operation.id, operation.epoch, operation.kind.name(), operation.kind.attachment_id()).hash(into);
+    (
+        operation.id,
+        operation.epoch,
+        operation.kind.name(),
+        operation.kind.attachment_id(),
+        operation.kind.snapshot_id(),
+    )
+        .hash(into);
     (&operation.step, operation.attempt, operation.is_repeated, operation.reserved_gib).hash(into);
     operation.probing.as_ref().map(|probing| (probing.attempt, probing.cause.kind)).hash(into);
     operation.undoing.as_ref().map(|cause| cause.kind).hash(into);
@@ -95,6 +108,7 @@ fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
         OperationKind::Extend { new_size_gib } => new_size_gib.hash(into),
         OperationKind::Connect { connector, row_is_new, .. } => (host(Some(connector)), row_is_new).hash(into),
         OperationKind::ServerDetach { server_gone, .. } => server_gone.hash(into),
+        OperationKind::Revert { snapshot_id } => snapshot_id.hash(into),
         _ => {}
     }
 }

@@ -78,6 +78,8 @@ pub struct Ghost {
     pub attach_status_by_hand: bool,
     /// An administrator has cut work off: a row may stay whose connection is half gone, to be detached again.
     pub was_reset: bool,
+    /// An administrator has set the word of a snapshot.
+    pub snapshot_by_hand: bool,
     /// Results need not be true: nothing can be promised about the backend.
     pub was_lied_to: bool,
     /// Whom each row that ever existed was for.
@@ -373,7 +375,8 @@ impl World {
                 }
                 self.ghost.attach_status_by_hand |= attach_status.is_some() || status.is_some();
             }
-            _ => {
+            command => {
+                self.ghost.snapshot_by_hand |= matches!(command, Command::SnapshotResetStatus { .. });
                 if status_changed {
                     self.ghost.status_by_hand = None;
                 }
