@@ -1,8 +1,10 @@
 //! From method and path to a route: a total, pure function, so that slashes are never merged and every order of checks of
 //! the specification can be kept.
 
+mod quotas;
 mod types;
 
+pub use quotas::QuotaRoute;
 pub use types::TypeRoute;
 
 use super::microversion::Microversion;
@@ -211,6 +213,8 @@ pub enum Route {
     AttachmentAction(String),
     /// Volume types.
     Type(TypeRoute),
+    /// Quotas and limits.
+    Quota(QuotaRoute),
     /// `GET /messages`.
     MessageList,
     /// `GET /messages/{id}`.
@@ -313,6 +317,7 @@ impl Route {
             }
             Self::AttachmentAction(_) => "/attachments/{attachment_id}/action",
             Self::Type(route) => route.template(),
+            Self::Quota(route) => route.template(),
             Self::MessageList => "/messages",
             Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
             Self::ServerList { detail: false } => "/servers",
@@ -350,6 +355,7 @@ impl Route {
     pub fn needs_body(&self) -> bool {
         self.is_action()
             || matches!(self, Self::Type(route) if route.needs_body())
+            || matches!(self, Self::Quota(route) if route.needs_body())
             || matches!(
                 self,
                 Self::VolumeCreate
@@ -433,7 +439,11 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["messages"]) => Route::MessageList,
         ("GET", ["messages", message]) => Route::MessageShow(id(message)?),
         ("DELETE", ["messages", message]) => Route::MessageDelete(id(message)?),
-        _ => Route::Type(TypeRoute::find(method, rest)?),
+        _ => {
+            return TypeRoute::find(method, rest)
+                .map(Route::Type)
+                .or_else(|| QuotaRoute::find(method, rest).map(Route::Quota));
+        }
     })
 }
 

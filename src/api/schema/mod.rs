@@ -122,6 +122,10 @@ requests! {
     TYPE_SPEC_UPDATE = [(3, 0, "type_spec_update_3.0")];
     /// `PUT /default-types/{project}`.
     DEFAULT_TYPE_SET = [(3, 62, "default_type_set_3.62")];
+    /// `PUT /os-quota-sets/{project}`.
+    QUOTA_SET_UPDATE = [(3, 0, "quota_set_update_3.0")];
+    /// `PUT /os-quota-class-sets/{class}`.
+    QUOTA_CLASS_SET_UPDATE = [(3, 0, "quota_class_set_update_3.0")];
     /// `POST /attachments`.
     ATTACHMENT_CREATE = [(3, 27, "attachment_create_3.27"), (3, 54, "attachment_create_3.54")];
     /// `PUT /attachments/{id}`.

@@ -3,6 +3,7 @@
 pub mod attachments;
 pub mod default_types;
 pub mod messages;
+pub mod quotas;
 pub mod snapshot_metadata;
 pub mod snapshots;
 pub mod type_access;
@@ -21,7 +22,7 @@ use serde_json::Value;
 use super::answer::Answer;
 use super::call::Call;
 use super::fault::Problem;
-use super::route::{Route, TypeRoute};
+use super::route::{QuotaRoute, Route, TypeRoute};
 use crate::domain::volume::metadata::MetadataChange;
 
 /// The actions that exist on each action route.
@@ -97,6 +98,7 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::AttachmentDelete(id) => attachments::attachment_delete(call, id).await,
         Route::AttachmentAction(id) => attachments::attachment_complete(call, id).await,
         Route::Type(route) => handle_type(call, route, action).await,
+        Route::Quota(route) => handle_quota(call, route).await,
         Route::MessageList => messages::message_list(call).await,
         Route::MessageShow(id) => messages::message_show(call, id).await,
         Route::MessageDelete(id) => messages::message_delete(call, id).await,
@@ -122,5 +124,17 @@ async fn handle_type(call: &Call, route: &TypeRoute, action: Option<&str>) -> Re
         TypeRoute::DefaultShow(project) => default_types::default_show(call, project).await,
         TypeRoute::DefaultSet(project) => default_types::default_set(call, project).await,
         TypeRoute::DefaultUnset(project) => default_types::default_unset(call, project).await,
+    }
+}
+
+async fn handle_quota(call: &Call, route: &QuotaRoute) -> Result<Answer, Problem> {
+    match route {
+        QuotaRoute::SetShow(project) => quotas::set_show(call, project).await,
+        QuotaRoute::SetDefaults(project) => quotas::set_defaults(call, project).await,
+        QuotaRoute::SetUpdate(project) => quotas::set_update(call, project).await,
+        QuotaRoute::SetDelete(project) => quotas::set_delete(call, project).await,
+        QuotaRoute::ClassShow(class) => quotas::class_show(call, class).await,
+        QuotaRoute::ClassUpdate(class) => quotas::class_update(call, class).await,
+        QuotaRoute::Limits => quotas::limits_show(call).await,
     }
 }

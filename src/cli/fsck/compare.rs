@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Cause, Truth};
-use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, VolumeId};
-use crate::domain::quota::Usage;
+use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
+use crate::domain::quota::{Scope, Usage};
 use crate::domain::server::Server;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
@@ -168,6 +168,9 @@ pub enum Finding {
     UsageDiffers {
         /// Project.
         project_id: ProjectId,
+        /// Only of volumes of this type; none: of all together.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        volume_type_id: Option<VolumeTypeId>,
         /// Stored.
         stored: Usage,
         /// Counted.
@@ -211,8 +214,9 @@ impl fmt::Display for Difference {
             }
             Finding::BackendUnreadable { host, cause } => write!(f, "{host} cannot be read: {cause}")?,
             Finding::GuestUnreadable { server_id, cause } => write!(f, "server {server_id} cannot be asked: {cause}")?,
-            Finding::UsageDiffers { project_id, stored, counted } => {
-                write!(f, "project {project_id} has usage {stored:?} stored and {counted:?} counted")?;
+            Finding::UsageDiffers { project_id, volume_type_id, stored, counted } => {
+                let of_type = volume_type_id.map(|id| format!(" of type {id}")).unwrap_or_default();
+                write!(f, "project {project_id} has usage{of_type} {stored:?} stored and {counted:?} counted")?;
             }
         }
         match &self.explained_by {
@@ -240,8 +244,9 @@ pub fn differences(survey: &Survey) -> Vec<Difference> {
     unowned_volumes(survey, &mut found);
     unowned_devices(survey, &mut found);
     for audit in survey.usage.iter().filter(|audit| audit.stored != audit.counted) {
-        let UsageAudit { project_id, stored, counted } = audit.clone();
-        found.push(Difference { finding: Finding::UsageDiffers { project_id, stored, counted }, explained_by: None });
+        let UsageAudit { scope: Scope { project_id, volume_type_id }, stored, counted } = audit.clone();
+        let finding = Finding::UsageDiffers { project_id, volume_type_id, stored, counted };
+        found.push(Difference { finding, explained_by: None });
     }
     found
 }

@@ -36,7 +36,7 @@ pub struct Facts {
     pub now: Timestamp,
     /// Fresh ids, from the seeded source: an operation, a row, a block-device mapping, a repair operation.
     pub ids: [Uuid; 4],
-    /// The project's limits.
+    /// The limits of whoever the command adds to, as they were when it was admitted.
     pub limits: Limits,
     /// How long an operation waits for outstanding calls before it gives up.
     pub drain_deadline: Duration,
@@ -588,7 +588,7 @@ pub enum Refusal {
     /// The attachment rows of the server changed in the same instant (its name or the server itself): decide again.
     #[error("the server changed meanwhile")]
     ServerChanged,
-    /// The volume type is no longer as the request saw it: look again.
-    #[error("the volume type changed meanwhile")]
+    /// The volume type, or whose volume it is, is no longer as the request saw it: look again.
+    #[error("the volume type or the project of the volume changed meanwhile")]
     TypeChanged,
 }

@@ -115,7 +115,7 @@ impl Asking<'_> {
 
 impl Harness {
     pub async fn start() -> Self {
-        Self::start_with(ApiOptions::default(), Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 }).await
+        Self::start_with(ApiOptions::default(), Limits::NONE).await
     }
 
     pub async fn start_with(mut options: ApiOptions, limits: Limits) -> Self {

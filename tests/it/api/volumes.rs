@@ -123,7 +123,7 @@ async fn what_a_create_is_refused_for() {
 
 #[actix_web::test]
 async fn over_quota_is_413_with_the_words_that_clients_read() {
-    let limits = Limits { volumes: 2, gigabytes: 5, per_volume_gigabytes: 4 };
+    let limits = Limits { volumes: 2, gigabytes: 5, per_volume_gigabytes: 4, ..Limits::NONE };
     let harness = Harness::start_with(ApiOptions::default(), limits).await;
     let create = |size: u32| json!({"volume": {"size": size}});
     let got = harness.post("/v3/volumes", &create(5)).token(MEMBER).send().await;

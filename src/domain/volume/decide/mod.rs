@@ -73,6 +73,15 @@ pub fn decide(
             _ => Verdict::Refuse(Refusal::VolumeNotFound(volume_id)),
         };
     };
+    let grows = match command {
+        Command::Extend { .. } => Some(&state.volume.project_id),
+        // a snapshot belongs to whoever asks for it
+        Command::SnapshotCreate(_) => Some(&caller.requester.project_id),
+        _ => None,
+    };
+    if grows.is_some_and(|owner| !facts.limits.are_of(owner, state.volume.volume_type_id)) {
+        return Verdict::Refuse(Refusal::TypeChanged);
+    }
     match command {
         Command::Create(_) => Verdict::Refuse(Refusal::Conflict(format!("volume {volume_id} exists already"))),
         Command::Update(change) => update::update(state, change, caller, facts),
