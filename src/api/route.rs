@@ -2,6 +2,7 @@
 //! the specification can be kept.
 
 use super::microversion::Microversion;
+use super::operator_route::OperatorRoute;
 use super::percent;
 
 /// Which half of the service a path belongs to.
@@ -182,6 +183,8 @@ pub enum Route {
     TypeList,
     /// `GET /types/{id}`.
     TypeShow(String),
+    /// For operators, and the small resources.
+    Operator(OperatorRoute),
     /// `GET /messages`.
     MessageList,
     /// `GET /messages/{id}`.
@@ -245,6 +248,7 @@ impl Route {
             | Self::AttachmentDelete(_) => Some(Microversion::v3(27)),
             Self::MessageList | Self::MessageShow(_) | Self::MessageDelete(_) => Some(Microversion::v3(3)),
             Self::VolumeSummary => Some(Microversion::v3(12)),
+            Self::Operator(route) => route.since(),
             _ => None,
         }
     }
@@ -274,6 +278,7 @@ impl Route {
             Self::AttachmentAction(_) => "/attachments/{attachment_id}/action",
             Self::TypeList => "/types",
             Self::TypeShow(_) => "/types/{type_id}",
+            Self::Operator(route) => route.template(),
             Self::MessageList => "/messages",
             Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
             Self::ServerList { detail: false } => "/servers",
@@ -304,6 +309,7 @@ impl Route {
     /// Whether a JSON body is needed.
     pub fn needs_body(&self) -> bool {
         self.is_action()
+            || matches!(self, Self::Operator(route) if route.needs_body())
             || matches!(
                 self,
                 Self::VolumeCreate
@@ -371,7 +377,7 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["messages"]) => Route::MessageList,
         ("GET", ["messages", message]) => Route::MessageShow(id(message)?),
         ("DELETE", ["messages", message]) => Route::MessageDelete(id(message)?),
-        _ => return None,
+        _ => return OperatorRoute::find(method, rest).map(Route::Operator),
     })
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::connection::AnyConnection;
 use super::journal::Overlay;
 use super::queries::operation::Cursor;
-use super::queries::{attachment, history, message, operation, server, usage, volume};
+use super::queries::{attachment, history, message, operation, server, service, usage, volume};
 use super::{
     AttachmentQuery, CommitOutcome, Event, ListError, Message, MessageQuery, OpenOperation, Page, Reading, ServerQuery,
     Store, StoreError, Transaction, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery, VolumeType,
@@ -19,6 +19,7 @@ use crate::domain::attachment::Attachment;
 use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, VolumeId};
 use crate::domain::quota::Usage;
 use crate::domain::server::Server;
+use crate::domain::service::{HostUsage, ServiceRecord};
 use crate::domain::time::Timestamp;
 use crate::domain::volume::VolumeState;
 
@@ -145,6 +146,18 @@ impl<E: Engine> Store for Database<E> {
 
     fn volume_types(&self) -> Reading<Vec<VolumeType>> {
         self.engine.read(Lane::Point, volume::volume_types)
+    }
+
+    fn services(&self) -> Reading<Vec<ServiceRecord>> {
+        self.engine.read(Lane::Point, service::service_list)
+    }
+
+    fn service_put(&self, record: ServiceRecord) -> Reading<()> {
+        self.engine.write(move |connection| service::service_put(connection, record))
+    }
+
+    fn host_usage(&self) -> Reading<Vec<HostUsage>> {
+        self.read_settled(Lane::List, service::host_usage)
     }
 
     fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>> {

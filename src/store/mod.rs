@@ -42,6 +42,7 @@ use crate::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, VolumeId,
 use crate::domain::operation::Operation;
 use crate::domain::quota::{Limits, OverQuota, Usage};
 use crate::domain::server::Server;
+use crate::domain::service::{HostUsage, ServiceRecord};
 use crate::domain::status::VmState;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::VolumeState;
@@ -411,6 +412,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// All volume types, by name. At least `__DEFAULT__`.
     fn volume_types(&self) -> Reading<Vec<VolumeType>>;
+
+    /// What administrators said of the parts of the service.
+    fn services(&self) -> Reading<Vec<ServiceRecord>>;
+    /// Writes one of these records, new or changed.
+    fn service_put(&self, record: ServiceRecord) -> Reading<()>;
+    /// What every project has at every backend.
+    fn host_usage(&self) -> Reading<Vec<HostUsage>>;
 
     /// A page of messages.
     fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>>;

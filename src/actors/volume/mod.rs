@@ -222,7 +222,7 @@ impl VolumeActor {
 
     /// Decides about one command.
     fn take(&mut self, content: Content, ctx: &mut Context<Self>) {
-        let facts = self.facts();
+        let facts = self.facts(&content.command);
         let verdict = decide(self.slot.volume_id, self.state.as_deref(), &content.command, &content.caller, &facts);
         match verdict {
             Verdict::Refuse(refusal) => content.answer(Err(RequestError::Refused(refusal))),
@@ -239,13 +239,14 @@ impl VolumeActor {
         }
     }
 
-    fn facts(&self) -> Facts {
+    fn facts(&self, command: &Command) -> Facts {
         let ids = &self.core.world.randomness;
         Facts {
             now: self.core.world.clock.now(),
             ids: ids.uuids(),
             limits: self.core.options.limits,
             drain_deadline: self.core.options.drain_deadline,
+            hosts: self.core.hosts(command, self.state.as_deref()),
         }
     }
 

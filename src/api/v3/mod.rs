@@ -1,7 +1,12 @@
 //! Block Storage, a file for each noun. Handlers check in the order schema → visibility → policy → the volume itself.
 
 pub mod attachments;
+pub mod extensions;
 pub mod messages;
+pub mod operator;
+pub mod placement;
+pub mod pools;
+pub mod services;
 pub mod types;
 pub mod versions;
 pub mod volume_actions;
@@ -68,6 +73,7 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::AttachmentAction(id) => attachments::attachment_complete(call, id).await,
         Route::TypeList => types::type_list(call).await,
         Route::TypeShow(id) => types::type_show(call, id).await,
+        Route::Operator(route) => operator::handle(call, route).await,
         Route::MessageList => messages::message_list(call).await,
         Route::MessageShow(id) => messages::message_show(call, id).await,
         Route::MessageDelete(id) => messages::message_delete(call, id).await,

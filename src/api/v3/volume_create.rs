@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::placement;
 use super::volumes::{metadata_member, text_member, volume_answer};
 use crate::api::answer::Answer;
 use crate::api::call::Call;
@@ -39,7 +40,7 @@ pub async fn volume_create(call: &Call) -> Result<Answer, Problem> {
             .ok_or_else(|| Problem::NotFoundText("Default volume type can not be found.".to_owned()))?,
     };
     type_limits(&volume_type, size_gib)?;
-    let availability_zone = zone(call, members, &volume_type)?;
+    let availability_zone = placement::zone(call, text(members, "availability_zone"), &volume_type)?;
     if multiattach_member(members) {
         return Err(Problem::InvalidInput(
             "multiattach cannot be asked for directly: use a volume type with multiattach".to_owned(),
@@ -49,6 +50,7 @@ pub async fn volume_create(call: &Call) -> Result<Answer, Problem> {
     if multiattach {
         call.enforce_own("volume:multiattach")?;
     }
+    let wanted = placement::wanted(call, &availability_zone, size_gib, &volume_type).await?;
     let volume_id = VolumeId(call.api.randomness.uuid());
     let create = CreateVolume {
         volume_id,
@@ -59,7 +61,8 @@ pub async fn volume_create(call: &Call) -> Result<Answer, Problem> {
         volume_type_id: Some(volume_type.id),
         multiattach,
         availability_zone,
-        host: call.service().place(size_gib),
+        host: None,
+        wanted: Some(wanted),
     };
     let command = Command::Create(Box::new(create));
     let reply = call.service().volume_command(volume_id, command, call.context.caller()).await?;
@@ -141,23 +144,6 @@ pub fn type_limits(volume_type: &VolumeType, size_gib: u32) -> Result<(), Proble
         )));
     }
     Ok(())
-}
-
-/// Row 17: the one zone there is; the type may be limited to others.
-fn zone(call: &Call, members: &Value, volume_type: &VolumeType) -> Result<String, Problem> {
-    let ours = &call.api.options.availability_zone;
-    if let Some(wanted) = text(members, "availability_zone").filter(|wanted| wanted != ours) {
-        return Err(Problem::InvalidInput(format!("Availability zone '{wanted}' is invalid.")));
-    }
-    if let Some(zones) = volume_type.extra_specs.get("RESKEY:availability_zones")
-        && !zones.split(',').any(|zone| zone.trim() == ours)
-    {
-        return Err(Problem::InvalidInput(format!(
-            "Volume type '{}' is limited to the availability zones '{zones}'.",
-            volume_type.name
-        )));
-    }
-    Ok(ours.clone())
 }
 
 fn is_multiattach(volume_type: &VolumeType) -> bool {

@@ -169,6 +169,7 @@ impl<'a> Builder<'a> {
             multiattach: false,
             availability_zone: self.options.availability_zone.clone(),
             host: host.cloned(),
+            wanted: None,
         }
     }
 }
@@ -181,6 +182,7 @@ impl Life<'_> {
             ids: std::array::from_fn(|_| self.randomness.uuid()),
             limits: Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 },
             drain_deadline: Duration::from_secs(30),
+            hosts: Default::default(),
         };
         match decide(self.id, self.state.as_deref(), &command, &self.caller, &facts) {
             Verdict::Commit(decision) => {

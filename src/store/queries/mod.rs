@@ -11,6 +11,7 @@ mod list;
 pub(super) mod message;
 pub(super) mod operation;
 pub(super) mod server;
+pub(super) mod service;
 pub(super) mod usage;
 pub(super) mod volume;
 

@@ -8,6 +8,8 @@ mod filters;
 mod harness;
 mod identity;
 mod lists;
+mod operator;
+mod placement;
 mod routes;
 mod schemas;
 mod storm;

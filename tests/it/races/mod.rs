@@ -2,6 +2,7 @@
 
 mod attach;
 mod detach;
+mod hosts;
 mod lifecycle;
 mod lists;
 mod metadata;

@@ -11,6 +11,7 @@ use hearth::domain::attachment::Attachment;
 use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, VolumeId};
 use hearth::domain::quota::Usage;
 use hearth::domain::server::Server;
+use hearth::domain::service::{HostUsage, ServiceRecord};
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
 use hearth::store::{
@@ -96,6 +97,15 @@ impl Store for Counted {
     }
     fn volume_types(&self) -> Reading<Vec<VolumeType>> {
         self.inner.volume_types()
+    }
+    fn services(&self) -> Reading<Vec<ServiceRecord>> {
+        self.inner.services()
+    }
+    fn service_put(&self, record: ServiceRecord) -> Reading<()> {
+        self.inner.service_put(record)
+    }
+    fn host_usage(&self) -> Reading<Vec<HostUsage>> {
+        self.inner.host_usage()
     }
     fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>> {
         self.inner.message_list(query)

@@ -309,6 +309,7 @@ async fn create_at(live: &Live, backend: &str, index: usize) -> VolumeId {
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some(format!("sim@{backend}#pool")),
+        wanted: None,
     }));
     live.service.volume_command(volume_id, command, caller()).await.expect("created");
     assert_eq!(id_of(&live.show(volume_id).await), volume_id);

@@ -15,6 +15,7 @@ mod log;
 mod lost_connection;
 mod postgres;
 mod records;
+mod services;
 pub mod vfs;
 
 /// Runs each case on every database.
