@@ -43,10 +43,13 @@ pub fn new_volume(number: u128) -> Arc<VolumeState> {
         description: None,
         metadata: hearth::domain::metadata::Metadata::default(),
         volume_type_id: None,
+        type_revision: None,
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some(BACKEND.to_owned()),
         wanted: None,
+        bootable: false,
+        origin: None,
     }));
     let facts = Facts {
         now: Timestamp(1_000),

@@ -9,6 +9,7 @@ mod core;
 mod dispatch;
 mod events;
 mod hosts;
+mod lending;
 mod metrics;
 mod observe;
 mod recover;

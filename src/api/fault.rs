@@ -273,7 +273,10 @@ fn refusal_fault(refusal: Refusal) -> Fault {
         Refusal::InvalidInput(text) | Refusal::BadConnector(text) => {
             Fault::new(400, format!("Invalid input received: {text}"))
         }
+        Refusal::BadRequest(text) => Fault::new(400, text),
         Refusal::InvalidVolume(text) => Fault::new(400, format!("Invalid volume: {text}")),
+        Refusal::InvalidSnapshot(text) => Fault::new(400, format!("Invalid snapshot: {text}")),
+        Refusal::SnapshotNotFound(id) => Fault::new(404, Kind::Snapshot.text(&id.to_string())),
         Refusal::VolumeNotFound(id) => Fault::new(404, Kind::Volume.text(&id.to_string())),
         Refusal::AttachmentNotFound(id) => Fault::new(404, Kind::Attachment.text(&id.to_string())),
         Refusal::NotAttached(text) => Fault::new(404, text),
@@ -305,6 +308,8 @@ fn refusal_fault(refusal: Refusal) -> Fault {
             Fault { cause: Some(refusal.to_string()), ..Fault::new(500, "The volume's connections are busy.") }
         }
         Refusal::ServerChanged => Fault::new(409, "The server changed meanwhile."),
+        // whoever can meet it looks again
+        refusal @ Refusal::TypeChanged => Fault::unavailable(RETRY_AFTER, refusal),
     }
 }
 

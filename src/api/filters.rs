@@ -41,6 +41,14 @@ pub const VOLUMES: Rules = Rules {
     aliases: &[("name", "display_name"), ("description", "display_description")],
 };
 
+/// Snapshots.
+pub const SNAPSHOTS: Rules = Rules {
+    allowed: &["name", "status", "volume_id", "metadata", "availability_zone", "consumes_quota"],
+    parameters: &["with_count"],
+    booleans: &["consumes_quota"],
+    aliases: &[("name", "display_name"), ("description", "display_description")],
+};
+
 /// Attachments.
 pub const ATTACHMENTS: Rules = Rules {
     allowed: &["volume_id", "status", "instance_id", "attach_status"],

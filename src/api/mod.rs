@@ -15,7 +15,6 @@ pub mod fault;
 pub mod filters;
 pub mod links;
 pub mod microversion;
-pub mod operator_route;
 pub mod paging;
 pub mod percent;
 pub mod python;

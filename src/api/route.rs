@@ -1,8 +1,13 @@
 //! From method and path to a route: a total, pure function, so that slashes are never merged and every order of checks of
 //! the specification can be kept.
 
+mod operator;
+mod types;
+
+pub use operator::OperatorRoute;
+pub use types::TypeRoute;
+
 use super::microversion::Microversion;
-use super::operator_route::OperatorRoute;
 use super::percent;
 
 /// Which half of the service a path belongs to.
@@ -164,6 +169,21 @@ pub enum Route {
     EncryptionValue(String, String),
     /// `POST /volumes/{id}/action`.
     VolumeAction(String),
+    /// `GET /snapshots[/detail]`.
+    SnapshotList {
+        /// Detail views.
+        detail: bool,
+    },
+    /// `POST /snapshots`.
+    SnapshotCreate,
+    /// `GET /snapshots/{id}`.
+    SnapshotShow(String),
+    /// `PUT /snapshots/{id}`.
+    SnapshotUpdate(String),
+    /// `DELETE /snapshots/{id}`.
+    SnapshotDelete(String),
+    /// `POST /snapshots/{id}/action`.
+    SnapshotAction(String),
     /// `GET /attachments[/detail]`.
     AttachmentList {
         /// Detail views.
@@ -179,10 +199,8 @@ pub enum Route {
     AttachmentDelete(String),
     /// `POST /attachments/{id}/action`.
     AttachmentAction(String),
-    /// `GET /types`.
-    TypeList,
-    /// `GET /types/{id}`.
-    TypeShow(String),
+    /// Volume types.
+    Type(TypeRoute),
     /// For operators, and the small resources.
     Operator(OperatorRoute),
     /// `GET /messages`.
@@ -248,6 +266,7 @@ impl Route {
             | Self::AttachmentDelete(_) => Some(Microversion::v3(27)),
             Self::MessageList | Self::MessageShow(_) | Self::MessageDelete(_) => Some(Microversion::v3(3)),
             Self::VolumeSummary => Some(Microversion::v3(12)),
+            Self::Type(route) => route.since(),
             Self::Operator(route) => route.since(),
             _ => None,
         }
@@ -270,14 +289,17 @@ impl Route {
             Self::EncryptionShow(_) => "/volumes/{volume_id}/encryption",
             Self::EncryptionValue(..) => "/volumes/{volume_id}/encryption/{key}",
             Self::VolumeAction(_) => "/volumes/{volume_id}/action",
+            Self::SnapshotList { detail: false } | Self::SnapshotCreate => "/snapshots",
+            Self::SnapshotList { detail: true } => "/snapshots/detail",
+            Self::SnapshotShow(_) | Self::SnapshotUpdate(_) | Self::SnapshotDelete(_) => "/snapshots/{snapshot_id}",
+            Self::SnapshotAction(_) => "/snapshots/{snapshot_id}/action",
             Self::AttachmentList { detail: false } | Self::AttachmentCreate => "/attachments",
             Self::AttachmentList { detail: true } => "/attachments/detail",
             Self::AttachmentShow(_) | Self::AttachmentUpdate(_) | Self::AttachmentDelete(_) => {
                 "/attachments/{attachment_id}"
             }
             Self::AttachmentAction(_) => "/attachments/{attachment_id}/action",
-            Self::TypeList => "/types",
-            Self::TypeShow(_) => "/types/{type_id}",
+            Self::Type(route) => route.template(),
             Self::Operator(route) => route.template(),
             Self::MessageList => "/messages",
             Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
@@ -303,17 +325,26 @@ impl Route {
 
     /// Whether the body is an action: exactly one member, whose name is the action.
     pub fn is_action(&self) -> bool {
-        matches!(self, Self::VolumeAction(_) | Self::AttachmentAction(_))
+        matches!(
+            self,
+            Self::VolumeAction(_)
+                | Self::SnapshotAction(_)
+                | Self::AttachmentAction(_)
+                | Self::Type(TypeRoute::Action(_))
+        )
     }
 
     /// Whether a JSON body is needed.
     pub fn needs_body(&self) -> bool {
         self.is_action()
+            || matches!(self, Self::Type(route) if route.needs_body())
             || matches!(self, Self::Operator(route) if route.needs_body())
             || matches!(
                 self,
                 Self::VolumeCreate
                     | Self::VolumeUpdate(_)
+                    | Self::SnapshotCreate
+                    | Self::SnapshotUpdate(_)
                     | Self::MetadataMerge(_)
                     | Self::MetadataReplace(_)
                     | Self::MetadataSet(..)
@@ -365,6 +396,13 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["volumes", volume, "encryption"]) => Route::EncryptionShow(id(volume)?),
         ("GET", ["volumes", volume, "encryption", key]) => Route::EncryptionValue(id(volume)?, id(key)?),
         ("POST", ["volumes", volume, "action"]) => Route::VolumeAction(id(volume)?),
+        ("GET", ["snapshots"]) => Route::SnapshotList { detail: false },
+        ("GET", ["snapshots", "detail"]) => Route::SnapshotList { detail: true },
+        ("POST", ["snapshots"]) => Route::SnapshotCreate,
+        ("GET", ["snapshots", snapshot]) => Route::SnapshotShow(id(snapshot)?),
+        ("PUT", ["snapshots", snapshot]) => Route::SnapshotUpdate(id(snapshot)?),
+        ("DELETE", ["snapshots", snapshot]) => Route::SnapshotDelete(id(snapshot)?),
+        ("POST", ["snapshots", snapshot, "action"]) => Route::SnapshotAction(id(snapshot)?),
         ("GET", ["attachments"]) => Route::AttachmentList { detail: false },
         ("GET", ["attachments", "detail"]) => Route::AttachmentList { detail: true },
         ("POST", ["attachments"]) => Route::AttachmentCreate,
@@ -372,13 +410,16 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("PUT", ["attachments", attachment]) => Route::AttachmentUpdate(id(attachment)?),
         ("DELETE", ["attachments", attachment]) => Route::AttachmentDelete(id(attachment)?),
         ("POST", ["attachments", attachment, "action"]) => Route::AttachmentAction(id(attachment)?),
-        ("GET", ["types"]) => Route::TypeList,
-        ("GET", ["types", volume_type]) => Route::TypeShow(id(volume_type)?),
         ("GET", ["messages"]) => Route::MessageList,
         ("GET", ["messages", message]) => Route::MessageShow(id(message)?),
         ("DELETE", ["messages", message]) => Route::MessageDelete(id(message)?),
-        _ => return OperatorRoute::find(method, rest).map(Route::Operator),
+        _ => return other(method, rest),
     })
+}
+
+/// The nouns that have files of their own.
+fn other(method: &str, rest: &[&str]) -> Option<Route> {
+    TypeRoute::find(method, rest).map(Route::Type).or_else(|| OperatorRoute::find(method, rest).map(Route::Operator))
 }
 
 fn compute(method: &str, rest: &[&str]) -> Option<Route> {

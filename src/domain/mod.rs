@@ -6,6 +6,7 @@
 
 pub mod attachment;
 pub mod backend;
+pub mod claims;
 pub mod document;
 pub mod ids;
 pub mod md5;
@@ -20,3 +21,4 @@ pub mod status;
 pub mod text;
 pub mod time;
 pub mod volume;
+pub mod volume_type;

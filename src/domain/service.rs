@@ -37,4 +37,8 @@ pub struct HostUsage {
     pub volumes: u64,
     /// Their sizes together, GiB.
     pub gigabytes: u64,
+    /// Their snapshots, and those that others made of them.
+    pub snapshots: u64,
+    /// The sizes of these together, GiB.
+    pub snapshot_gigabytes: u64,
 }

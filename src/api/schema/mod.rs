@@ -102,6 +102,30 @@ requests! {
     SERVICE_HOST = [(3, 0, "service_host_3.0")];
     /// `PUT /clusters/enable`, `PUT /clusters/disable`.
     CLUSTER_SWITCH = [(3, 7, "cluster_switch_3.7")];
+    /// `revert`.
+    VOLUME_REVERT = [(3, 40, "volume_revert_3.40")];
+    /// `POST /snapshots`.
+    SNAPSHOT_CREATE = [(3, 0, "snapshot_create_3.0")];
+    /// `PUT /snapshots/{id}`.
+    SNAPSHOT_UPDATE = [(3, 0, "snapshot_update_3.0")];
+    /// `os-reset_status` of a snapshot.
+    SNAPSHOT_RESET_STATUS = [(3, 0, "snapshot_reset_status_3.0")];
+    /// `os-update_snapshot_status`.
+    SNAPSHOT_UPDATE_STATUS = [(3, 0, "snapshot_update_status_3.0")];
+    /// `POST /types`.
+    TYPE_CREATE = [(3, 0, "type_create_3.0")];
+    /// `PUT /types/{id}`.
+    TYPE_UPDATE = [(3, 0, "type_update_3.0")];
+    /// `addProjectAccess`.
+    TYPE_ADD_ACCESS = [(3, 0, "type_add_access_3.0")];
+    /// `removeProjectAccess`.
+    TYPE_REMOVE_ACCESS = [(3, 0, "type_remove_access_3.0")];
+    /// `POST /types/{id}/extra_specs`.
+    TYPE_SPECS_CREATE = [(3, 0, "type_specs_create_3.0")];
+    /// `PUT /types/{id}/extra_specs/{key}`.
+    TYPE_SPEC_UPDATE = [(3, 0, "type_spec_update_3.0")];
+    /// `PUT /default-types/{project}`.
+    DEFAULT_TYPE_SET = [(3, 62, "default_type_set_3.62")];
     /// `POST /attachments`.
     ATTACHMENT_CREATE = [(3, 27, "attachment_create_3.27"), (3, 54, "attachment_create_3.54")];
     /// `PUT /attachments/{id}`.

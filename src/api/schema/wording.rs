@@ -10,6 +10,9 @@ use crate::api::python::{display, repr};
 
 /// `Invalid input for field/attribute <name>. Value: <value>. <reason>`, or the bare reason.
 pub fn sentence(error: &ValidationError<'_>, schema: &Value) -> String {
+    if matches!(error.kind(), Kind::Format { format } if format == "name") {
+        return "An invalid 'name' value was provided. The 'name' can not be empty.".to_owned();
+    }
     let reason = reason(error, schema);
     let last = error.instance_path().segments().last().map(|segment| match segment {
         LocationSegment::Property(name) => name.to_string(),

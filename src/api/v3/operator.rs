@@ -8,7 +8,7 @@ use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::Problem;
 use crate::api::filters::{ATTACHMENTS, MESSAGES, VOLUMES};
-use crate::api::operator_route::OperatorRoute;
+use crate::api::route::OperatorRoute;
 
 /// Hands the call to its noun.
 pub async fn handle(call: &Call, route: &OperatorRoute) -> Result<Answer, Problem> {

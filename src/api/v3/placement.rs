@@ -8,26 +8,33 @@ use crate::api::fault::Problem;
 use crate::domain::ids::{ServerId, VolumeId};
 use crate::domain::placement::{Standing, Wanted};
 use crate::domain::text::Text;
-use crate::store::VolumeType;
+use crate::domain::volume_type::{AVAILABILITY_ZONES, VolumeType};
 
-/// Limits a type to these zones.
-const TYPE_ZONES: &str = "RESKEY:availability_zones";
-
-/// The zone of a new volume: asked for, or the default. There must be a backend in it, and the type may be limited to others.
-pub fn zone(call: &Call, asked: Option<&str>, volume_type: &VolumeType) -> Result<String, Problem> {
-    let default = &call.api.options.availability_zone;
+/// The zone of a new volume: asked for, that of its source, or the default. A copy stays in the zone of its source; there must
+/// be a backend in it, and the type may be limited to others.
+pub fn zone(
+    call: &Call,
+    asked: Option<&str>,
+    source: Option<&str>,
+    volume_type: &VolumeType,
+) -> Result<String, Problem> {
+    let default = call.api.options.availability_zone.as_str();
     let standings = call.service().standings();
     let is_known = |zone: &str| zone == default || standings.iter().any(|backend| backend.zone == zone);
     if let Some(asked) = asked.filter(|asked| !is_known(asked)) {
         return Err(Problem::InvalidInput(format!("Availability zone '{asked}' is invalid.")));
     }
-    let Some(limits) = volume_type.extra_specs.get(TYPE_ZONES) else {
-        return Ok(asked.unwrap_or(default).to_owned());
-    };
+    if let Some((asked, source)) = asked.zip(source).filter(|(asked, source)| asked != source) {
+        return Err(Problem::InvalidInput(format!(
+            "A volume in the zone '{asked}' cannot be made from a source in the zone '{source}'."
+        )));
+    }
+    let asked = asked.or(source);
+    let Some(limits) = volume_type.spec(AVAILABILITY_ZONES) else { return Ok(asked.unwrap_or(default).to_owned()) };
     let mut allowed = limits.split(',').map(str::trim);
     let found = match asked {
         Some(asked) => allowed.find(|zone| *zone == asked),
-        None => allowed.clone().find(|zone| zone == default).or_else(|| allowed.find(|zone| is_known(zone))),
+        None => allowed.clone().find(|zone| *zone == default).or_else(|| allowed.find(|zone| is_known(zone))),
     };
     found.map(str::to_owned).ok_or_else(|| {
         Problem::InvalidInput(format!(

@@ -170,27 +170,28 @@ pub async fn host_show(call: &Call, host: &str) -> Result<Answer, Problem> {
     if !call.service().services().iter().any(is_it) {
         return Err(absent(VOLUME_BINARY, host));
     }
-    let mut total = (0, 0);
-    let mut projects: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut total = [0; 4];
+    let mut projects: BTreeMap<String, [u64; 4]> = BTreeMap::new();
     for usage in call.service().store().host_usage().await? {
         if usage.host.split('#').next() != Some(host) {
             continue;
         }
         let own = projects.entry(usage.project_id.to_string()).or_default();
-        for sum in [own, &mut total] {
-            sum.0 += usage.volumes;
-            sum.1 += usage.gigabytes;
+        let more = [usage.volumes, usage.gigabytes, usage.snapshots, usage.snapshot_gigabytes];
+        for sums in [own, &mut total] {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
         }
     }
     let rows = std::iter::once(("(total)".to_owned(), total)).chain(projects);
-    let row = |(project, (volumes, gigabytes)): (String, (u64, u64))| {
+    let row = |(project, sums): (String, [u64; 4])| {
+        let [volumes, gigabytes, snapshots, snapshot_gigabytes] = sums.map(|sum| sum.to_string());
         json!({"resource": {
             "host": host,
             "project": project,
-            "volume_count": volumes.to_string(),
-            "total_volume_gb": gigabytes.to_string(),
-            "snapshot_count": "0",
-            "total_snapshot_gb": "0",
+            "volume_count": volumes,
+            "total_volume_gb": gigabytes,
+            "snapshot_count": snapshots,
+            "total_snapshot_gb": snapshot_gigabytes,
         }})
     };
     Ok(Answer::ok(json!({"host": rows.map(row).collect::<Vec<_>>()})))

@@ -181,16 +181,15 @@ pub async fn volume_update(call: &Call, id: &str) -> Result<Answer, Problem> {
 
 /// `DELETE /volumes/{id}?cascade=&force=`
 pub async fn volume_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
-    // No snapshots exist yet, so that a cascade is a plain delete; its word is still checked.
-    call.query.boolean("cascade")?;
+    let cascade = call.query.boolean("cascade")?.unwrap_or(false);
     let force = call.since(23) && call.query.boolean("force")?.unwrap_or(false);
     let state = call.volume_target(id).await?;
     call.enforce("volume:delete", &state.volume.project_id)?;
     if force {
         call.enforce("volume:force_delete", &state.volume.project_id)?;
     }
-    let reply = call.service().volume_command(state.id(), Command::Delete { force }, call.context.caller()).await;
-    match reply {
+    let command = Command::Delete { force, cascade };
+    match call.service().volume_command(state.id(), command, call.context.caller()).await {
         Ok(_) => Ok(Answer::empty(202)),
         // Gone between the look and the command: the same answer as a moment later.
         Err(RequestError::Refused(Refusal::VolumeNotFound(_))) => Err(Problem::NotFound(Kind::Volume, id.to_owned())),

@@ -5,6 +5,7 @@ pub mod attachment;
 pub mod mapping;
 pub mod message;
 pub mod server;
+pub mod snapshot;
 pub mod time;
 pub mod volume;
 pub mod volume_type;

@@ -5,11 +5,10 @@
 
 mod specs;
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
 use crate::domain::text::Text;
+use crate::domain::volume_type::ExtraSpecs;
 
 /// GiB, as backends measure it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -137,7 +136,7 @@ pub struct Wanted {
     /// GiB.
     pub size_gib: u32,
     /// The type's.
-    pub extra_specs: BTreeMap<String, String>,
+    pub extra_specs: ExtraSpecs,
     /// At a backend of one of these (the hint `same_host`); none: it was not said.
     pub same_host: Option<Vec<Text>>,
     /// At none of these (the hint `different_host`).
@@ -172,7 +171,7 @@ pub fn fits(wanted: &Wanted, backend: &Standing) -> bool {
 
 /// Whether the backend can do what the extra specs ask, whatever room it has.
 pub fn meets(wanted: &Wanted, backend: &Standing) -> bool {
-    specs::met(&wanted.extra_specs, &backend.capabilities())
+    wanted.extra_specs.is_empty() || specs::met(&wanted.extra_specs, &backend.capabilities())
 }
 
 #[cfg(test)]
@@ -262,7 +261,7 @@ mod tests {
     }
 
     fn spec(wanted: &mut Wanted, key: &str, value: &str) {
-        wanted.extra_specs.insert(key.to_owned(), value.to_owned());
+        wanted.extra_specs.insert(key.to_owned(), Some(value.to_owned()));
     }
 
     #[test]

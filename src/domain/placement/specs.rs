@@ -1,23 +1,24 @@
 //! What a type's extra specs ask of a backend's capabilities: the operators that administrators know from Cinder.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use crate::domain::volume_type::ExtraSpecs;
+
 /// Whether every spec that speaks of capabilities is met. Keys with another scope than `capabilities:` mean something else.
-pub(super) fn met(specs: &BTreeMap<String, String>, capabilities: &Map<String, Value>) -> bool {
+pub(super) fn met(specs: &ExtraSpecs, capabilities: &Map<String, Value>) -> bool {
     specs.iter().all(|(key, asked)| match key.split_once(':') {
-        None => capability_matches(capabilities.get(key), asked),
+        None => capability_matches(capabilities.get(key), asked.as_deref()),
         // Capabilities have no parts here, which a second colon would name.
-        Some(("capabilities", name)) => capability_matches(capabilities.get(name), asked),
+        Some(("capabilities", name)) => capability_matches(capabilities.get(name), asked.as_deref()),
         Some(_) => true,
     })
 }
 
-/// A capability that is not there meets nothing.
-fn capability_matches(value: Option<&Value>, asked: &str) -> bool {
-    value.is_some_and(|value| matches(value, asked))
+/// A capability that is not there meets nothing, and null only null.
+fn capability_matches(value: Option<&Value>, asked: Option<&str>) -> bool {
+    value.is_some_and(|value| asked.map_or(value.is_null(), |asked| matches(value, asked)))
 }
 
 fn matches(value: &Value, asked: &str) -> bool {
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn only_specs_about_capabilities_count() {
-        let capabilities = match json!({"protocol": "nbd", "free": 5}) {
+        let capabilities = match json!({"protocol": "nbd", "free": 5, "nothing": null}) {
             Value::Object(members) => members,
             _ => Map::new(),
         };
@@ -149,8 +150,10 @@ mod tests {
             (&[("provisioning:min_vol_size", "7"), ("RESKEY:availability_zones", "mars"), ("vendor:x", "y")], true),
         ];
         for (specs, expected) in cases {
-            let all = specs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            let all = specs.iter().map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned()))).collect();
             assert_eq!(met(&all, &capabilities), *expected, "{specs:?}");
         }
+        let null = |key: &str| met(&ExtraSpecs::from([(key.to_owned(), None)]), &capabilities);
+        assert_eq!((null("nothing"), null("protocol"), null("no_such_thing")), (true, false, false));
     }
 }

@@ -174,6 +174,13 @@ fn push_filter<R: Listed>(sql: &mut Sql, filter: &Filter) {
                 None => sql.push(NOTHING),
             };
         }
+        Filter::Metadata(pairs) if R::TABLE == "snapshots" => {
+            sql.push(EVERYTHING);
+            for (key, value) in pairs {
+                sql.push(" AND ");
+                push_pair(sql, "metadata", key, value);
+            }
+        }
         Filter::Metadata(_) | Filter::ImageMetadata(_) if R::TABLE != "volumes" => {
             sql.push(NOTHING);
         }

@@ -66,20 +66,36 @@ struct Sums {
     volumes: i64,
     #[diesel(sql_type = BigInt)]
     gigabytes: i64,
+    #[diesel(sql_type = BigInt)]
+    snapshots: i64,
+    #[diesel(sql_type = BigInt)]
+    snapshot_gigabytes: i64,
 }
 
-const USAGE: &str = "SELECT host, project_id, COUNT(*) AS volumes, CAST(SUM(size) AS BIGINT) AS gigabytes FROM volumes \
-     WHERE deleted = false AND host IS NOT NULL GROUP BY host, project_id ORDER BY host, project_id";
+/// Snapshots lie where their volume is, and count for whom they belong to.
+const USAGE: &str = "SELECT host, project_id, CAST(SUM(volumes) AS BIGINT) AS volumes, \
+     CAST(SUM(gigabytes) AS BIGINT) AS gigabytes, CAST(SUM(snapshots) AS BIGINT) AS snapshots, \
+     CAST(SUM(snapshot_gigabytes) AS BIGINT) AS snapshot_gigabytes FROM ( \
+         SELECT host, project_id, 1 AS volumes, size AS gigabytes, 0 AS snapshots, 0 AS snapshot_gigabytes \
+         FROM volumes WHERE deleted = false AND host IS NOT NULL \
+         UNION ALL \
+         SELECT volumes.host, snapshots.project_id, 0, 0, 1, snapshots.volume_size \
+         FROM snapshots JOIN volumes ON volumes.id = snapshots.volume_id \
+         WHERE volumes.deleted = false AND volumes.host IS NOT NULL \
+     ) AS held GROUP BY host, project_id ORDER BY host, project_id";
 
 /// What every project has at every backend.
 pub(in super::super) fn host_usage(connection: &mut AnyConnection) -> Result<Vec<HostUsage>, StoreError> {
     snapshot(connection, |connection| {
         let rows: Vec<Sums> = Sql::new(Dialect::of(connection), USAGE).load(connection)?;
+        let number = |sum: i64| u64::try_from(sum).unwrap_or(0);
         let usage = |row: Sums| HostUsage {
             host: row.host,
             project_id: row.project_id.as_str().into(),
-            volumes: u64::try_from(row.volumes).unwrap_or(0),
-            gigabytes: u64::try_from(row.gigabytes).unwrap_or(0),
+            volumes: number(row.volumes),
+            gigabytes: number(row.gigabytes),
+            snapshots: number(row.snapshots),
+            snapshot_gigabytes: number(row.snapshot_gigabytes),
         };
         Ok::<_, ReadFailure<StoreError>>(rows.into_iter().map(usage).collect())
     })

@@ -13,7 +13,8 @@ use hearth::domain::server::{HypervisorKind, Server};
 use hearth::domain::status::{AttachStatus, VmState, VolumeStatus};
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::{Volume, VolumeState};
-use hearth::store::{Message, VolumeType};
+use hearth::domain::volume_type::VolumeType;
+use hearth::store::Message;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -77,9 +78,12 @@ fn state() -> VolumeState {
             image_metadata: Metadata::default(),
             admin_metadata: Metadata::from([("readonly", "True"), ("secret", "x")]),
             consumes_quota: true,
+            origin: None,
             provider_id: None,
+            loans: Vec::new(),
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
+            claims: None,
             created_at: AT,
             updated_at: None,
             terminated_at: None,
@@ -92,6 +96,7 @@ fn state() -> VolumeState {
             row(13, AttachStatus::ErrorDetaching),
         ],
         operations: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 
@@ -399,10 +404,14 @@ fn type_views_hide_what_the_caller_may_not_see() {
         name: "fast".to_owned(),
         description: None,
         is_public: true,
+        revision: 1,
+        projects: [].into(),
         extra_specs: BTreeMap::from([
-            ("multiattach".to_owned(), "<is> True".to_owned()),
-            ("volume_backend_name".to_owned(), "b".to_owned()),
+            ("multiattach".to_owned(), Some("<is> True".to_owned())),
+            ("volume_backend_name".to_owned(), Some("b".to_owned())),
         ]),
+        created_at: AT,
+        updated_at: None,
     };
     let all = Sight { specs: true, sensitive: true, qos: true, access: true };
     let member = Sight { specs: true, sensitive: false, qos: false, access: true };

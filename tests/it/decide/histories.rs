@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::fmt::Write;
 
-use hearth::domain::status::VolumeStatus;
+use hearth::domain::status::{SnapshotStatus, VolumeStatus};
 
 use super::model::acts::Act;
 use super::model::invariants;
@@ -138,6 +138,37 @@ fn create_extend_and_delete() {
 }
 
 #[test]
+fn snapshots_and_the_life_of_the_volume() {
+    const ACTS: &[Act] = &[
+        Act::Snapshot,
+        Act::SnapshotDelete,
+        Act::SnapshotForceDelete,
+        Act::SnapshotReset(SnapshotStatus::Available),
+        Act::Revert,
+        Act::Extend,
+        Act::Cascade,
+        Act::ForceCascade,
+        Act::Reset(VolumeStatus::Available),
+    ];
+    explore(&[Act::Create { multiattach: false }, Act::Snapshot], ACTS, (2, 1, 1));
+}
+
+#[test]
+fn snapshots_beside_attachments() {
+    const ACTS: &[Act] = &[
+        Act::Snapshot,
+        Act::Revert,
+        Act::Cascade,
+        Act::Reserve("a"),
+        Act::CreateConnected("a"),
+        Act::DeleteRow(0),
+        Act::ServerAttach("b"),
+        Act::ResetDetached,
+    ];
+    explore(&[Act::Create { multiattach: false }, Act::Snapshot], ACTS, (2, 1, 0));
+}
+
+#[test]
 fn compute_attaches_and_detaches() {
     const ACTS: &[Act] =
         &[Act::ServerAttach("a"), Act::ServerAttach("b"), Act::ServerDetach("a"), Act::ServerGone("a")];
@@ -211,4 +242,22 @@ fn two_servers_on_a_multiattach_volume() {
         Act::ForceDelete,
     ];
     explore(MULTIATTACH, ACTS, (2, 1, 1));
+}
+
+#[test]
+fn marks_of_the_old_actions() {
+    const ACTS: &[Act] = &[
+        Act::Mark,
+        Act::Unmark,
+        Act::BeginDetaching,
+        Act::RollDetaching,
+        Act::ServerAttach("a"),
+        Act::ServerDetach("a"),
+        Act::DeleteRow(0),
+        Act::ForceDelete,
+        Act::Reset(VolumeStatus::Detaching),
+        Act::ResetDetached,
+    ];
+    explore(&[Act::Create { multiattach: false }, Act::CreateConnected("b"), Act::Complete(0)], ACTS, (3, 0, 0));
+    explore(MULTIATTACH, ACTS, (3, 0, 0));
 }

@@ -5,6 +5,7 @@ mod detach;
 mod hosts;
 mod lifecycle;
 mod lists;
+mod marks;
 mod metadata;
 mod recovery;
 pub mod scenario;

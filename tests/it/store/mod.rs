@@ -16,6 +16,7 @@ mod lost_connection;
 mod postgres;
 mod records;
 mod services;
+mod types;
 pub mod vfs;
 
 /// Runs each case on every database.

@@ -37,6 +37,7 @@ async fn a_volume_comes_back_as_it_was_written(bench: Bench) {
     record.consumes_quota = false;
     record.provider_id = Some("id".into());
     record.orphan_exports = vec![ExportName("x.1".into())];
+    record.claims = claims(1);
     record.terminated_at = Some(Timestamp(-5));
     let mut operation = extend(1, &state, 3);
     let cause = Cause::new(CauseKind::Deadline, "no answer");

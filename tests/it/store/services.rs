@@ -1,8 +1,12 @@
 //! What administrators say of services, and what lies at each backend.
 
-use hearth::domain::ids::ProjectId;
+use hearth::domain::ids::{ProjectId, SnapshotId};
+use hearth::domain::metadata::Metadata;
 use hearth::domain::service::{HostUsage, ServiceRecord};
+use hearth::domain::snapshot::Snapshot;
+use hearth::domain::status::SnapshotStatus;
 use hearth::domain::time::Timestamp;
+use hearth::domain::volume::VolumeState;
 
 use super::bench::Bench;
 use super::build::*;
@@ -44,12 +48,44 @@ async fn volumes_are_added_up_by_backend_and_project(bench: Bench) {
     put(Some("h@b#b"), "p", 8, false).await;
     put(Some("h@b#b"), "p", 16, true).await;
     put(None, "p", 32, false).await;
+    let mut source = volume(100, "p", 64);
+    source.volume.host = Some("h@c#c".into());
+    for (n, project) in [(1, "p"), (2, "p"), (3, "q")] {
+        source.snapshots.push(snapshot(n, &source, project, 3));
+    }
+    assert_committed(bench.commit(insert(&source)).await);
     let usage = |host: &str, project: &str, volumes, gigabytes| HostUsage {
         host: host.to_owned(),
         project_id: ProjectId::from(project),
         volumes,
         gigabytes,
+        snapshots: 0,
+        snapshot_gigabytes: 0,
     };
-    let expected = [usage("h@a#a", "p", 2, 3), usage("h@a#a", "q", 1, 4), usage("h@b#b", "p", 1, 8)];
+    let expected = [
+        usage("h@a#a", "p", 2, 3),
+        usage("h@a#a", "q", 1, 4),
+        usage("h@b#b", "p", 1, 8),
+        HostUsage { snapshots: 2, snapshot_gigabytes: 6, ..usage("h@c#c", "p", 1, 64) },
+        HostUsage { snapshots: 1, snapshot_gigabytes: 3, ..usage("h@c#c", "q", 0, 0) },
+    ];
     assert_eq!(bench.store().host_usage().await.unwrap(), expected);
+}
+
+fn snapshot(n: u128, of: &VolumeState, project: &str, size_gib: u32) -> Snapshot {
+    Snapshot {
+        id: SnapshotId(uuid(0xe_0000_0000 + n)),
+        volume_id: of.id(),
+        project_id: ProjectId::from(project),
+        user_id: "user".into(),
+        name: None,
+        description: None,
+        status: SnapshotStatus::Available,
+        progress: 100,
+        size_gib,
+        metadata: Metadata::default(),
+        consumes_quota: true,
+        created_at: Timestamp(1),
+        updated_at: None,
+    }
 }

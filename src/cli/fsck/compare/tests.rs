@@ -81,9 +81,12 @@ fn state() -> VolumeState {
             image_metadata: Metadata::default(),
             admin_metadata: Metadata::default(),
             consumes_quota: true,
+            origin: None,
             provider_id: None,
+            loans: vec![],
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
+            claims: None,
             created_at: Timestamp(1),
             updated_at: None,
             terminated_at: None,
@@ -92,6 +95,7 @@ fn state() -> VolumeState {
         },
         attachments: vec![row()],
         operations: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The routes that operators use, and the small resources that every client asks for (services-hosts-pools): a part of
 //! [`super::route`].
 
-use super::microversion::Microversion;
+use crate::api::microversion::Microversion;
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
