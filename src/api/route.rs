@@ -1,9 +1,11 @@
 //! From method and path to a route: a total, pure function, so that slashes are never merged and every order of checks of
 //! the specification can be kept.
 
+mod operator;
 mod quotas;
 mod types;
 
+pub use operator::OperatorRoute;
 pub use quotas::QuotaRoute;
 pub use types::TypeRoute;
 
@@ -215,6 +217,8 @@ pub enum Route {
     Type(TypeRoute),
     /// Quotas and limits.
     Quota(QuotaRoute),
+    /// For operators, and the small resources.
+    Operator(OperatorRoute),
     /// `GET /messages`.
     MessageList,
     /// `GET /messages/{id}`.
@@ -279,6 +283,7 @@ impl Route {
             Self::MessageList | Self::MessageShow(_) | Self::MessageDelete(_) => Some(Microversion::v3(3)),
             Self::VolumeSummary => Some(Microversion::v3(12)),
             Self::Type(route) => route.since(),
+            Self::Operator(route) => route.since(),
             _ => None,
         }
     }
@@ -318,6 +323,7 @@ impl Route {
             Self::AttachmentAction(_) => "/attachments/{attachment_id}/action",
             Self::Type(route) => route.template(),
             Self::Quota(route) => route.template(),
+            Self::Operator(route) => route.template(),
             Self::MessageList => "/messages",
             Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
             Self::ServerList { detail: false } => "/servers",
@@ -356,6 +362,7 @@ impl Route {
         self.is_action()
             || matches!(self, Self::Type(route) if route.needs_body())
             || matches!(self, Self::Quota(route) if route.needs_body())
+            || matches!(self, Self::Operator(route) if route.needs_body())
             || matches!(
                 self,
                 Self::VolumeCreate
@@ -439,12 +446,16 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["messages"]) => Route::MessageList,
         ("GET", ["messages", message]) => Route::MessageShow(id(message)?),
         ("DELETE", ["messages", message]) => Route::MessageDelete(id(message)?),
-        _ => {
-            return TypeRoute::find(method, rest)
-                .map(Route::Type)
-                .or_else(|| QuotaRoute::find(method, rest).map(Route::Quota));
-        }
+        _ => return other(method, rest),
     })
+}
+
+/// The nouns that have files of their own.
+fn other(method: &str, rest: &[&str]) -> Option<Route> {
+    TypeRoute::find(method, rest)
+        .map(Route::Type)
+        .or_else(|| QuotaRoute::find(method, rest).map(Route::Quota))
+        .or_else(|| OperatorRoute::find(method, rest).map(Route::Operator))
 }
 
 fn compute(method: &str, rest: &[&str]) -> Option<Route> {

@@ -94,6 +94,14 @@ requests! {
     VOLUME_EXTEND = [(3, 0, "volume_extend_3.0")];
     /// `os-reset_status`.
     VOLUME_RESET_STATUS = [(3, 0, "volume_reset_status_3.0")];
+    /// `PUT /os-services/enable`, `PUT /os-services/disable`.
+    SERVICE_SWITCH = [(3, 0, "service_switch_3.0")];
+    /// `PUT /os-services/disable-log-reason`.
+    SERVICE_DISABLE_REASON = [(3, 0, "service_disable_reason_3.0")];
+    /// `PUT /os-services/freeze` and its like.
+    SERVICE_HOST = [(3, 0, "service_host_3.0")];
+    /// `PUT /clusters/enable`, `PUT /clusters/disable`.
+    CLUSTER_SWITCH = [(3, 7, "cluster_switch_3.7")];
     /// `revert`.
     VOLUME_REVERT = [(3, 40, "volume_revert_3.40")];
     /// `POST /snapshots`.

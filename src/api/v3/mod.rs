@@ -2,8 +2,13 @@
 
 pub mod attachments;
 pub mod default_types;
+pub mod extensions;
 pub mod messages;
+pub mod operator;
+pub mod placement;
+pub mod pools;
 pub mod quotas;
+pub mod services;
 pub mod snapshot_metadata;
 pub mod snapshots;
 pub mod type_access;
@@ -97,6 +102,7 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::AttachmentUpdate(id) => attachments::attachment_update(call, id).await,
         Route::AttachmentDelete(id) => attachments::attachment_delete(call, id).await,
         Route::AttachmentAction(id) => attachments::attachment_complete(call, id).await,
+        Route::Operator(route) => operator::handle(call, route).await,
         Route::Type(route) => handle_type(call, route, action).await,
         Route::Quota(route) => handle_quota(call, route).await,
         Route::MessageList => messages::message_list(call).await,

@@ -13,6 +13,7 @@ use crate::domain::backend::{Call, Outcome, Request};
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Requester, Step};
+use crate::domain::placement::{Standing, Wanted};
 use crate::domain::quota::{Limits, OverQuota};
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
@@ -40,6 +41,17 @@ pub struct Facts {
     pub limits: Limits,
     /// How long an operation waits for outstanding calls before it gives up.
     pub drain_deadline: Duration,
+    /// The backends, as they stand in this step.
+    pub hosts: Hosts,
+}
+
+/// What a decision may know of the backends.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    /// The volume's own is frozen: nothing is created or deleted there.
+    pub frozen: bool,
+    /// All of them, for a create.
+    pub standings: Vec<Standing>,
 }
 
 /// A request or a result for one volume.
@@ -302,8 +314,10 @@ pub struct CreateVolume {
     pub multiattach: bool,
     /// Availability zone.
     pub availability_zone: String,
-    /// `host@backend#pool`; none: no backend fits, the volume ends in `error`.
+    /// `host@backend#pool`, where its source is; none: see `wanted`.
     pub host: Option<String>,
+    /// What its backend must have; none, and no host either: no backend fits, the volume ends in `error`.
+    pub wanted: Option<Wanted>,
     /// Whether servers may boot from it: as its source.
     pub bootable: bool,
     /// What it is made from.

@@ -9,6 +9,8 @@ mod harness;
 mod identity;
 mod lists;
 mod old_actions;
+mod operator;
+mod placement;
 mod routes;
 mod schemas;
 mod snapshots;

@@ -3,6 +3,7 @@
 mod attach;
 mod data_life;
 mod detach;
+mod hosts;
 mod lifecycle;
 mod lists;
 mod marks;

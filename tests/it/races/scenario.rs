@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearth::actors::{RequestError, ServerAttachRequest};
+use hearth::actors::{RequestError, ServerAttachRequest, ServiceChange, ServiceError};
 use hearth::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
 use hearth::domain::metadata::Metadata;
+use hearth::domain::service::{ServiceRecord, VOLUME_BINARY};
 use hearth::domain::status::{SnapshotStatus, VolumeStatus};
 use hearth::domain::volume::command::CreateSnapshot;
 use hearth::domain::volume::state::Origin;
@@ -213,6 +214,11 @@ impl<'a> Client<'a> {
     pub async fn server_detach(&self, server: &str, id: VolumeId) -> Option<Result<Reply, RequestError>> {
         let caller = self.world.caller();
         self.node.run(self.node.service.server_detach(ServerId::from(server), id, true, caller)).await
+    }
+
+    /// Says something of the backend.
+    pub async fn say(&self, change: ServiceChange) -> Option<Result<ServiceRecord, ServiceError>> {
+        self.node.run(self.node.service.service_change("sim@sim", VOLUME_BINARY, change)).await
     }
 
     /// Waits for a status with nothing running.

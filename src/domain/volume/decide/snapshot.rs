@@ -25,6 +25,9 @@ pub(super) fn create(state: &VolumeState, request: &CreateSnapshot, caller: &Cal
         let text = "The snapshot cannot be created because volume has not been scheduled to any host.";
         return refuse(text.to_owned());
     }
+    if facts.hosts.frozen {
+        return frozen(state);
+    }
     if !state.is_migration_idle() {
         return refuse(format!("The snapshot cannot be created when the volume {} is migrating.", volume.id));
     }
@@ -71,6 +74,11 @@ pub(super) fn create(state: &VolumeState, request: &CreateSnapshot, caller: &Cal
     draft.begin(OperationKind::CreateSnapshot { snapshot_id: request.snapshot_id }, 0);
     draft.judge_growth();
     draft.finish()
+}
+
+/// Read in the step that decides: what was admitted before the freeze goes on.
+fn frozen(state: &VolumeState) -> Verdict {
+    Verdict::Refuse(Refusal::InvalidInput(format!("the backend of volume {} is frozen", state.id())))
 }
 
 pub(super) fn update(
@@ -131,6 +139,9 @@ pub(super) fn delete(state: &VolumeState, id: SnapshotId, force: bool, caller: &
     });
     if is_needed || !(force || SNAPSHOT_DELETABLE.contains(&snapshot.status)) {
         return refuse_delete(force);
+    }
+    if facts.hosts.frozen {
+        return frozen(state);
     }
     let mut draft = Draft::of(state, caller, facts);
     if let Some(running) = work_on(state, id) {
