@@ -82,6 +82,16 @@ requests! {
     VOLUME_EXTEND = [(3, 0, "volume_extend_3.0")];
     /// `os-reset_status`.
     VOLUME_RESET_STATUS = [(3, 0, "volume_reset_status_3.0")];
+    /// `os-attach`.
+    VOLUME_ATTACH = [(3, 0, "volume_attach_3.0")];
+    /// `os-detach`.
+    VOLUME_DETACH = [(3, 0, "volume_detach_3.0")];
+    /// `os-force_detach`.
+    VOLUME_FORCE_DETACH = [(3, 0, "volume_force_detach_3.0")];
+    /// `os-initialize_connection`.
+    VOLUME_INITIALIZE_CONNECTION = [(3, 0, "volume_initialize_connection_3.0")];
+    /// `os-terminate_connection`.
+    VOLUME_TERMINATE_CONNECTION = [(3, 0, "volume_terminate_connection_3.0")];
     /// `POST /attachments`.
     ATTACHMENT_CREATE = [(3, 27, "attachment_create_3.27"), (3, 54, "attachment_create_3.54")];
     /// `PUT /attachments/{id}`.

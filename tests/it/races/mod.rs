@@ -4,6 +4,7 @@ mod attach;
 mod detach;
 mod lifecycle;
 mod marks;
+mod old_actions;
 mod recovery;
 pub mod scenario;
 mod seeds;

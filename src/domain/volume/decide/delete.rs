@@ -1,5 +1,6 @@
 //! `DELETE /volumes/{id}`, plain and forced (`spec/volumes.md` §6). Live rows block every form of it.
 
+use super::connection;
 use super::draft::Draft;
 use crate::domain::ids::OperationId;
 use crate::domain::operation::{Lane, OperationKind};
@@ -28,7 +29,9 @@ pub(super) fn delete(state: &VolumeState, force: bool, caller: &Caller, facts: &
         };
     }
     let held = state.attachments.iter().any(crate::domain::attachment::Attachment::holds_volume);
-    if volume.attach_status == AttachStatus::Attached || held || !state.is_migration_idle() {
+    // A host that is connected without a row is there all the same; only a forced delete ends its connection (design §5).
+    let is_connected = !force && !volume.connections().is_empty();
+    if is_connected || volume.attach_status == AttachStatus::Attached || held || !state.is_migration_idle() {
         return refuse(state);
     }
     if !force && (!DELETABLE.contains(&volume.status) || running.is_some()) {
@@ -40,6 +43,7 @@ pub(super) fn delete(state: &VolumeState, force: bool, caller: &Caller, facts: &
         // A forced delete fences whatever runs; repair of exports becomes part of the delete itself.
         draft.fence(operation.id, Refusal::Conflict("the volume is being deleted".to_owned()));
     }
+    connection::orphan(&mut draft.next, |_| true);
     if volume.host.is_none() {
         // Never scheduled: there is nothing at any backend.
         draft.next.volume.deleted = true;
