@@ -102,7 +102,9 @@ fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
     if truth.exists && truth.size_gib != state.volume.size_gib {
         note(format!("has {} GiB at the backend and {} in the records", truth.size_gib, state.volume.size_gib));
     }
-    let recorded = state.attachments.iter().filter_map(|row| row.export.clone()).collect::<BTreeSet<ExportName>>();
+    let of_rows = state.attachments.iter().filter_map(|row| row.export.clone());
+    let of_connections = volume.connections().iter().map(|connection| connection.export.clone());
+    let recorded = of_rows.chain(of_connections).collect::<BTreeSet<ExportName>>();
     let served = truth.exports.iter().cloned().collect::<BTreeSet<_>>();
     if recorded != served {
         note(format!("exports {served:?} are served and {recorded:?} recorded"));

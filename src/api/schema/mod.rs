@@ -134,6 +134,16 @@ requests! {
     QUOTA_SET_UPDATE = [(3, 0, "quota_set_update_3.0")];
     /// `PUT /os-quota-class-sets/{class}`.
     QUOTA_CLASS_SET_UPDATE = [(3, 0, "quota_class_set_update_3.0")];
+    /// `os-attach`.
+    VOLUME_ATTACH = [(3, 0, "volume_attach_3.0")];
+    /// `os-detach`.
+    VOLUME_DETACH = [(3, 0, "volume_detach_3.0")];
+    /// `os-force_detach`.
+    VOLUME_FORCE_DETACH = [(3, 0, "volume_force_detach_3.0")];
+    /// `os-initialize_connection`.
+    VOLUME_INITIALIZE_CONNECTION = [(3, 0, "volume_initialize_connection_3.0")];
+    /// `os-terminate_connection`.
+    VOLUME_TERMINATE_CONNECTION = [(3, 0, "volume_terminate_connection_3.0")];
     /// `POST /attachments`.
     ATTACHMENT_CREATE = [(3, 27, "attachment_create_3.27"), (3, 54, "attachment_create_3.54")];
     /// `PUT /attachments/{id}`.

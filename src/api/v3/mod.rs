@@ -46,6 +46,11 @@ const VOLUME_ACTIONS: &[&str] = &[
     "os-unreserve",
     "os-begin_detaching",
     "os-roll_detaching",
+    "os-attach",
+    "os-detach",
+    "os-initialize_connection",
+    "os-terminate_connection",
+    "os-force_detach",
 ];
 const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
 const TYPE_ACTIONS: &[&str] = &[type_access::ADD, type_access::REMOVE];

@@ -308,8 +308,15 @@ fn at_backend(
     for snapshot_id in truth.snapshots.iter().filter(|id| state.snapshot(**id).is_none()) {
         add(Finding::SnapshotUnowned { volume_id, snapshot_id: *snapshot_id });
     }
+    for connection in volume.connections().iter().filter(|connection| connection.connection_info.is_some()) {
+        if !truth.exports.contains(&connection.export) {
+            let (attachment_id, export) = (connection.id, connection.export.clone());
+            add(Finding::ExportMissing { volume_id, attachment_id, export });
+        }
+    }
     for export in &truth.exports {
         let owned = state.attachments.iter().any(|row| row.export.as_ref() == Some(export))
+            || volume.connections().iter().any(|connection| connection.export == *export)
             || volume.orphan_exports.contains(export);
         if !owned {
             add(Finding::ExportUnowned { volume_id, export: export.clone() });

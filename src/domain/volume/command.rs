@@ -197,6 +197,30 @@ pub enum Command {
     BeginDetaching,
     /// `os-roll_detaching`.
     RollDetaching,
+    /// `os-attach`.
+    Attach(Box<AttachVolume>),
+    /// `os-detach`.
+    Detach {
+        /// The row; it may be left out while there is at most one.
+        attachment_id: Option<AttachmentId>,
+    },
+    /// `os-initialize_connection`.
+    InitializeConnection {
+        /// With `host`.
+        connector: Value,
+    },
+    /// `os-terminate_connection`.
+    TerminateConnection {
+        /// Whose connection; none: everybody's.
+        connector: Option<Value>,
+    },
+    /// `os-force_detach`.
+    ForceDetach {
+        /// The row; it may be left out while there is at most one.
+        attachment_id: Option<AttachmentId>,
+        /// Whose connection; none: everybody's.
+        connector: Option<Value>,
+    },
     /// Compute's attach, sent by the server actor which has judged the server and reserved the device name.
     ServerAttach(Box<ServerAttach>),
     /// Compute's detach.
@@ -281,6 +305,11 @@ impl Command {
             Self::Unreserve => "volume_unreserve",
             Self::BeginDetaching => "volume_begin_detaching",
             Self::RollDetaching => "volume_roll_detaching",
+            Self::Attach(_) => "volume_attach",
+            Self::Detach { .. } => "volume_detach",
+            Self::InitializeConnection { .. } => "volume_initialize_connection",
+            Self::TerminateConnection { .. } => "volume_terminate_connection",
+            Self::ForceDetach { .. } => "volume_force_detach",
             Self::ServerAttach(_) => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
             Self::ServerAttachmentUpdate { .. } => "server_attachment_update",
@@ -348,6 +377,19 @@ pub struct UpdateVolume {
     pub description: Option<Option<String>>,
     /// Replaces all user metadata.
     pub metadata: Option<Metadata>,
+}
+
+/// The arguments of `os-attach`: a server, a host, or both.
+#[derive(Clone, Debug)]
+pub struct AttachVolume {
+    /// Where the server sees it.
+    pub mountpoint: String,
+    /// The server.
+    pub instance_uuid: Option<ServerId>,
+    /// The host, as the client wrote it.
+    pub host_name: Option<String>,
+    /// What it is attached for.
+    pub mode: AttachMode,
 }
 
 /// The arguments of Compute's attach.

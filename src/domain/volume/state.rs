@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::attachment::Attachment;
-use crate::domain::claims::{Claims, Marker, MarkerKind};
+use crate::domain::claims::{Claims, Connection, Marker, MarkerKind};
 use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, UserId, VolumeId, VolumeTypeId};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Lane, Operation, OutstandingCall};
@@ -112,6 +112,16 @@ impl Volume {
     /// Who has set it to `attaching` or `detaching`, if it is of this kind.
     pub fn marker(&self, kind: MarkerKind) -> Option<&Marker> {
         self.claims.as_ref()?.marker.as_ref().filter(|marker| marker.kind == kind)
+    }
+
+    /// The connections of hosts.
+    pub fn connections(&self) -> &[Connection] {
+        self.claims.as_ref().map_or(&[], |claims| &claims.connections)
+    }
+
+    /// The connection with this id.
+    pub fn connection(&self, id: AttachmentId) -> Option<&Connection> {
+        self.connections().iter().find(|connection| connection.id == id)
     }
 
     /// Takes a marker of this kind away.
