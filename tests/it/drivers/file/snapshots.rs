@@ -31,7 +31,7 @@ const fn take(snapshot_id: SnapshotId) -> Request {
     Request::CreateSnapshot { snapshot_id }
 }
 
-async fn pool_that_shares() -> Option<(Pool, ReflinkFileSystem)> {
+pub async fn pool_that_shares() -> Option<(Pool, ReflinkFileSystem)> {
     let mounted = ReflinkFileSystem::mount()?;
     let pool = Pool::start_with(|options| {
         options.path = mounted.pool();
@@ -55,12 +55,13 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    async fn begin(root: &Path) -> Option<Self> {
+    /// `reconnect_s`: how long the guest waits for an export that is gone.
+    async fn begin(root: &Path, reconnect_s: u32) -> Option<Self> {
         let CopyingPool { pool, _mounted } = copying_pool(root, MUCH_ROOM).await?;
         let volume = pool.create(1).await;
         fill(&pool, volume, MUCH_MIB);
         let (name, info) = pool.exported(volume).await;
-        let guest = NbdClient::connect(&info, 20).await.expect("connected");
+        let guest = NbdClient::connect(&info, reconnect_s).await.expect("connected");
         let snapshot = new_id();
         let call = Call { key: key(volume), request: take(snapshot) };
         let mut answer = pool.backend.clone().call(call.clone());
@@ -165,7 +166,7 @@ async fn a_snapshot_of_shared_blocks_is_of_one_instant() {
 #[tokio::test]
 async fn while_a_storage_daemon_copies_a_volume_nothing_changes_it_and_a_fence_goes_through() {
     let root = tempfile::tempdir().expect("a directory");
-    let Some(mut under_way) = UnderWay::begin(root.path()).await else { return };
+    let Some(mut under_way) = UnderWay::begin(root.path(), 0).await else { return };
     let UnderWay { pool, volume, snapshot, name, .. } = &under_way;
     let (volume, snapshot) = (*volume, *snapshot);
     assert_failed(&pool.export(volume, &export_name(), AttachMode::ReadWrite).await, CauseKind::Busy);
@@ -191,7 +192,7 @@ async fn while_a_storage_daemon_copies_a_volume_nothing_changes_it_and_a_fence_g
 #[tokio::test]
 async fn a_snapshot_that_nobody_waits_for_ends_its_job_and_leaves_nothing() {
     let root = tempfile::tempdir().expect("a directory");
-    let Some(mut under_way) = UnderWay::begin(root.path()).await else { return };
+    let Some(mut under_way) = UnderWay::begin(root.path(), 0).await else { return };
     let nobody: BoxFuture<'static, Outcome> = Box::pin(std::future::pending());
     drop(std::mem::replace(&mut under_way.answer, nobody));
     under_way.assert_nothing_left().await;
@@ -203,7 +204,7 @@ async fn a_snapshot_that_nobody_waits_for_ends_its_job_and_leaves_nothing() {
 #[tokio::test]
 async fn deleting_a_snapshot_that_is_being_taken_cuts_it_off() {
     let root = tempfile::tempdir().expect("a directory");
-    let Some(mut under_way) = UnderWay::begin(root.path()).await else { return };
+    let Some(mut under_way) = UnderWay::begin(root.path(), 0).await else { return };
     let remove = Request::DeleteSnapshot { snapshot_id: under_way.snapshot };
     let (taken, removed) = tokio::join!(&mut under_way.answer, under_way.pool.call(under_way.volume, remove));
     assert_failed(&taken, CauseKind::Busy);
@@ -215,7 +216,7 @@ async fn deleting_a_snapshot_that_is_being_taken_cuts_it_off() {
 #[tokio::test]
 async fn a_daemons_death_costs_the_snapshot_and_nothing_else() {
     let root = tempfile::tempdir().expect("a directory");
-    let Some(mut under_way) = UnderWay::begin(root.path()).await else { return };
+    let Some(mut under_way) = UnderWay::begin(root.path(), 20).await else { return };
     kill(under_way.pool.daemon_pids()[0]);
     assert_failed(&within(&mut under_way.answer).await, CauseKind::Unavailable);
     let (pool, volume, name) = (&under_way.pool, under_way.volume, under_way.name.clone());
