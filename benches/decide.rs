@@ -58,6 +58,7 @@ fn decisions(criterion: &mut Criterion) {
         description: None,
         metadata: Metadata::from([("owner", "somebody")]),
         volume_type_id: None,
+        type_revision: None,
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some("host@local#pool".to_owned()),

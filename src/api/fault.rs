@@ -277,6 +277,13 @@ fn refusal_fault(refusal: Refusal) -> Fault {
         Refusal::VolumeNotFound(id) => Fault::new(404, Kind::Volume.text(&id.to_string())),
         Refusal::AttachmentNotFound(id) => Fault::new(404, Kind::Attachment.text(&id.to_string())),
         Refusal::NotAttached(text) => Fault::new(404, text),
+        Refusal::MetadataNotFound { volume_id, key } => {
+            Fault::new(404, format!("Volume {volume_id} has no metadata with key {key}."))
+        }
+        Refusal::ImageMetadataNotFound(id) => {
+            Fault::new(404, format!("Glance metadata for volume/snapshot {id} cannot be found."))
+        }
+        refusal @ Refusal::TagDiffers => Fault::new(412, refusal.to_string()),
         Refusal::Conflict(text) => Fault::new(409, text),
         Refusal::UsedByServer(id) => Fault::new(
             409,
@@ -298,6 +305,8 @@ fn refusal_fault(refusal: Refusal) -> Fault {
             Fault { cause: Some(refusal.to_string()), ..Fault::new(500, "The volume's connections are busy.") }
         }
         Refusal::ServerChanged => Fault::new(409, "The server changed meanwhile."),
+        // whoever can meet it looks again
+        refusal @ Refusal::TypeChanged => Fault::unavailable(RETRY_AFTER, refusal),
     }
 }
 

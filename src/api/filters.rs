@@ -79,6 +79,11 @@ pub fn filters(query: &Query, rules: &Rules, version: Microversion, is_admin: bo
         if !name.is_ascii() && checked {
             return Err(Problem::BadRequest("Filter keys can only contain ASCII characters.".to_owned()));
         }
+        if (name == "glance_metadata" && version < Microversion::v3(4))
+            || (name == "group_id" && version < Microversion::v3(10))
+        {
+            continue;
+        }
         let like = name.strip_suffix('~');
         let times = matches!(name, "created_at" | "updated_at");
         let known = rules.allowed.contains(&name);
@@ -118,8 +123,8 @@ fn filter_of(
     let one_of = |values| Filter::OneOf { column: column(rules, name).to_owned(), values };
     match name {
         "created_at" | "updated_at" => times(name, value, found)?,
-        "metadata" => found.push(metadata(value)),
-        "glance_metadata" => found.push(Filter::Nothing),
+        "metadata" => found.push(pairs(value).map_or(Filter::Nothing, Filter::Metadata)),
+        "glance_metadata" => found.push(pairs(value).map_or(Filter::Nothing, Filter::ImageMetadata)),
         "host" => found.push(Filter::Host(value.to_owned())),
         // A name is taken as it is, never as a literal.
         "name" | "display_name" => found.push(one_of(vec![Some(value.to_owned())])),
@@ -162,9 +167,10 @@ fn boolean(name: &str, value: &str, version: Microversion) -> Result<Option<bool
     }
 }
 
-fn metadata(value: &str) -> Filter {
-    let Some(Value::Object(members)) = python::literal(value) else { return Filter::Nothing };
-    Filter::Metadata(members.iter().map(|(key, value)| (key.clone(), python::display(value))).collect())
+/// None: no dictionary.
+fn pairs(value: &str) -> Option<Vec<(String, String)>> {
+    let Some(Value::Object(members)) = python::literal(value) else { return None };
+    Some(members.iter().map(|(key, value)| (key.clone(), python::display(value))).collect())
 }
 
 /// `op:time[,op:time…]`; all must hold.

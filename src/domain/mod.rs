@@ -6,8 +6,10 @@
 
 pub mod attachment;
 pub mod backend;
+pub mod claims;
 pub mod document;
 pub mod ids;
+pub mod md5;
 pub mod metadata;
 pub mod operation;
 pub mod quota;
@@ -17,3 +19,4 @@ pub mod status;
 pub mod text;
 pub mod time;
 pub mod volume;
+pub mod volume_type;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::world::World;
+use crate::domain::claims::MarkerKind;
 use crate::domain::ids::{ExportName, VolumeId};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::VolumeState;
@@ -81,9 +82,16 @@ fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
     let id = state.id();
     let mut note = |what: String| found.push(Difference { volume_id: Some(id), what });
     let truth = world.backend().truth().volume(id);
-    // `attaching` belongs to the client that has connected a row and has not completed it.
-    let connected = state.attachments.iter().any(|row| row.attach_status == AttachStatus::Attaching);
-    let owned = state.volume.status == VolumeStatus::Attaching && connected;
+    let volume = &state.volume;
+    let owned = match volume.status {
+        // of the client that has connected a row and has not completed it, or that has reserved the volume
+        VolumeStatus::Attaching => {
+            let connected = state.attachments.iter().any(|row| row.attach_status == AttachStatus::Attaching);
+            connected || volume.marker(MarkerKind::Reserved).is_some()
+        }
+        VolumeStatus::Detaching => volume.marker(MarkerKind::Detaching).is_some(),
+        _ => false,
+    };
     if !STABLE.contains(&state.volume.status) && !owned {
         note(format!("its status is {}", state.volume.status));
     }

@@ -2,7 +2,7 @@
 //! without a trace; none hurts another. Statement by statement: all groups of SQLite, where a statement is cheap, and
 //! members of PostgreSQL which stand alone. Groups of PostgreSQL are written in sets (`postgres`).
 //!
-//! Locks are taken in one order everywhere: volumes, servers, project usage, each by id.
+//! Locks are taken in one order everywhere: volumes, servers, types, usage, each by id.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,9 @@ use super::difference::Step;
 use super::rows::{
     AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, SnapshotRow, UsageRow, VolumeRow, to_i64, to_json,
 };
-use super::schema::{attachments, events, messages, operations, quota_usages, servers, snapshots, volumes};
+use super::schema::{
+    attachments, events, messages, operations, quota_usages, servers, snapshots, volume_types, volumes,
+};
 use super::sql::{Dialect, Id, Sql, Value};
 use super::statements::{AttachmentGone, OperationEnded, VolumeProgress};
 use super::{Aborted, Event, ServerChange, Transaction, VolumeChange};
@@ -30,6 +32,7 @@ pub(super) type Judgement = Result<(), Aborted>;
 /// one by one.
 pub(super) fn apply_group(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<Vec<Judgement>> {
     lock_servers(connection, members)?;
+    lock_types(connection, members)?;
     let mut ledger = Ledger::load(connection, members)?;
     let mut judgements = Vec::with_capacity(members.len());
     for member in members {
@@ -119,6 +122,17 @@ fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<
             return Err(Refused::By(Aborted::ServerChanged));
         }
     }
+    if let Some((id, revision)) = member.type_guard {
+        let stands: bool = diesel::select(diesel::dsl::exists(
+            volume_types::table
+                .filter(volume_types::id.eq(id.to_string()))
+                .filter(volume_types::revision.eq(to_i64(revision))),
+        ))
+        .get_result(connection)?;
+        if !stands {
+            return Err(Refused::By(Aborted::TypeChanged));
+        }
+    }
     if let Some(change) = &member.volume {
         write_volume(connection, change)?;
         write_attachments(connection, change)?;
@@ -195,6 +209,7 @@ fn progress(connection: &mut AnyConnection, volume: &Volume, old_generation: u64
         orphan_exports: &to_json(&volume.orphan_exports),
         outstanding: &to_json(&volume.outstanding),
         unsettled: volume.is_unsettled(),
+        claims: volume.claims.as_ref().map(to_json).as_deref(),
         updated_at: volume.updated_at.map(|at| at.0),
         id: &volume.id.to_string(),
         old_generation: to_i64(old_generation),
@@ -223,6 +238,7 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         availability_zone,
         host,
         metadata,
+        image_metadata,
         admin_metadata: _,
         consumes_quota,
         origin,
@@ -230,6 +246,7 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         loans,
         orphan_exports: _,
         outstanding: _,
+        claims: _,
         created_at,
         updated_at: _,
         terminated_at,
@@ -249,6 +266,7 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         && *availability_zone == old.availability_zone
         && *host == old.host
         && *metadata == old.metadata
+        && *image_metadata == old.image_metadata
         && *consumes_quota == old.consumes_quota
         && *origin == old.origin
         && *provider_id == old.provider_id
@@ -385,6 +403,18 @@ fn lock_servers(connection: &mut AnyConnection, members: &[&Transaction]) -> Que
     }
     let mut sql = Sql::new(Dialect::Postgres, "SELECT id FROM servers WHERE id IN ");
     sql.bind_list(ids.into_iter().map(Value::Text)).push(&format!(" ORDER BY id FOR {strength}"));
+    sql.load::<Id>(connection).map(drop)
+}
+
+/// PostgreSQL: takes the locks on the types that guards look at, after those on servers.
+fn lock_types(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<()> {
+    let ids: BTreeSet<String> =
+        members.iter().filter_map(|member| member.type_guard).map(|(id, _)| id.to_string()).collect();
+    if ids.is_empty() || Dialect::of(connection) == Dialect::Sqlite {
+        return Ok(());
+    }
+    let mut sql = Sql::new(Dialect::Postgres, "SELECT id FROM volume_types WHERE id IN ");
+    sql.bind_list(ids.into_iter().map(Value::Text)).push(" ORDER BY id FOR SHARE");
     sql.load::<Id>(connection).map(drop)
 }
 

@@ -22,6 +22,7 @@ diesel::table! {
         availability_zone -> Text,
         host -> Nullable<Text>,
         metadata -> Text,
+        image_metadata -> Text,
         admin_metadata -> Text,
         consumes_quota -> Bool,
         origin_volume_id -> Nullable<Text>,
@@ -30,6 +31,7 @@ diesel::table! {
         loans -> Text,
         orphan_exports -> Text,
         outstanding -> Text,
+        claims -> Nullable<Text>,
         unsettled -> Bool,
         created_at -> BigInt,
         updated_at -> Nullable<BigInt>,
@@ -132,9 +134,20 @@ diesel::table! {
     volume_types (id) {
         id -> Text,
         name -> Text,
+        revision -> BigInt,
         description -> Nullable<Text>,
         is_public -> Bool,
+        projects -> Text,
         extra_specs -> Text,
+        created_at -> BigInt,
+        updated_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    default_volume_types (project_id) {
+        project_id -> Text,
+        volume_type_id -> Text,
     }
 }
 

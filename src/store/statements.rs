@@ -61,6 +61,7 @@ statement! {
         ", admin_metadata = " admin_metadata: Text = &'a str,
         ", orphan_exports = " orphan_exports: Text = &'a str,
         ", outstanding = " outstanding: Text = &'a str,
+        ", claims = " claims: Nullable<Text> = Option<&'a str>,
         ", unsettled = " unsettled: Bool = bool,
         ", updated_at = " updated_at: Nullable<BigInt> = Option<i64>,
         " WHERE NOT deleted AND id = " id: Text = &'a str,

@@ -20,6 +20,7 @@ CREATE TABLE volumes (
     availability_zone TEXT NOT NULL,
     host TEXT,
     metadata TEXT NOT NULL,
+    image_metadata TEXT NOT NULL,
     admin_metadata TEXT NOT NULL,
     consumes_quota BOOLEAN NOT NULL,
     -- the volume, and the snapshot of it, that it was made from
@@ -30,6 +31,8 @@ CREATE TABLE volumes (
     loans TEXT NOT NULL,
     orphan_exports TEXT NOT NULL,
     outstanding TEXT NOT NULL,
+    -- marks and connections of clients of the old actions; null: none
+    claims TEXT,
     -- outstanding calls, orphan exports or loans are there: found at start without reading every row
     unsettled BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,
@@ -157,13 +160,25 @@ CREATE TABLE quota_usages (
 CREATE TABLE volume_types (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
+    -- every write, and every volume that is made with the type, is guarded by it
+    revision BIGINT NOT NULL,
     description TEXT,
     is_public BOOLEAN NOT NULL,
-    extra_specs TEXT NOT NULL
+    -- who may use it although it is not public
+    projects TEXT NOT NULL,
+    extra_specs TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT
 );
 
-INSERT INTO volume_types (id, name, description, is_public, extra_specs)
-VALUES ('6f5a1d0e-7b7c-4c55-9a3f-1f0f4d1c2b3a', '__DEFAULT__', 'Default Volume Type', TRUE, '{}');
+INSERT INTO volume_types (id, name, revision, description, is_public, projects, extra_specs, created_at)
+VALUES ('6f5a1d0e-7b7c-4c55-9a3f-1f0f4d1c2b3a', '__DEFAULT__', 1, 'Default Volume Type', TRUE, '[]', '{}', 0);
+
+-- The type of a project's volumes that name none.
+CREATE TABLE default_volume_types (
+    project_id TEXT NOT NULL PRIMARY KEY,
+    volume_type_id TEXT NOT NULL REFERENCES volume_types (id)
+);
 
 CREATE TABLE messages (
     id TEXT NOT NULL PRIMARY KEY,

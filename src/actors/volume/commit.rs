@@ -45,6 +45,7 @@ impl VolumeActor {
             volume: Some(VolumeChange { old: self.state.clone(), new: Arc::clone(next) }),
             server: None,
             server_guard: decision.server_guard.clone(),
+            type_guard: decision.type_guard,
             limits: decision.limits,
             messages,
             event: Some(Arc::new(event)),
@@ -149,6 +150,7 @@ impl VolumeActor {
 fn refusal_of(reason: Aborted) -> Refusal {
     match reason {
         Aborted::OverQuota(over) => Refusal::OverQuota(over),
+        Aborted::TypeChanged => Refusal::TypeChanged,
         Aborted::Duplicate | Aborted::ServerChanged | Aborted::Stale => Refusal::ServerChanged,
     }
 }

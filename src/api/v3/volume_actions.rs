@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::volume_create::type_limits;
+use super::{volume_flags, volume_metadata};
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::Problem;
@@ -18,7 +18,12 @@ pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer
         "os-force_delete" => volume_force_delete(call, id).await,
         "os-reset_status" => volume_reset_status(call, id).await,
         "revert" => volume_revert(call, id).await,
-        other => Err(Problem::NoSuchAction(other.to_owned())),
+        "os-set_bootable" => volume_flags::set_bootable(call, id).await,
+        "os-update_readonly_flag" => volume_flags::update_readonly_flag(call, id).await,
+        "os-set_image_metadata" => volume_metadata::image_metadata_set(call, id).await,
+        "os-unset_image_metadata" => volume_metadata::image_metadata_unset(call, id).await,
+        "os-show_image_metadata" => volume_metadata::image_metadata_show(call, id).await,
+        other => super::volume_connections::volume_connection_action(call, id, other).await,
     }
 }
 
@@ -40,7 +45,7 @@ async fn volume_extend(call: &Call, id: &str) -> Result<Answer, Problem> {
         && let Some(type_id) = state.volume.volume_type_id
         && let Some(volume_type) = call.api.types.get(call.service().store().as_ref()).await?.by_id(type_id)
     {
-        type_limits(volume_type, new_size_gib)?;
+        volume_type.sizes().check(new_size_gib, &volume_type.name).map_err(Problem::InvalidInput)?;
     }
     let command = Command::Extend { new_size_gib, in_use_allowed };
     call.service().volume_command(state.id(), command, call.context.caller()).await?;

@@ -6,53 +6,63 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::snapshots::snapshot_visible;
+use super::types::{Named, type_implied, type_visible};
 use super::volumes::{metadata_member, text_member, volume_answer};
 use crate::actors::RequestError;
 use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::{Kind, Problem};
 use crate::api::schema::{self, formats};
-use crate::api::type_cache::Types;
 use crate::api::views::volume::Shown;
-use crate::domain::ids::{VolumeId, VolumeTypeId};
+use crate::domain::ids::VolumeId;
 use crate::domain::volume::command::CreateVolume;
 use crate::domain::volume::decide::lend_refusal;
 use crate::domain::volume::state::Origin;
 use crate::domain::volume::{Command, Refusal, VolumeState};
-use crate::store::VolumeType;
+use crate::domain::volume_type::{AVAILABILITY_ZONES, MULTIATTACH, VolumeType};
 
 fn text<'a>(members: &'a Value, name: &str) -> Option<&'a str> {
     members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
+/// How often a type is looked at anew because it changed before the volume was committed.
+const TYPE_LOOKS_MAX: u32 = 8;
+
 /// `POST /volumes`
 pub async fn volume_create(call: &Call) -> Result<Answer, Problem> {
     schema::VOLUME_CREATE.check(call.version, &call.body)?;
+    for _ in 0..TYPE_LOOKS_MAX {
+        match create_as_the_type_is(call).await {
+            Err(Problem::Request(RequestError::Refused(Refusal::TypeChanged))) => call.api.types.changed(),
+            answer => return answer,
+        }
+    }
+    Err(Problem::Busy("the volume type is being changed"))
+}
+
+/// The checks by what is known of the type, and the commit that holds only while it is true.
+async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     let members = &call.body["volume"];
-    let types = call.api.types.get(call.service().store().as_ref()).await?;
     let volume_type = match text(members, "volume_type") {
-        Some(wanted) => Some(type_wanted(call, &types, wanted).await?),
+        Some(wanted) => Some(type_visible(call, Named::Any(wanted)).await?),
         None => None,
     };
     let source = sources(call, members).await?;
     call.enforce_own("volume:create")?;
     let size_gib = size(members, source.as_ref())?;
     let inherited = source.as_ref().and_then(|source| source.state.volume.volume_type_id);
-    let volume_type = match volume_type.or_else(|| inherited.and_then(|id| types.by_id(id)).cloned()) {
+    let volume_type = match volume_type {
         Some(volume_type) => volume_type,
-        None => types
-            .by_name(&call.api.options.default_volume_type)
-            .cloned()
-            .ok_or_else(|| Problem::NotFoundText("Default volume type can not be found.".to_owned()))?,
+        None => type_implied(call, inherited).await?,
     };
-    type_limits(&volume_type, size_gib)?;
+    volume_type.sizes().check(size_gib, &volume_type.name).map_err(Problem::InvalidInput)?;
     let availability_zone = zone(call, members, &volume_type)?;
     if multiattach_member(members) {
         return Err(Problem::InvalidInput(
             "multiattach cannot be asked for directly: use a volume type with multiattach".to_owned(),
         ));
     }
-    let multiattach = is_multiattach(&volume_type);
+    let multiattach = volume_type.says_yes(MULTIATTACH);
     if multiattach {
         call.enforce_own("volume:multiattach")?;
     }
@@ -73,6 +83,7 @@ pub async fn volume_create(call: &Call) -> Result<Answer, Problem> {
         description: text_member(members, ["description", "display_description"]).flatten(),
         metadata: metadata_member(members).unwrap_or_default(),
         volume_type_id: Some(volume_type.id),
+        type_revision: Some(volume_type.revision),
         multiattach,
         availability_zone,
         host,
@@ -82,22 +93,6 @@ pub async fn volume_create(call: &Call) -> Result<Answer, Problem> {
     let command = Command::Create(Box::new(create));
     let reply = call.service().volume_command(volume_id, command, call.context.caller()).await?;
     volume_answer(call, 202, &reply.state, Shown::Created).await
-}
-
-/// A type by id or name that the caller may use. A type made a moment ago is looked for once more.
-async fn type_wanted(call: &Call, types: &Types, wanted: &str) -> Result<VolumeType, Problem> {
-    let find = |types: &Types| match formats::uuid_any(wanted) {
-        Some(id) => types.by_id(VolumeTypeId(id)).or_else(|| types.by_name(wanted)).cloned(),
-        None => types.by_name(wanted).cloned(),
-    };
-    let found = match find(types) {
-        Some(found) => Some(found),
-        None => find(call.api.types.fresh(call.service().store().as_ref()).await?.as_ref()),
-    };
-    let kind = if formats::uuid_any(wanted).is_some() { Kind::VolumeType } else { Kind::VolumeTypeName };
-    found
-        .filter(|volume_type| volume_type.is_public || call.context.is_admin)
-        .ok_or_else(|| Problem::NotFound(kind, wanted.to_owned()))
 }
 
 /// What a volume is made from.
@@ -171,32 +166,13 @@ fn size(members: &Value, source: Option<&Source>) -> Result<u32, Problem> {
         .ok_or_else(|| Problem::InvalidInput("Volume size must be specified and greater than 0.".to_owned()))
 }
 
-/// `provisioning:min_vol_size` and `provisioning:max_vol_size`.
-pub fn type_limits(volume_type: &VolumeType, size_gib: u32) -> Result<(), Problem> {
-    let limit = |key: &str| volume_type.extra_specs.get(key).and_then(|text| text.trim().parse::<u32>().ok());
-    let name = &volume_type.name;
-    if let Some(least) = limit("provisioning:min_vol_size").filter(|least| size_gib < *least) {
-        return Err(Problem::InvalidInput(format!(
-            "Specified volume size of '{size_gib}' is less than the minimum required size of '{least}' for volume \
-             type '{name}'."
-        )));
-    }
-    if let Some(most) = limit("provisioning:max_vol_size").filter(|most| size_gib > *most) {
-        return Err(Problem::InvalidInput(format!(
-            "Specified volume size of '{size_gib}' is greater than the maximum allowable size of '{most}' for volume \
-             type '{name}'."
-        )));
-    }
-    Ok(())
-}
-
 /// Row 17: the one zone there is; the type may be limited to others.
 fn zone(call: &Call, members: &Value, volume_type: &VolumeType) -> Result<String, Problem> {
     let ours = &call.api.options.availability_zone;
     if let Some(wanted) = text(members, "availability_zone").filter(|wanted| wanted != ours) {
         return Err(Problem::InvalidInput(format!("Availability zone '{wanted}' is invalid.")));
     }
-    if let Some(zones) = volume_type.extra_specs.get("RESKEY:availability_zones")
+    if let Some(zones) = volume_type.spec(AVAILABILITY_ZONES)
         && !zones.split(',').any(|zone| zone.trim() == ours)
     {
         return Err(Problem::InvalidInput(format!(
@@ -205,10 +181,6 @@ fn zone(call: &Call, members: &Value, volume_type: &VolumeType) -> Result<String
         )));
     }
     Ok(ours.clone())
-}
-
-fn is_multiattach(volume_type: &VolumeType) -> bool {
-    volume_type.extra_specs.get("multiattach").is_some_and(|value| value.trim() == "<is> True")
 }
 
 fn multiattach_member(members: &Value) -> bool {

@@ -8,7 +8,6 @@ use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::{Kind, Problem};
 use crate::api::filters;
-use crate::api::microversion::Microversion;
 use crate::api::paging::{self, Columns, ListBody};
 use crate::api::query::word;
 use crate::api::schema;
@@ -16,7 +15,7 @@ use crate::api::views::volume::{self as view, Shown, Viewer};
 use crate::domain::metadata::Metadata;
 use crate::domain::volume::command::UpdateVolume;
 use crate::domain::volume::{Command, Refusal, VolumeState};
-use crate::store::{Extent, VolumeQuery, VolumeSummaryQuery};
+use crate::store::{Extent, Filter, VolumeQuery, VolumeSummaryQuery};
 
 /// Names of volumes' columns.
 pub const COLUMNS: Columns = Columns {
@@ -42,11 +41,21 @@ pub const COLUMNS: Columns = Columns {
         "provider_id",
         "terminated_at",
         "previous_status",
+        // null in every volume
+        "cluster_name",
+        "consistencygroup_id",
+        "encryption_key_id",
+        "group_id",
+        "launched_at",
+        "replication_driver_data",
+        "replication_extended_status",
+        "replication_status",
+        "scheduled_at",
+        "service_uuid",
+        "snapshot_id",
+        "source_volid",
     ],
 };
-
-/// From 3.31 on filters that the caller may not use are faults.
-const BEFORE_CHECKED_FILTERS: Microversion = Microversion::v3(30);
 
 /// What the caller sees of volumes.
 pub fn viewer(call: &Call) -> Viewer<'_> {
@@ -86,7 +95,10 @@ pub async fn volume_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
     let page = paging::paging(&call.query, &COLUMNS)?;
     let everybody = all_tenants(call)?;
     let with_count = call.since(45) && call.query.boolean("with_count")?.unwrap_or(false);
-    let filters = filters::filters(&call.query, &filters::VOLUMES, call.version, call.context.is_admin)?;
+    let mut filters = filters::filters(&call.query, &filters::VOLUMES, call.version, call.context.is_admin)?;
+    if !call.context.is_admin {
+        filters.push(Filter::NoMigrationTarget);
+    }
     let limit = page.limit;
     let query = VolumeQuery {
         project_id: (!everybody).then(|| call.context.project_id.clone()),
@@ -116,15 +128,12 @@ pub async fn volume_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
     })
 }
 
-/// `GET /volumes/summary` (3.12; with metadata from 3.36). Here, and only here, a filter that the caller may not use means
-/// nothing at any version.
+/// `GET /volumes/summary` (3.12; with metadata from 3.36). There are no filters: other parameters mean nothing.
 pub async fn volume_summary(call: &Call) -> Result<Answer, Problem> {
     call.enforce_own("volume:get_all")?;
     let everybody = all_tenants(call)?;
-    let version = call.version.min(BEFORE_CHECKED_FILTERS);
     let query = VolumeSummaryQuery {
         project_id: (!everybody).then(|| call.context.project_id.clone()),
-        filters: filters::filters(&call.query, &filters::VOLUMES, version, call.context.is_admin)?,
         with_metadata: call.since(36),
     };
     let with_metadata = query.with_metadata;

@@ -118,6 +118,9 @@ impl Serialize for Detail<'_> {
         }
         if *shown == Shown::Detail {
             members.serialize_entry("os-vol-tenant-attr:tenant_id", &volume.project_id)?;
+            if !volume.image_metadata.is_empty() {
+                members.serialize_entry("volume_image_metadata", &volume.image_metadata)?;
+            }
             if viewer.is_admin {
                 members.serialize_entry("os-vol-host-attr:host", &volume.host)?;
                 members.serialize_entry("os-vol-mig-status-attr:migstat", &volume.migration_status)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::metadata::{MetadataKind, MetadataWrite};
 use super::state::{Origin, VolumeState};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Call, Outcome, Request};
@@ -48,6 +49,18 @@ pub enum Command {
     Create(Box<CreateVolume>),
     /// `PUT /volumes/{id}`.
     Update(UpdateVolume),
+    /// `…/metadata…`, `os-set_image_metadata`, `os-unset_image_metadata`.
+    WriteMetadata(Box<MetadataWrite>),
+    /// `os-set_bootable`.
+    SetBootable {
+        /// The flag.
+        bootable: bool,
+    },
+    /// `os-update_readonly_flag`.
+    SetReadonly {
+        /// The flag.
+        readonly: bool,
+    },
     /// `DELETE /volumes/{id}`.
     Delete {
         /// Any status, as long as nothing is attached.
@@ -155,6 +168,14 @@ pub enum Command {
         /// That volume.
         borrower: VolumeId,
     },
+    /// `os-reserve`.
+    Reserve,
+    /// `os-unreserve`.
+    Unreserve,
+    /// `os-begin_detaching`.
+    BeginDetaching,
+    /// `os-roll_detaching`.
+    RollDetaching,
     /// Compute's attach, sent by the server actor which has judged the server and reserved the device name.
     ServerAttach(Box<ServerAttach>),
     /// Compute's detach.
@@ -212,6 +233,12 @@ impl Command {
             Self::Update(_) => "volume_update",
             Self::Delete { force: false, .. } => "volume_delete",
             Self::Delete { force: true, .. } => "volume_force_delete",
+            Self::WriteMetadata(write) => match write.kind {
+                MetadataKind::User => "volume_metadata_write",
+                MetadataKind::Image => "volume_image_metadata_write",
+            },
+            Self::SetBootable { .. } => "volume_set_bootable",
+            Self::SetReadonly { .. } => "volume_set_readonly",
             Self::Extend { .. } => "volume_extend",
             Self::ResetStatus { .. } => "volume_reset_status",
             Self::SnapshotCreate(_) => "snapshot_create",
@@ -228,6 +255,10 @@ impl Command {
             Self::AttachmentUpdate { .. } => "attachment_update",
             Self::AttachmentComplete { .. } => "attachment_complete",
             Self::AttachmentDelete { .. } => "attachment_delete",
+            Self::Reserve => "volume_reserve",
+            Self::Unreserve => "volume_unreserve",
+            Self::BeginDetaching => "volume_begin_detaching",
+            Self::RollDetaching => "volume_roll_detaching",
             Self::ServerAttach(_) => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
             Self::ServerAttachmentUpdate { .. } => "server_attachment_update",
@@ -255,6 +286,8 @@ pub struct CreateVolume {
     pub metadata: Metadata,
     /// The type.
     pub volume_type_id: Option<VolumeTypeId>,
+    /// The type's revision that the request was judged by: the commit holds only while the type has it. None: not looked at.
+    pub type_revision: Option<u64>,
     /// From the type.
     pub multiattach: bool,
     /// Availability zone.
@@ -441,6 +474,8 @@ pub struct Decision {
     pub limits: Option<Limits>,
     /// The server that must still have this epoch at the commit.
     pub server_guard: Option<(ServerId, u64)>,
+    /// The volume type that must still have this revision at the commit.
+    pub type_guard: Option<(VolumeTypeId, u64)>,
     /// The request behind it, for the history.
     pub requester: Requester,
     /// The cause of a failure, for the history.
@@ -492,6 +527,20 @@ pub enum Refusal {
     /// 404 of Compute: the volume is not attached to the server.
     #[error("{0}")]
     NotAttached(String),
+    /// 404: the volume has no metadata with this key.
+    #[error("volume {volume_id} has no metadata with the key {key}")]
+    MetadataNotFound {
+        /// The volume.
+        volume_id: VolumeId,
+        /// The key.
+        key: String,
+    },
+    /// 404: the volume has no such image metadata, or none at all.
+    #[error("image metadata of volume {0} could not be found")]
+    ImageMetadataNotFound(VolumeId),
+    /// 412: the metadata are not the ones that the client has seen.
+    #[error("the metadata have changed")]
+    TagDiffers,
     /// 409.
     #[error("{0}")]
     Conflict(String),
@@ -521,4 +570,7 @@ pub enum Refusal {
     /// The attachment rows of the server changed in the same instant (its name or the server itself): decide again.
     #[error("the server changed meanwhile")]
     ServerChanged,
+    /// The volume type is no longer as the request saw it: look again.
+    #[error("the volume type changed meanwhile")]
+    TypeChanged,
 }

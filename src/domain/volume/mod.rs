@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod decide;
+pub mod metadata;
 pub mod state;
 
 pub use command::{Caller, Command, Decision, Facts, Job, JobTarget, Refusal, Reply, Verdict};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::attachment::Attachment;
+use crate::domain::claims::{Claims, Marker, MarkerKind};
 use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, UserId, VolumeId, VolumeTypeId};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Lane, Operation, OutstandingCall};
@@ -51,6 +52,8 @@ pub struct Volume {
     pub host: Option<Text>,
     /// User metadata.
     pub metadata: Metadata,
+    /// Of the image it was made from, or what a client says of it; shown as `volume_image_metadata`.
+    pub image_metadata: Metadata,
     /// Admin metadata (`readonly`, `attached_mode`), merged into the view.
     pub admin_metadata: Metadata,
     /// Whether it counts in the quota.
@@ -67,6 +70,8 @@ pub struct Volume {
     pub loans: Vec<Loan>,
     /// Calls that may still have effects.
     pub outstanding: Vec<OutstandingCall>,
+    /// What clients of the old actions hold; never empty ones.
+    pub claims: Option<Box<Claims>>,
     /// Creation.
     pub created_at: Timestamp,
     /// Last change that the API shows.
@@ -102,6 +107,27 @@ pub struct Loan {
     pub borrower: VolumeId,
     /// From this snapshot; none: from the volume itself.
     pub snapshot_id: Option<SnapshotId>,
+}
+
+impl Volume {
+    /// Who has set it to `attaching` or `detaching`, if it is of this kind.
+    pub fn marker(&self, kind: MarkerKind) -> Option<&Marker> {
+        self.claims.as_ref()?.marker.as_ref().filter(|marker| marker.kind == kind)
+    }
+
+    /// Takes a marker of this kind away.
+    pub fn drop_marker(&mut self, kind: MarkerKind) {
+        if self.marker(kind).is_some() {
+            self.change_claims(|claims| claims.marker = None);
+        }
+    }
+
+    /// Changes the claims; empty ones are none, so that equal volumes are equal.
+    pub fn change_claims(&mut self, change: impl FnOnce(&mut Claims)) {
+        let mut claims = self.claims.take().unwrap_or_default();
+        change(&mut claims);
+        self.claims = (*claims != Claims::default()).then_some(claims);
+    }
 }
 
 /// The aggregate that one volume actor owns.

@@ -166,6 +166,7 @@ impl<'a> Builder<'a> {
             description: number.is_multiple_of(4).then(|| format!("{role} of deployment {deployment} ({environment})")),
             metadata: metadata.into(),
             volume_type_id: self.type_id,
+            type_revision: None,
             multiattach: false,
             availability_zone: self.options.availability_zone.clone(),
             host: host.cloned(),

@@ -7,6 +7,7 @@ use super::super::difference::Step;
 use super::super::rows::Line;
 use super::super::{Event, VolumeChange};
 use crate::domain::attachment::Attachment;
+use crate::domain::claims::Claims;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId, VolumeId};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Operation, OutstandingCall};
@@ -56,6 +57,8 @@ struct Progress {
     orphan_exports: Vec<ExportName>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     outstanding: Vec<OutstandingCall>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    claims: Option<Box<Claims>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     updated_at: Option<Timestamp>,
 }
@@ -152,6 +155,7 @@ impl Part {
             admin_metadata: new.admin_metadata.clone(),
             orphan_exports: new.orphan_exports.clone(),
             outstanding: new.outstanding.clone(),
+            claims: new.claims.clone(),
             updated_at: new.updated_at,
         })
     }
@@ -167,6 +171,7 @@ impl Progress {
         volume.admin_metadata = self.admin_metadata;
         volume.orphan_exports = self.orphan_exports;
         volume.outstanding = self.outstanding;
+        volume.claims = self.claims;
         volume.updated_at = self.updated_at;
     }
 }

@@ -75,8 +75,8 @@ columns! {
     Volumes of VolumeRow in volumes [
         id, generation, epoch, project_id, user_id, display_name, display_description, size, status, previous_status,
         attach_status, migration_status, bootable, multiattach, volume_type_id, availability_zone, host, metadata,
-        admin_metadata, consumes_quota, origin_volume_id, snapshot_id, provider_id, loans, orphan_exports, outstanding, unsettled,
-        created_at, updated_at, terminated_at, deleted, deleted_at,
+        image_metadata, admin_metadata, consumes_quota, origin_volume_id, snapshot_id, provider_id, loans, orphan_exports,
+        outstanding, claims, unsettled, created_at, updated_at, terminated_at, deleted, deleted_at,
     ]
 }
 
@@ -85,7 +85,7 @@ columns! {
     /// status.
     VolumesProgress of VolumeRow in volumes [
         id, generation, epoch, status, previous_status, attach_status, admin_metadata, orphan_exports, outstanding,
-        unsettled, updated_at,
+        claims, unsettled, updated_at,
     ]
 }
 

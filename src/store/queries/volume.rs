@@ -8,9 +8,9 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::super::connection::{AnyConnection, on_each};
 use super::super::rows::{AttachmentRow, OperationRow, SnapshotRow, VolumeRow, to_json};
-use super::super::schema::{attachments, operations, snapshots, volume_types, volumes};
+use super::super::schema::{attachments, operations, snapshots, volumes};
 use super::super::sql::{Dialect, Id, Sql, Value};
-use super::super::{Extent, ListError, Page, StoreError, VolumeQuery, VolumeSummary, VolumeSummaryQuery, VolumeType};
+use super::super::{Extent, ListError, Page, StoreError, VolumeQuery, VolumeSummary, VolumeSummaryQuery};
 use super::list::{Listing, list, push_conditions};
 use super::{ReadFailure, snapshot};
 use crate::domain::ids::VolumeId;
@@ -91,7 +91,7 @@ pub(in super::super) fn volume_summary(
         let sums =
             "SELECT COUNT(*) AS volumes, CAST(COALESCE(SUM(size), 0) AS BIGINT) AS gigabytes FROM volumes WHERE ";
         let mut sql = Sql::new(dialect, sums);
-        push_conditions::<VolumeRow>(&mut sql, project_id, &query.filters);
+        push_conditions::<VolumeRow>(&mut sql, project_id, &[]);
         let sums: Vec<Sums> = sql.load(connection)?;
         let number = |of: fn(&Sums) -> i64| sums.first().and_then(|sums| u64::try_from(of(sums)).ok()).unwrap_or(0);
         let mut summary = VolumeSummary {
@@ -235,14 +235,5 @@ pub(in super::super) fn unsettled_volumes(connection: &mut AnyConnection) -> Res
         );
         let ids: Vec<Id> = sql.load(connection)?;
         ids.into_iter().map(|row| super::volume_id(&row.id)).collect::<Result<_, _>>().map_err(ReadFailure::Answer)
-    })
-}
-
-/// All volume types, by name.
-pub(in super::super) fn volume_types(connection: &mut AnyConnection) -> Result<Vec<VolumeType>, StoreError> {
-    snapshot(connection, |connection| {
-        let rows: Vec<super::super::rows::VolumeTypeRow> =
-            volume_types::table.order(volume_types::name).load(connection)?;
-        Ok::<_, ReadFailure<StoreError>>(rows.into_iter().map(|row| row.into_volume_type()).collect::<Result<_, _>>()?)
     })
 }

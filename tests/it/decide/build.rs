@@ -95,6 +95,7 @@ fn create_volume(multiattach: bool) -> CreateVolume {
         description: None,
         metadata: Metadata::default(),
         volume_type_id: None,
+        type_revision: None,
         multiattach,
         availability_zone: "nova".to_owned(),
         host: Some(BACKEND.to_owned()),

@@ -243,3 +243,21 @@ fn two_servers_on_a_multiattach_volume() {
     ];
     explore(MULTIATTACH, ACTS, (2, 1, 1));
 }
+
+#[test]
+fn marks_of_the_old_actions() {
+    const ACTS: &[Act] = &[
+        Act::Mark,
+        Act::Unmark,
+        Act::BeginDetaching,
+        Act::RollDetaching,
+        Act::ServerAttach("a"),
+        Act::ServerDetach("a"),
+        Act::DeleteRow(0),
+        Act::ForceDelete,
+        Act::Reset(VolumeStatus::Detaching),
+        Act::ResetDetached,
+    ];
+    explore(&[Act::Create { multiattach: false }, Act::CreateConnected("b"), Act::Complete(0)], ACTS, (3, 0, 0));
+    explore(MULTIATTACH, ACTS, (3, 0, 0));
+}

@@ -74,6 +74,10 @@ const ACTS: &[Act] = &[
     Act::Reset(VolumeStatus::Attaching),
     Act::ResetDetached,
     Act::ResetAttached,
+    Act::Mark,
+    Act::Unmark,
+    Act::BeginDetaching,
+    Act::RollDetaching,
 ];
 
 const FATES: &[Fate] = &[Fate::Fails, Fate::Refuses, Fate::AnswerLost, Fate::NothingDone, Fate::Hangs];

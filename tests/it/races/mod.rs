@@ -3,6 +3,9 @@
 mod attach;
 mod detach;
 mod lifecycle;
+mod lists;
+mod marks;
+mod metadata;
 mod recovery;
 pub mod scenario;
 mod seeds;

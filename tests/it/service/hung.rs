@@ -306,6 +306,7 @@ async fn create_at(live: &Live, backend: &str, index: usize) -> VolumeId {
         description: None,
         metadata: Metadata::default(),
         volume_type_id: None,
+        type_revision: None,
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some(format!("sim@{backend}#pool")),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hearth::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
+use hearth::domain::claims::{Claims, Marker, MarkerKind};
 use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, UserId, VolumeId};
 use hearth::domain::metadata::Metadata;
 use hearth::domain::operation::{Operation, OperationKind, Requester, Step};
@@ -48,6 +49,7 @@ pub fn volume(n: u128, project: &str, size_gib: u32) -> VolumeState {
             availability_zone: "nova".into(),
             host: Some("host@local#pool".into()),
             metadata: Metadata::default(),
+            image_metadata: Metadata::default(),
             admin_metadata: Metadata::default(),
             consumes_quota: true,
             origin: None,
@@ -55,6 +57,7 @@ pub fn volume(n: u128, project: &str, size_gib: u32) -> VolumeState {
             loans: Vec::new(),
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
+            claims: None,
             created_at: Timestamp(1_000),
             updated_at: None,
             terminated_at: None,
@@ -90,6 +93,13 @@ pub fn attachment(n: u128, of: &VolumeState, server: Option<&str>, device: Optio
         }),
         created_at: Timestamp(5_000),
     }
+}
+
+/// What a client of the old actions holds; every other `n` has none.
+pub fn claims(n: u128) -> Option<Box<Claims>> {
+    let kind = if n.is_multiple_of(4) { MarkerKind::Reserved } else { MarkerKind::Detaching };
+    let marker = Marker { kind, requester: requester("p"), since: Timestamp(9) };
+    (!n.is_multiple_of(2)).then(|| Box::new(Claims { marker: Some(marker) }))
 }
 
 pub fn requester(project: &str) -> Requester {

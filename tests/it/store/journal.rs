@@ -76,7 +76,7 @@ impl Truth {
 /// The next state of one volume: changes that may wait in the journal, and a few that the tables must judge.
 fn mutate(random: &Randomness, old: Option<&VolumeState>, n: u128, round: u128) -> VolumeState {
     let Some(old) = old else { return volume(n, "p", 1) };
-    next(old, |new| match random.below(12) {
+    next(old, |new| match random.below(13) {
         0 => end(new),
         1 => new.volume.size_gib += 1,
         2 => {
@@ -89,6 +89,7 @@ fn mutate(random: &Randomness, old: Option<&VolumeState>, n: u128, round: u128) 
         6 => new.volume.metadata = [("round".to_owned(), round.to_string())].into_iter().collect(),
         7 => drop(new.attachments.pop()),
         8 | 9 => new.attachments.push(attachment(n * 1_000 + round, old, None, None)),
+        11 => new.volume.claims = claims(round),
         10 => new.attachments.iter_mut().for_each(|row| row.mountpoint = Some(round.to_string().into())),
         _ => new.volume.status = VolumeStatus::InUse,
     })

@@ -31,6 +31,7 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         availability_zone: Text::common(&request.availability_zone),
         host: request.host.as_deref().map(Text::common),
         metadata: request.metadata.clone(),
+        image_metadata: Metadata::default(),
         admin_metadata: Metadata::default(),
         consumes_quota: true,
         origin: request.origin.map(Box::new),
@@ -38,6 +39,7 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         orphan_exports: Vec::new(),
         loans: Vec::new(),
         outstanding: Vec::new(),
+        claims: None,
         created_at: facts.now,
         updated_at: None,
         terminated_at: None,
@@ -55,6 +57,9 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         }
     }
     draft.judge_growth();
+    if let (Some(id), Some(revision)) = (request.volume_type_id, request.type_revision) {
+        draft.guard_type(id, revision);
+    }
     draft.finish()
 }
 

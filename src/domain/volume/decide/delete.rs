@@ -58,6 +58,7 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
         draft.next.volume.deleted_at = Some(facts.now);
         draft.next.attachments.clear();
         draft.next.snapshots.clear();
+        draft.next.volume.claims = None;
         return draft.finish();
     }
     for snapshot in &state.snapshots {

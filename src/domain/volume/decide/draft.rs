@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{snapshot, steps};
 use crate::domain::backend::{Call, Request};
-use crate::domain::ids::{AttachmentId, OperationId, ServerId};
+use crate::domain::claims::MarkerKind;
+use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeTypeId};
 use crate::domain::operation::{Lane, Operation, OperationKind, OutstandingCall, Requester, Step, backoff};
 use crate::domain::volume::command::{
     Caller, Decision, Facts, Job, JobTarget, Refusal, ReplyWhen, Ticket, UserMessage, Verdict,
@@ -33,6 +34,7 @@ struct Plan {
     messages: Vec<UserMessage>,
     judge_growth: bool,
     server_guard: Option<(ServerId, u64)>,
+    type_guard: Option<(VolumeTypeId, u64)>,
     cause: Option<String>,
     requester: Requester,
 }
@@ -57,6 +59,7 @@ impl<'a> Draft<'a> {
             messages: Vec::new(),
             judge_growth: false,
             server_guard: None,
+            type_guard: None,
             cause: None,
             requester: caller.requester.clone(),
         };
@@ -240,6 +243,11 @@ impl<'a> Draft<'a> {
         self.decision.server_guard = Some((server, epoch));
     }
 
+    /// The commit holds only while the type has this revision.
+    pub(super) fn guard_type(&mut self, id: VolumeTypeId, revision: u64) {
+        self.decision.type_guard = Some((id, revision));
+    }
+
     /// Tells the volume's owner what failed.
     pub(super) fn tell_owner(&mut self, message: UserMessage) {
         self.decision.cause.get_or_insert_with(|| message.cause.clone().unwrap_or_default());
@@ -251,6 +259,8 @@ impl<'a> Draft<'a> {
         let Some(index) = self.next.attachments.iter().position(|candidate| candidate.id == row) else { return };
         let removed = self.next.attachments.remove(index);
         self.next.volume.admin_metadata.remove("attached_mode");
+        // What was about to be detached is detached.
+        self.next.volume.drop_marker(MarkerKind::Detaching);
         if let Some(export) = removed.export
             && !self.next.volume.orphan_exports.contains(&export)
         {
@@ -285,6 +295,7 @@ impl<'a> Draft<'a> {
             messages: self.decision.messages,
             limits: self.decision.judge_growth.then_some(self.facts.limits),
             server_guard: self.decision.server_guard,
+            type_guard: self.decision.type_guard,
             requester: self.decision.requester,
             cause: self.decision.cause,
             next: Arc::new(self.next),

@@ -6,8 +6,10 @@
 //! | `create`, `update`, `extend`, `revert`, `delete`, `reset` | the volume's own verbs |
 //! | `snapshot` | its snapshots |
 //! | `lend` | its contents, read for a new volume |
+//! | `metadata`, `flags` | metadata, and what else clients write about a volume |
 //! | `attachment` | Block Storage's attachments |
 //! | `server` | Compute's attach and detach |
+//! | `reserve` | the old actions' marks: reserved, about to detach |
 //! | `steps` | which step comes first, what each step asks of whom (the operations' plans) |
 //! | `results` | results and probes: what follows when a step is done |
 //! | `failures` | how each step fails, is undone, or is given up |
@@ -21,7 +23,10 @@ mod delete;
 mod draft;
 mod extend;
 mod failures;
+mod flags;
 mod lend;
+mod metadata;
+mod reserve;
 mod reset;
 mod results;
 mod resume;
@@ -35,7 +40,10 @@ mod update;
 pub use attachment::{ATTACHABLE, ATTACHABLE_MULTI};
 pub use delete::DELETABLE;
 pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
+pub use flags::READONLY_CHANGEABLE;
 pub use lend::{CLONEABLE, refusal as lend_refusal};
+pub use metadata::METADATA_LOCKED;
+pub use reserve::{RESERVABLE, RESERVABLE_MULTI};
 pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
 pub use revert::REVERTABLE;
 pub use snapshot::{SNAPSHOT_DELETABLE, SNAPSHOTABLE, SNAPSHOTABLE_IN_USE};
@@ -69,6 +77,9 @@ pub fn decide(
         Command::Create(_) => Verdict::Refuse(Refusal::Conflict(format!("volume {volume_id} exists already"))),
         Command::Update(change) => update::update(state, change, caller, facts),
         Command::Delete { force, cascade } => delete::delete(state, *force, *cascade, caller, facts),
+        Command::WriteMetadata(write) => metadata::write(state, write, caller, facts),
+        Command::SetBootable { bootable } => flags::set_bootable(state, *bootable, caller, facts),
+        Command::SetReadonly { readonly } => flags::set_readonly(state, *readonly, caller, facts),
         Command::Extend { new_size_gib, in_use_allowed } => {
             extend::extend(state, *new_size_gib, *in_use_allowed, caller, facts)
         }
@@ -99,6 +110,10 @@ pub fn decide(
         }
         Command::AttachmentComplete { attachment_id } => attachment::complete(state, *attachment_id, caller, facts),
         Command::AttachmentDelete { attachment_id } => attachment::delete(state, *attachment_id, caller, facts),
+        Command::Reserve => reserve::reserve(state, caller, facts),
+        Command::Unreserve => reserve::unreserve(state, caller, facts),
+        Command::BeginDetaching => reserve::begin_detaching(state, caller, facts),
+        Command::RollDetaching => reserve::roll_detaching(state, caller, facts),
         Command::ServerAttach(request) => server::attach(state, request, caller, facts),
         Command::ServerDetach { server_id, server_gone } => {
             server::detach(state, server_id, *server_gone, caller, facts)

@@ -46,6 +46,7 @@ pub(super) fn reset_status(
             for row in &state.attachments {
                 draft.remove_row(row.id);
             }
+            draft.next.volume.change_claims(|claims| claims.marker = None);
             draft.next.volume.attach_status = AttachStatus::Detached;
             draft.next.volume.admin_metadata.remove("attached_mode");
             if status.is_none() {
@@ -56,6 +57,8 @@ pub(super) fn reset_status(
         None => {}
     }
     if let Some(status) = status {
+        // The administrator's word replaces that of whoever had marked the volume.
+        draft.next.volume.change_claims(|claims| claims.marker = None);
         draft.next.volume.previous_status = Some(state.volume.status);
         draft.next.volume.status = status;
     }

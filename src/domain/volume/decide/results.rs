@@ -214,6 +214,7 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
             draft.next.volume.deleted = true;
             draft.next.volume.deleted_at = Some(draft.facts.now);
             draft.next.attachments.clear();
+            draft.next.volume.claims = None;
             draft.end(id, Ok(()));
         }
         Step::Revert => settle_ended(draft, id, Ok(())),

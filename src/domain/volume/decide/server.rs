@@ -5,6 +5,7 @@ use super::attachment::{asked_mode, may_attach, new_row, with_mode};
 use super::draft::Draft;
 use super::{results, settle, steps};
 use crate::domain::attachment::{AttachMode, BlockDeviceMapping};
+use crate::domain::claims::MarkerKind;
 use crate::domain::ids::{AttachmentId, ServerId};
 use crate::domain::operation::{Lane, OperationKind};
 use crate::domain::status::{AttachStatus, VolumeStatus};
@@ -155,6 +156,8 @@ fn may_detach(state: &VolumeState, row_id: AttachmentId, detaching: bool) -> Res
         // An extend that failed must not keep its owner from freeing the server (docs/differences.md).
         VolumeStatus::ErrorExtending => true,
         VolumeStatus::Detaching => volume.multiattach,
+        // Whoever has reserved a further attachment of a multiattach volume must not keep its servers.
+        VolumeStatus::Attaching if volume.marker(MarkerKind::Reserved).is_some() => true,
         VolumeStatus::Reserved | VolumeStatus::Available | VolumeStatus::Attaching => in_doubt,
         _ => false,
     };

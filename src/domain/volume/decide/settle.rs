@@ -1,5 +1,7 @@
-//! The status follows from attachment rows and the running operation, never from memory (P10, `spec/attachments.md` §4).
+//! The status follows from attachment rows, the marker of a client and the running operation, never from memory (P10,
+//! `spec/attachments.md` §4).
 
+use crate::domain::claims::MarkerKind;
 use crate::domain::operation::Lane;
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::state::VolumeState;
@@ -14,7 +16,7 @@ const DERIVED: [VolumeStatus; 5] = [
     VolumeStatus::Detaching,
 ];
 
-/// What the rows say.
+/// What the rows say, and the marker that a client has set on top of them.
 pub(super) fn from_rows(state: &VolumeState) -> (VolumeStatus, AttachStatus) {
     let mut best = (VolumeStatus::Available, AttachStatus::Detached);
     let mut rank = 0;
@@ -32,7 +34,20 @@ pub(super) fn from_rows(state: &VolumeState) -> (VolumeStatus, AttachStatus) {
             best = (status, attach_status);
         }
     }
-    best
+    (marked(state, best.0), best.1)
+}
+
+/// The word under a marker. It stands for no row: the attach status is the rows'.
+fn marked(state: &VolumeState, status: VolumeStatus) -> VolumeStatus {
+    match status {
+        VolumeStatus::Available | VolumeStatus::Reserved | VolumeStatus::InUse
+            if state.volume.marker(MarkerKind::Reserved).is_some() =>
+        {
+            VolumeStatus::Attaching
+        }
+        VolumeStatus::InUse if state.volume.marker(MarkerKind::Detaching).is_some() => VolumeStatus::Detaching,
+        status => status,
+    }
 }
 
 /// After a change of rows: the attach status always follows; the status only if it is a word that rows decide about and no

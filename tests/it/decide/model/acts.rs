@@ -52,6 +52,11 @@ pub enum Act {
     ResetDetached,
     /// Sets the volume's attach status alone.
     ResetAttached,
+    /// `os-reserve`.
+    Mark,
+    Unmark,
+    BeginDetaching,
+    RollDetaching,
 }
 
 impl Act {
@@ -123,6 +128,10 @@ impl Act {
             Self::Reset(status) => build::reset(Some(status), None),
             Self::ResetDetached => build::reset(None, Some(AttachStatus::Detached)),
             Self::ResetAttached => build::reset(None, Some(AttachStatus::Attached)),
+            Self::Mark => Command::Reserve,
+            Self::Unmark => Command::Unreserve,
+            Self::BeginDetaching => Command::BeginDetaching,
+            Self::RollDetaching => Command::RollDetaching,
         };
         // A service may disconnect a server's row; so the guard of Compute hides no history.
         let is_service = matches!(self, Self::DeleteRow(_) | Self::ConnectByService(..));

@@ -67,6 +67,9 @@ fn hash_state(state: &VolumeState, into: &mut DefaultHasher) {
     for call in &volume.outstanding {
         call.key.hash(into);
     }
+    if let Some(claims) = &volume.claims {
+        claims.marker.as_ref().map(|marker| marker.kind).hash(into);
+    }
     state.attachments.len().hash(into);
     for row in &state.attachments {
         hash_row(row, into);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hearth::domain::claims::MarkerKind;
 use hearth::domain::operation::{Lane, Operation, OperationKind, Step};
 use hearth::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use hearth::domain::volume::command::Ticket;
@@ -219,15 +220,26 @@ fn every_word_has_an_owner(world: &World, state: &VolumeState) -> Result<(), Bro
             VolumeStatus::Extending => runs(&|kind| matches!(kind, OperationKind::Extend { .. })),
             VolumeStatus::Reverting => runs(&|kind| matches!(kind, OperationKind::Revert { .. })),
             VolumeStatus::Deleting => runs(&|kind| *kind == OperationKind::Delete),
-            VolumeStatus::Detaching => holders().any(|row| row.bdm.as_ref().is_some_and(|bdm| bdm.detaching)),
-            VolumeStatus::Attaching => holders().any(|row| row.attach_status == AttachStatus::Attaching),
-            VolumeStatus::Reserved => holders().next().is_some(),
+            VolumeStatus::Detaching => {
+                let attached = || holders().any(|row| row.attach_status == AttachStatus::Attached);
+                volume.marker(MarkerKind::Detaching).is_some() && (attached() || world.ghost.was_reset)
+                    || holders().any(|row| row.bdm.as_ref().is_some_and(|bdm| bdm.detaching))
+            }
+            VolumeStatus::Attaching => {
+                volume.marker(MarkerKind::Reserved).is_some()
+                    || holders().any(|row| row.attach_status == AttachStatus::Attaching)
+            }
+            VolumeStatus::Reserved => holders().next().is_some() && volume.marker(MarkerKind::Reserved).is_none(),
             VolumeStatus::InUse => {
-                holders().any(|row| matches!(row.attach_status, AttachStatus::Attached | AttachStatus::ErrorDetaching))
+                volume.claims.as_ref().is_none_or(|claims| claims.marker.is_none())
+                    && holders()
+                        .any(|row| matches!(row.attach_status, AttachStatus::Attached | AttachStatus::ErrorDetaching))
             }
             VolumeStatus::Available => {
                 let in_repair = |export| volume.orphan_exports.contains(export);
-                holders().next().is_none() && (world.ghost.was_lied_to || world.backend.exports.keys().all(in_repair))
+                volume.marker(MarkerKind::Reserved).is_none()
+                    && holders().next().is_none()
+                    && (world.ghost.was_lied_to || world.backend.exports.keys().all(in_repair))
             }
             _ => true,
         };

@@ -29,6 +29,13 @@ pub const ATTACHMENTS: Asks = &[
     ("delete, service", Act::DeleteRow(0)),
 ];
 
+pub const OLD_ACTIONS: Asks = &[
+    ("reserve", Act::Mark),
+    ("unreserve", Act::Unmark),
+    ("begin detaching", Act::BeginDetaching),
+    ("roll detaching", Act::RollDetaching),
+];
+
 pub const COMPUTE: Asks = &[
     ("attach b", Act::ServerAttach("b")),
     ("attach a", Act::ServerAttach("a")),

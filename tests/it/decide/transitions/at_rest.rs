@@ -22,13 +22,19 @@ error: never placed                | ✓          | → gone                    
 error_extending                    | ✓          | → deleting: delete                | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
 error_extending: server            | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | ✓: unexport R-85
 error_deleting                     | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
+attaching: marked                  | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | → available
+attaching: marked, server, multi   | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | → available: unexport R-85
+detaching: marked, row             | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | → available: unexport R-85
+detaching: marked, server          | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | → available: unexport R-85
 available: never placed            | ✓          | → gone                            | → gone                            | → extending: extend | → extending: extend     | ✓               | 400 input     | ✓
 downloading                        | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
 maintenance                        | 400 status | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
 error_managing                     | ✓          | → error_managing_deleting: delete | → error_managing_deleting: delete | 400 status          | 400 status              | → available     | 400 input     | ✓
 error, error_restoring             | ✓          | → deleting: delete                | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
 other errors                       | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
-reserved, attaching, detaching     | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | → available
+reserved                           | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | → available
+attaching                          | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | → available
+detaching                          | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | → available
 other words                        | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
 in-use: row                        | ✓          | 400 status                        | 400 status R-57                   | 400 status          | → extending: extend     | → available     | ✓             | → available
 available: server                  | ✓          | 400 status R-84                   | 400 status R-57                   | → extending: extend | → extending: extend     | ✓               | → in-use      | ✓: unexport R-85
@@ -61,13 +67,19 @@ error: never placed                | 400 status             | 400 status        
 error_extending                    | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
 error_extending: server            | 400 status             | 400 status             | 400 status             | 409 server | 409                | 400 status R-13 | 409 server R-40  | ✓: unexport
 error_deleting                     | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+attaching: marked                  | 400 status R-03        | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+attaching: marked, server, multi   | ✓                      | ✓                      | ✓: export              | 409 server | ✓: export          | served          | 409 server R-40  | ✓: unexport
+detaching: marked, row             | 400 status             | 400 status             | 400 status             | ✓: export  | ✓: export          | served          | ✓: unexport R-30 | ✓: unexport
+detaching: marked, server          | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | served          | 409 server R-40  | ✓: unexport
 available: never placed            | 400 status differences | 400 status differences | 400 status differences | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
 downloading                        | ✓ R-20                 | ✓ R-20                 | ✓: export R-20         | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
 maintenance                        | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
 error_managing                     | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
 error, error_restoring             | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
 other errors                       | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-reserved, attaching, detaching     | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+reserved                           | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+attaching                          | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
+detaching                          | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
 other words                        | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
 in-use: row                        | 400 status             | → reserved R-86        | 400 status             | ✓: export  | ✓: export          | ✓               | → available      | → available
 available: server                  | 400 status R-84        | 400 status R-84        | 400 status R-84        | 409 server | ✓: export          | → in-use        | 409 server R-40  | ✓: unexport
@@ -77,6 +89,51 @@ detaching: server                  | 400 status             | 400 status        
 error: server                      | 400 status             | 400 status             | 400 status             | 409 server | 409                | 400 status R-13 | 409 server R-40  | ✓: unexport
 maintenance: server                | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | served          | 409 server R-40  | ✓: unexport
 other words: server                | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | served          | 409 server R-40  | ✓: unexport
+";
+
+/// The old actions: they mark the volume, and end the mark.
+pub const OLD_ACTIONS: &str = "
+situation                          | reserve                | unreserve               | begin detaching | roll detaching
+available                          | → attaching            | served                  | 400 status      | served R-36
+available, multiattach             | → attaching            | served                  | 400 status      | served
+reserved: row                      | 400 status R-03        | served                  | 400 status      | served
+reserved: row, multiattach         | 400 status             | served                  | 400 status      | served
+attaching: row connected           | 400 status             | served R-88             | 400 status      | served
+attaching: two rows, one connected | 400 status             | served                  | 400 status      | served
+in-use: row complete               | 400 status             | served                  | → detaching     | served
+in-use: server                     | 400 status             | served                  | → detaching     | served
+in-use: server, multiattach        | → attaching            | served                  | → detaching     | served
+in-use: shelved server, flagged    | 400 status             | served                  | → detaching     | served
+reserved: attach in doubt          | 400 status             | served                  | 400 status      | served
+available: attach failed           | → attaching            | served                  | 400 status      | served
+in-use: detach in doubt            | 400 status             | served                  | → detaching     | served
+error                              | 400 status             | served                  | 400 status      | served
+error: never placed                | 400 status             | served                  | 400 status      | served
+error_extending                    | 400 status             | served                  | 400 status      | served
+error_extending: server            | 400 status             | served                  | 400 status      | served
+error_deleting                     | 400 status             | served                  | 400 status      | served
+attaching: marked                  | 400 status R-03        | → available             | 400 status      | served
+attaching: marked, server, multi   | 400 status             | → in-use                | 400 status      | served
+detaching: marked, row             | 400 status             | served                  | 400 status R-35 | → in-use R-30
+detaching: marked, server          | 400 status             | served                  | 400 status      | → in-use
+available: never placed            | 400 status differences | served                  | 400 status      | served
+downloading                        | 400 status             | served                  | 400 status      | served
+maintenance                        | 400 status             | served                  | 400 status      | served
+error_managing                     | 400 status             | served                  | 400 status      | served
+error, error_restoring             | 400 status             | served                  | 400 status      | served
+other errors                       | 400 status             | served                  | 400 status      | served
+reserved                           | 400 status             | served                  | 400 status      | served
+attaching                          | 400 status             | → available differences | 400 status      | served
+detaching                          | 400 status             | served                  | 400 status      | → available differences
+other words                        | 400 status             | served                  | 400 status      | served
+in-use: row                        | 400 status             | served                  | 400 status      | served
+available: server                  | 400 status R-84        | served                  | 400 status      | served
+reserved: server                   | 400 status             | served                  | 400 status      | served
+attaching: server                  | 400 status             | → in-use                | 400 status      | served
+detaching: server                  | 400 status             | served                  | 400 status      | → in-use
+error: server                      | 400 status             | served                  | 400 status      | served
+maintenance: server                | 400 status             | served                  | 400 status      | served
+other words: server                | 400 status             | served                  | 400 status      | served
 ";
 
 /// Compute's attachments.
@@ -100,13 +157,19 @@ error: never placed                | 400 status             | 400 status        
 error_extending                    | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 error_extending: server            | 400 status             | 400 status             | ✓: unplug differences    | ✓: unplug                | ✓
 error_deleting                     | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+attaching: marked                  | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+attaching: marked, server, multi   | ✓: export              | 400 status             | → detaching: unplug R-22 | → detaching: unplug      | ✓
+detaching: marked, row             | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+detaching: marked, server          | 400 status             | 400 status             | 400 status               | ✓: unplug                | ✓
 available: never placed            | 400 status differences | 400 status differences | 404 not attached         | 404 not attached         | 404 not attached
 downloading                        | ✓: export R-20         | ✓: export R-20         | 404 not attached         | 404 not attached         | 404 not attached
 maintenance                        | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 error_managing                     | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 error, error_restoring             | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 other errors                       | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
-reserved, attaching, detaching     | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+reserved                           | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+attaching                          | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+detaching                          | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 other words                        | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 in-use: row                        | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 available: server                  | 400 status R-84        | 400 status             | 400 status               | → detaching: unplug      | ✓

@@ -40,9 +40,11 @@ const TABLES: &[Table] = &[
     table("The volume", asks::VERBS, at_rest::VERBS),
     table("Its attachments in Block Storage", asks::ATTACHMENTS, at_rest::ATTACHMENTS),
     table("Its attachments in Compute", asks::COMPUTE, at_rest::COMPUTE),
+    table("The old actions", asks::OLD_ACTIONS, at_rest::OLD_ACTIONS),
     conflicts("The volume", asks::VERBS, under_way::VERBS),
     conflicts("Its attachments in Block Storage", asks::ATTACHMENTS, under_way::ATTACHMENTS),
     conflicts("Its attachments in Compute", asks::COMPUTE, under_way::COMPUTE),
+    conflicts("The old actions", asks::OLD_ACTIONS, under_way::OLD_ACTIONS),
 ];
 
 const fn table(title: &'static str, asks: Asks, text: &'static str) -> Table {
@@ -181,9 +183,11 @@ fn word_of(refusal: &Refusal) -> &'static str {
         Refusal::VolumeNotFound(_) => "404 volume",
         Refusal::AttachmentNotFound(_) => "404 row",
         Refusal::NotAttached(_) => "404 not attached",
+        Refusal::MetadataNotFound { .. } | Refusal::ImageMetadataNotFound(_) => "404 key",
+        Refusal::TagDiffers => "412",
         Refusal::Conflict(_) => "409",
         Refusal::UsedByServer(_) => "409 server",
         Refusal::OverQuota(_) | Refusal::OverVolumeSize { .. } => "413",
-        Refusal::Backend(_) | Refusal::QueueDeadline | Refusal::ServerChanged => "500",
+        Refusal::Backend(_) | Refusal::QueueDeadline | Refusal::ServerChanged | Refusal::TypeChanged => "500",
     }
 }

@@ -20,7 +20,8 @@ const AT_REST: &str = "
 ## At rest
 
 No operation is open. The situation names the status and who holds the volume: a *row* is an attachment of Block Storage for `a`
-(the first row), a *server* is `a`, attached through Compute. The volume is not multiattach unless it says so. *In doubt*: the call hung,
+(the first row), a *server* is `a`, attached through Compute; *marked*: by `os-reserve` or `os-begin_detaching`. The volume is not
+multiattach unless it says so. *In doubt*: the call hung,
 and the backend has not said yet what became of it; *failed*: it has, and nothing is left but the row.
 
 | cell | |
@@ -58,6 +59,7 @@ becomes of the request, and how the volume ends then.
 const NOTES: &[(&str, &str)] = &[
     ("R-01", "a plain volume gets one server: the second is refused"),
     ("R-02", "a second row of the same server is for its live migration; Compute itself attaches a server once"),
+    ("R-03", "a reservation excludes every other one, of either API"),
     ("R-08", "a reservation whose client is gone is freed by deleting the row"),
     ("R-09", "a delete waits for the connect under way and then ends it: no export is left"),
     ("R-10", "two connects of a plain volume follow one another: of the same row again, of another row 409"),
@@ -72,8 +74,14 @@ const NOTES: &[(&str, &str)] = &[
     ("R-22", "the status of the server that has the volume is not affected by a further one"),
     ("R-26", "a server that goes while it attaches is detached when the attach has ended"),
     ("R-29", "the second detach is refused while the first one runs"),
+    (
+        "R-30",
+        "the mark stays until its owner or an administrator ends it, also across a restart; a delete works from it",
+    ),
     ("R-31", "extend and Compute's detach: the first one wins; extend and the delete of a row go beside each other"),
     ("R-35", "each server of a multiattach volume is detached on its own"),
+    ("R-36", "a late roll back finds nothing to roll back"),
+    ("R-37", "and does not touch the detach of a server that is under way"),
     ("R-40", "a user frees a server's row through Compute only"),
     ("R-42", "a disconnect that hung can be asked for again"),
     ("R-43", "an old export is removed before the volume is connected again"),
@@ -86,6 +94,7 @@ const NOTES: &[(&str, &str)] = &[
     ("R-84", "rows count, whatever word an administrator has set"),
     ("R-85", "the rows go at once; their exports are removed before the next connection"),
     ("R-86", "a word set by hand is corrected by the rows at their next change"),
+    ("R-88", "a connection under way, or a row, keeps its word"),
     ("R-89", "a forced delete joins the running one"),
     (
         "R-112",
@@ -96,7 +105,7 @@ const NOTES: &[(&str, &str)] = &[
 
 fn page() -> String {
     let mut page = HEAD.to_owned();
-    for (explanation, tables) in [(AT_REST, &TABLES[..3]), (UNDER_WAY, &TABLES[3..])] {
+    for (explanation, tables) in [(AT_REST, &TABLES[..4]), (UNDER_WAY, &TABLES[4..])] {
         page.push_str(explanation);
         for table in tables {
             let _ = write!(page, "\n### {}\n\n{}", table.title, print(table));

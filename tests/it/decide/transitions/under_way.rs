@@ -45,6 +45,28 @@ deleting ⇒ gone                                      | 400 status R-15      | 
 available: repair ⇒ available                        | beside ⇒ reserved    | beside ⇒ reserved       | waits ⇒ attaching R-43 | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
 ";
 
+/// The old actions.
+pub const OLD_ACTIONS: &str = "
+situation                                            | reserve            | unreserve               | begin detaching    | roll detaching
+creating ⇒ available                                 | 400 status         | served ⇒ available      | 400 status         | served ⇒ available
+reserved: server, export ⇒ in-use                    | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use
+attaching: server, plug ⇒ in-use                     | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use
+in-use: server c of two, export ⇒ in-use             | beside ⇒ attaching | served ⇒ in-use         | beside ⇒ detaching | served ⇒ in-use
+reserved: row, update ⇒ attaching                    | 400 status         | served ⇒ attaching R-88 | 400 status         | served ⇒ attaching
+reserved: two rows, update of the second ⇒ attaching | 400 status         | served ⇒ attaching      | 400 status         | served ⇒ attaching
+reserved: row, create connected ⇒ attaching          | 400 status         | served ⇒ attaching      | 400 status         | served ⇒ attaching
+attaching: row, update to b ⇒ attaching              | 400 status         | served ⇒ attaching      | 400 status         | served ⇒ attaching
+in-use: row, delete ⇒ available                      | 400 status         | served ⇒ available      | beside ⇒ available | served ⇒ available
+detaching: server, unplug ⇒ available                | 400 status         | served ⇒ available      | 400 status R-29    | served ⇒ available R-37
+detaching: server, unexport ⇒ available              | 400 status         | served ⇒ available      | 400 status         | served ⇒ available
+detaching: server of two, unplug ⇒ in-use            | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use
+detaching: server c of two, unplug ⇒ in-use          | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use R-37
+extending ⇒ available                                | 400 status         | served ⇒ available      | 400 status         | served ⇒ available
+extending: server ⇒ in-use                           | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use
+deleting ⇒ gone                                      | 400 status         | served ⇒ gone           | 400 status         | served ⇒ gone
+available: repair ⇒ available                        | beside ⇒ attaching | served ⇒ available      | 400 status         | served ⇒ available
+";
+
 /// Compute's attachments.
 pub const COMPUTE: &str = "
 situation                                            | attach b            | attach a            | detach a              | a is gone               | flag of a
