@@ -23,7 +23,7 @@ use super::copy::{CopyError, CopyState, SYNC_BYTES};
 use super::daemon::{ATTEMPTS, Daemon, DaemonError};
 use super::exports::{cause_of, cause_of_link};
 use super::images::FileError;
-use super::link::{Link, LinkError, node_name as volume_node, node_options};
+use super::link::{Link, LinkError, mirror_node, node_name as volume_node, node_options};
 use crate::domain::ids::VolumeId;
 use crate::drivers::qmp::{BlockdevAdd, BlockdevMirror, QmpError, node_name};
 
@@ -58,6 +58,7 @@ impl Mirror {
                 "target": name,
                 "sync": "full",
                 "copy-mode": "write-blocking",
+                "filter-node-name": mirror_node(volume),
                 "auto-dismiss": false,
             });
             link.qmp().run(BlockdevMirror(job)).await.map_err(LinkError::from)
@@ -75,7 +76,9 @@ impl Mirror {
     /// what it has open.
     pub(super) async fn drive(self, state: &CopyState) -> Result<(), FileError> {
         let name = job_name(self.id);
-        let (mut ending, mut synced) = (false, 0);
+        // What an attempt in another way has copied is progress, too.
+        let before = state.copied();
+        let (mut ending, mut synced) = (false, before);
         let ended = loop {
             if state.check().is_err() {
                 break Err(CopyError::CutOff.into());
@@ -104,7 +107,7 @@ impl Mirror {
                     ending = link.qmp().run(end).await.is_ok();
                     continue;
                 }
-                Some(job) => state.reach(u64::try_from(job.current_progress).unwrap_or(0)),
+                Some(job) => state.reach(before + u64::try_from(job.current_progress).unwrap_or(0)),
             }
             if state.copied() >= synced + SYNC_BYTES {
                 synced = state.copied();

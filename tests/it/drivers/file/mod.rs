@@ -164,6 +164,15 @@ impl Pool {
         bytes
     }
 
+    /// The files of the pool that the daemons have open.
+    pub fn open_at_daemons(&self) -> Vec<PathBuf> {
+        let open_at = |pid: i32| std::fs::read_dir(format!("/proc/{pid}/fd")).expect("alive");
+        let files = self.daemon_pids().into_iter().flat_map(open_at);
+        let mut paths: Vec<PathBuf> = files.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok()).collect();
+        paths.retain(|path| path.starts_with(&self.options.path));
+        paths
+    }
+
     /// Pids on record in the state directory.
     pub fn daemon_pids(&self) -> Vec<i32> {
         daemon_pids(&self.options.state_dir)
