@@ -9,6 +9,7 @@ mod harness;
 mod identity;
 mod lists;
 mod old_actions;
+mod quotas;
 mod routes;
 mod schemas;
 mod storm;
