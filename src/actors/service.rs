@@ -9,10 +9,12 @@ use tokio::sync::oneshot;
 
 use super::core::{ActorOptions, Core, Dependencies};
 use super::events::EventStream;
+use super::hosts::BackendReport;
 use super::reply::{ReplyTo, Returned};
 use super::server::{AttachRequest, DetachRequest, ServerMessage};
 use crate::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
 use crate::domain::operation::{Operation, Step};
+use crate::domain::placement::Room;
 use crate::domain::quota::Limits;
 use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::status::VmState;
@@ -28,14 +30,13 @@ const MAX_DELIVERIES: u32 = 8;
 /// The running service. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
-    core: Arc<Core>,
-    backends: Arc<dyn Backends>,
+    pub(super) core: Arc<Core>,
 }
 
 /// What the service asks of the driver pool besides carrying out calls.
 pub trait Backends: Send + Sync + 'static {
-    /// The backend for a new volume of this size: `host@backend#pool`.
-    fn place(&self, size_gib: u32) -> Option<String>;
+    /// Every backend, in the order of the settings. Asking may cause rooms to be measured again. Never waits.
+    fn reports(&self) -> Vec<BackendReport>;
     /// How long a call of an operation's step, or its probe, may run at `host`; none for a step without a call.
     fn deadline(&self, host: Option<&str>, step: &Step, is_probe: bool) -> Option<Duration>;
     /// What `/metrics` shows. Never waits.
@@ -145,9 +146,10 @@ impl Service {
     /// Starts the supervisor. Must be called where actors can be started (an actix system, or a `LocalSet` under virtual
     /// time). Recovery is separate: [`Self::recover`].
     pub fn start(world: Dependencies, options: ActorOptions, backends: Arc<dyn Backends>) -> Self {
-        let core = Core::new(world, options);
+        let core = Core::new(world, options, backends);
         super::sweep::start(&core);
-        Self { core, backends }
+        super::hosts::start(&core);
+        Self { core }
     }
 
     /// Actors that end from now on are not restarted; whatever is open is left to the next start's recovery.
@@ -331,11 +333,6 @@ impl Service {
         &self.core.world.store
     }
 
-    /// The backend for a new volume of this size: `host@backend#pool`; none when no backend is configured.
-    pub fn place(&self, size_gib: u32) -> Option<String> {
-        self.backends.place(size_gib)
-    }
-
     /// What is known of every active volume, by id. Never waits for an actor.
     pub fn actors(&self) -> Vec<ActorSummary> {
         // The slots first: looking at one takes its lock, and whoever retires a slot holds that lock while it changes the
@@ -359,7 +356,7 @@ impl Service {
     pub fn step_deadline(&self, host: Option<&str>, operation: &Operation) -> Option<Duration> {
         match operation.step {
             Step::Drain => Some(self.core.options.drain_deadline),
-            _ => self.backends.deadline(host, &operation.step, operation.probing.is_some()),
+            _ => self.backends().deadline(host, &operation.step, operation.probing.is_some()),
         }
     }
 
@@ -371,13 +368,13 @@ impl Service {
     /// What the actors and the drivers show to `/metrics`. Never waits for either.
     pub fn samples(&self) -> Vec<Sample> {
         let mut samples = super::metrics::samples(&self.core);
-        samples.extend(self.backends.samples());
+        samples.extend(self.backends().samples());
         samples
     }
 
     /// The driver pool's state, as JSON for `/admin/drivers`.
     pub fn drivers(&self) -> serde_json::Value {
-        self.backends.observe()
+        self.backends().observe()
     }
 
     /// Makes the volume's actor panic when it handles its next command (`/admin/faults`; tests only).
@@ -388,7 +385,7 @@ impl Service {
     /// Replaces the fault rules of a simulated backend, or of all of them; `rules` as `/admin/faults` takes them.
     pub async fn set_faults(&self, backend: Option<String>, rules: serde_json::Value) -> Result<(), FaultsRefused> {
         let rules = serde_json::from_value(rules).map_err(|error| FaultsRefused::Senseless(error.to_string()))?;
-        self.backends.set_faults(backend, rules).await
+        self.backends().set_faults(backend, rules).await
     }
 
     /// Drops actors that have been idle, as the sweeper does from time to time.
@@ -398,13 +395,19 @@ impl Service {
 }
 
 impl Backends for crate::drivers::pool::DriverPool {
-    /// The backend with the most free room; one whose room is not known yet counts as empty.
-    fn place(&self, _size_gib: u32) -> Option<String> {
-        let free = |backend: &String| self.capacity(backend).map_or(f64::MAX, |capacity| capacity.free_gib);
-        let mut backends = self.backends();
-        // Stable: the first configured one wins among equals.
-        backends.sort_by(|left, right| free(right).total_cmp(&free(left)));
-        backends.into_iter().next()
+    fn reports(&self) -> Vec<BackendReport> {
+        let report = |name: String| {
+            let room = self.capacity(&name);
+            let capabilities = self.capabilities(&name)?;
+            Some(BackendReport {
+                room: room.map(|room| Room { total_gib: room.total_gib, free_gib: room.free_gib }),
+                up: self.is_answering(&name),
+                storage_protocol: capabilities.storage_protocol,
+                online_extend: capabilities.online_extend,
+                name,
+            })
+        };
+        self.backends().into_iter().filter_map(report).collect()
     }
 
     fn deadline(&self, host: Option<&str>, step: &Step, is_probe: bool) -> Option<Duration> {

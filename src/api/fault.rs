@@ -109,6 +109,8 @@ pub enum Problem {
     Request(RequestError),
     /// The service's answer to a Compute call.
     Compute(ComputeCall, RequestError),
+    /// 502 with this text.
+    BadGateway(String),
     /// 503: a named bound is reached.
     Busy(&'static str),
     /// A list.
@@ -227,6 +229,7 @@ impl From<Problem> for Fault {
             Problem::Forbidden(text) => Self::new(403, text),
             Problem::Request(error) => request_fault(error, refusal_fault),
             Problem::Compute(call, error) => request_fault(error, |refusal| compute_refusal_fault(call, refusal)),
+            Problem::BadGateway(text) => Self { cause: Some(text.clone()), ..Self::new(502, text) },
             Problem::Busy(bound) => Self::unavailable(RETRY_AFTER, bound),
             Problem::List(kind, ListError::MarkerNotFound(marker)) => Self::new(404, kind.text(&marker)),
             Problem::List(_, ListError::InvalidSortKey) => Self::new(400, "Invalid input received: Invalid sort key"),
@@ -273,6 +276,9 @@ fn refusal_fault(refusal: Refusal) -> Fault {
         Refusal::BadRequest(text) => Fault::new(400, text),
         Refusal::InvalidVolume(text) => Fault::new(400, format!("Invalid volume: {text}")),
         Refusal::InvalidSnapshot(text) => Fault::new(400, format!("Invalid snapshot: {text}")),
+        Refusal::SnapshotMetadataNotFound { snapshot_id, key } => {
+            Fault::new(404, format!("Snapshot {snapshot_id} has no metadata with key {key}."))
+        }
         Refusal::SnapshotNotFound(id) => Fault::new(404, Kind::Snapshot.text(&id.to_string())),
         Refusal::VolumeNotFound(id) => Fault::new(404, Kind::Volume.text(&id.to_string())),
         Refusal::AttachmentNotFound(id) => Fault::new(404, Kind::Attachment.text(&id.to_string())),

@@ -51,7 +51,7 @@ pub struct Settings {
     pub history: HistorySettings,
     /// `faults`.
     pub faults: FaultSettings,
-    /// `availability_zone`: the zone of every volume and of the sole storage service.
+    /// `availability_zone`: the zone of volumes that ask for none, and of backends that have none of their own.
     pub availability_zone: String,
 }
 

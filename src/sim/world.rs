@@ -138,6 +138,7 @@ impl World {
                     placement: Placement::Here,
                 };
                 let service = Service::start(world, self.options.actors.clone(), pool);
+                service.services_load().await.expect("the inline store reads");
                 let recovering = service.clone();
                 tokio::task::spawn_local(async move {
                     if let Err(error) = recovering.recover().await {
@@ -211,6 +212,7 @@ impl World {
             multiattach: false,
             availability_zone: "nova".to_owned(),
             host: Some(BACKEND.to_owned()),
+            wanted: None,
             bootable: false,
             origin: None,
         }))

@@ -11,7 +11,7 @@ use super::connection::AnyConnection;
 use super::journal::Overlay;
 use super::queries::operation::Cursor;
 use super::queries::{
-    attachment, history, message, operation, quota, server, usage, volume, volume_snapshot, volume_type,
+    attachment, history, message, operation, quota, server, service, usage, volume, volume_snapshot, volume_type,
 };
 use super::{
     AttachmentQuery, CommitOutcome, Event, GrowthRules, ListError, Message, MessageQuery, OpenOperation, Page, Reading,
@@ -22,6 +22,7 @@ use crate::domain::attachment::Attachment;
 use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::quota::{QuotaKey, QuotaOwner, StoredLimit, Usage};
 use crate::domain::server::Server;
+use crate::domain::service::{HostUsage, ServiceRecord};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::VolumeState;
@@ -170,6 +171,18 @@ impl<E: Engine> Store for Database<E> {
 
     fn default_types(&self) -> Reading<Vec<(ProjectId, VolumeTypeId)>> {
         self.engine.read(Lane::List, volume_type::default_types)
+    }
+
+    fn services(&self) -> Reading<Vec<ServiceRecord>> {
+        self.engine.read(Lane::Point, service::service_list)
+    }
+
+    fn service_put(&self, record: ServiceRecord) -> Reading<()> {
+        self.engine.write(move |connection| service::service_put(connection, record))
+    }
+
+    fn host_usage(&self) -> Reading<Vec<HostUsage>> {
+        self.read_settled(Lane::List, service::host_usage)
     }
 
     fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>> {

@@ -42,6 +42,7 @@ use crate::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, SnapshotI
 use crate::domain::operation::Operation;
 use crate::domain::quota::{Limits, OverQuota, QuotaKey, QuotaOwner, Scope, StoredLimit, Usage};
 use crate::domain::server::Server;
+use crate::domain::service::{HostUsage, ServiceRecord};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::VmState;
 use crate::domain::time::Timestamp;
@@ -479,6 +480,13 @@ pub trait Store: Send + Sync + 'static {
     fn default_type(&self, project_id: ProjectId) -> Reading<Option<VolumeTypeId>>;
     /// The defaults of all projects that have their own, by project.
     fn default_types(&self) -> Reading<Vec<(ProjectId, VolumeTypeId)>>;
+
+    /// What administrators said of the parts of the service.
+    fn services(&self) -> Reading<Vec<ServiceRecord>>;
+    /// Writes one of these records, new or changed.
+    fn service_put(&self, record: ServiceRecord) -> Reading<()>;
+    /// What every project has at every backend.
+    fn host_usage(&self) -> Reading<Vec<HostUsage>>;
 
     /// A page of messages.
     fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>>;

@@ -183,6 +183,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    services (host, program) {
+        host -> Text,
+        program -> Text,
+        disabled -> Bool,
+        disabled_reason -> Nullable<Text>,
+        frozen -> Bool,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
     events (volume_id, generation) {
         volume_id -> Text,
         generation -> BigInt,

@@ -222,6 +222,17 @@ CREATE INDEX messages_by_project ON messages (project_id, created_at, id);
 CREATE INDEX messages_by_resource ON messages (project_id, resource_uuid, created_at, id);
 CREATE INDEX messages_by_expiry ON messages (expires_at);
 
+-- What administrators said of the parts of the service; of which there is no row, nothing was said.
+CREATE TABLE services (
+    host TEXT NOT NULL,
+    program TEXT NOT NULL,
+    disabled BOOLEAN NOT NULL,
+    disabled_reason TEXT,
+    frozen BOOLEAN NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (host, program)
+);
+
 -- The history: the committed transitions of a volume up to a generation, in order, as a JSON array of [generation, instant,
 -- command, request, status before, status after, cause]. One row for each transition, or for several settled together.
 CREATE TABLE events (

@@ -99,6 +99,11 @@ impl VolumeActor {
 
     fn apply(&mut self, content: Content, decision: Decision, ctx: &mut Context<Self>) {
         let next = decision.next;
+        if self.state.is_none()
+            && let Some(host) = &next.volume.host
+        {
+            self.core.promised(host, next.volume.size_gib);
+        }
         let deleted = next.volume.deleted;
         self.state = (!deleted).then(|| Arc::clone(&next));
         // Published before the reply is released: nobody can see an older state afterwards.

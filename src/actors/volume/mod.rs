@@ -258,6 +258,7 @@ impl VolumeActor {
             ids: ids.uuids(),
             limits: content.limits.as_deref().unwrap_or(&self.core.options.limits).clone(),
             drain_deadline: self.core.options.drain_deadline,
+            hosts: self.core.hosts(&content.command, self.state.as_deref()),
         }
     }
 

@@ -2,8 +2,14 @@
 
 pub mod attachments;
 pub mod default_types;
+pub mod extensions;
 pub mod messages;
+pub mod operator;
+pub mod placement;
+pub mod pools;
 pub mod quotas;
+pub mod services;
+pub mod snapshot_metadata;
 pub mod snapshots;
 pub mod type_access;
 pub mod type_specs;
@@ -22,6 +28,7 @@ use super::answer::Answer;
 use super::call::Call;
 use super::fault::Problem;
 use super::route::{QuotaRoute, Route, TypeRoute};
+use crate::domain::volume::metadata::MetadataChange;
 
 /// The actions that exist on each action route.
 const SNAPSHOT_ACTIONS: &[&str] = &["os-force_delete", "os-reset_status", "os-update_snapshot_status"];
@@ -80,6 +87,14 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::SnapshotShow(id) => snapshots::snapshot_show(call, id).await,
         Route::SnapshotUpdate(id) => snapshots::snapshot_update(call, id).await,
         Route::SnapshotDelete(id) => snapshots::snapshot_delete(call, id).await,
+        Route::SnapshotMetadataList(id) => snapshot_metadata::metadata_list(call, id).await,
+        Route::SnapshotMetadataMerge(id) => snapshot_metadata::metadata_write(call, id, MetadataChange::Merge).await,
+        Route::SnapshotMetadataReplace(id) => {
+            snapshot_metadata::metadata_write(call, id, MetadataChange::Replace).await
+        }
+        Route::SnapshotMetadataShow(id, key) => snapshot_metadata::metadata_show(call, id, key).await,
+        Route::SnapshotMetadataSet(id, key) => snapshot_metadata::metadata_set(call, id, key).await,
+        Route::SnapshotMetadataDelete(id, key) => snapshot_metadata::metadata_delete(call, id, key).await,
         Route::SnapshotAction(id) => snapshots::snapshot_action(call, id, action.unwrap_or_default()).await,
         Route::AttachmentList { detail } => attachments::attachment_list(call, *detail).await,
         Route::AttachmentCreate => attachments::attachment_create(call).await,
@@ -87,6 +102,7 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::AttachmentUpdate(id) => attachments::attachment_update(call, id).await,
         Route::AttachmentDelete(id) => attachments::attachment_delete(call, id).await,
         Route::AttachmentAction(id) => attachments::attachment_complete(call, id).await,
+        Route::Operator(route) => operator::handle(call, route).await,
         Route::Type(route) => handle_type(call, route, action).await,
         Route::Quota(route) => handle_quota(call, route).await,
         Route::MessageList => messages::message_list(call).await,

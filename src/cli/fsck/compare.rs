@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Cause, Truth};
-use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::quota::{Scope, Usage};
 use crate::domain::server::Server;
-use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::snapshot::Snapshot;
+use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::volume::VolumeState;
 use crate::store::UsageAudit;
 
@@ -103,6 +104,20 @@ pub enum Finding {
         /// Export.
         export: ExportName,
     },
+    /// An available snapshot is not at its volume's backend.
+    SnapshotMissing {
+        /// Volume.
+        volume_id: VolumeId,
+        /// Snapshot.
+        snapshot_id: SnapshotId,
+    },
+    /// The backend has a snapshot of which there is no record.
+    SnapshotUnowned {
+        /// Volume.
+        volume_id: VolumeId,
+        /// Snapshot.
+        snapshot_id: SnapshotId,
+    },
     /// An attached row's device is not in the guest.
     DeviceMissing {
         /// Volume.
@@ -179,6 +194,12 @@ impl fmt::Display for Difference {
             Finding::ExportUnowned { volume_id, export } => {
                 write!(f, "volume {volume_id}: export {export} is served and no row owns it")?;
             }
+            Finding::SnapshotMissing { volume_id, snapshot_id } => {
+                write!(f, "volume {volume_id}: snapshot {snapshot_id} is missing at its backend")?;
+            }
+            Finding::SnapshotUnowned { volume_id, snapshot_id } => {
+                write!(f, "volume {volume_id}: snapshot {snapshot_id} is at the backend without a record")?;
+            }
             Finding::DeviceMissing { volume_id, attachment_id, server_id } => {
                 write!(f, "volume {volume_id}: server {server_id} lacks the device of attachment {attachment_id}")?;
             }
@@ -238,7 +259,10 @@ fn open_work(state: &VolumeState) -> Option<String> {
     if !state.volume.outstanding.is_empty() {
         return Some("a call that the backend has not answered yet".to_owned());
     }
-    (!state.volume.orphan_exports.is_empty()).then(|| "a repair that is to come".to_owned())
+    if !state.volume.orphan_exports.is_empty() {
+        return Some("a repair that is to come".to_owned());
+    }
+    (!state.volume.loans.is_empty()).then(|| "a copy that is being made of it".to_owned())
 }
 
 /// Whether the record says that the backend has the volume. After a failed create or delete it may or may not.
@@ -276,6 +300,13 @@ fn at_backend(
         {
             add(Finding::ExportMissing { volume_id, attachment_id: row.id, export: export.clone() });
         }
+    }
+    let is_available = |snapshot: &&Snapshot| snapshot.status == SnapshotStatus::Available;
+    for snapshot in state.snapshots.iter().filter(is_available).filter(|own| !truth.snapshots.contains(&own.id)) {
+        add(Finding::SnapshotMissing { volume_id, snapshot_id: snapshot.id });
+    }
+    for snapshot_id in truth.snapshots.iter().filter(|id| state.snapshot(**id).is_none()) {
+        add(Finding::SnapshotUnowned { volume_id, snapshot_id: *snapshot_id });
     }
     for export in &truth.exports {
         let owned = state.attachments.iter().any(|row| row.export.as_ref() == Some(export))
@@ -324,7 +355,14 @@ fn unowned_volumes(survey: &Survey, found: &mut Vec<Difference>) {
             }
         };
         for (volume_id, truth) in volumes {
-            if homes.get(volume_id) == Some(&host.as_str()) || !(truth.exists || truth.busy) {
+            if homes.get(volume_id) == Some(&host.as_str()) {
+                continue;
+            }
+            for snapshot_id in &truth.snapshots {
+                let finding = Finding::SnapshotUnowned { volume_id: *volume_id, snapshot_id: *snapshot_id };
+                found.push(Difference { finding, explained_by: None });
+            }
+            if !(truth.exists || truth.busy) {
                 continue;
             }
             let finding = Finding::VolumeUnowned { volume_id: *volume_id, host: host.to_string() };

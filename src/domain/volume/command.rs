@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::metadata::{MetadataKind, MetadataWrite};
+use super::metadata::{MetadataChange, MetadataKind, MetadataWrite};
 use super::state::{Origin, VolumeState};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Call, Outcome, Request};
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Requester, Step};
+use crate::domain::placement::{Standing, Wanted};
 use crate::domain::quota::{Limits, OverQuota};
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
@@ -40,6 +41,17 @@ pub struct Facts {
     pub limits: Limits,
     /// How long an operation waits for outstanding calls before it gives up.
     pub drain_deadline: Duration,
+    /// The backends, as they stand in this step.
+    pub hosts: Hosts,
+}
+
+/// What a decision may know of the backends.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    /// The volume's own is frozen: nothing is created or deleted there.
+    pub frozen: bool,
+    /// All of them, for a create.
+    pub standings: Vec<Standing>,
 }
 
 /// A request or a result for one volume.
@@ -112,12 +124,21 @@ pub enum Command {
     },
     /// `POST /snapshots`.
     SnapshotCreate(Box<CreateSnapshot>),
-    /// `PUT /snapshots/{id}` and its metadata.
+    /// `PUT /snapshots/{id}`: outer `None` leaves a field alone.
     SnapshotUpdate {
         /// The snapshot.
         snapshot_id: SnapshotId,
-        /// What changes.
-        change: UpdateVolume,
+        /// Display name.
+        name: Option<Option<String>>,
+        /// Display description.
+        description: Option<Option<String>>,
+    },
+    /// `/snapshots/{id}/metadata…`.
+    SnapshotWriteMetadata {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// What becomes of it.
+        change: MetadataChange,
     },
     /// `DELETE /snapshots/{id}`, and its `os-force_delete`.
     SnapshotDelete {
@@ -243,6 +264,7 @@ impl Command {
             Self::ResetStatus { .. } => "volume_reset_status",
             Self::SnapshotCreate(_) => "snapshot_create",
             Self::SnapshotUpdate { .. } => "snapshot_update",
+            Self::SnapshotWriteMetadata { .. } => "snapshot_metadata_write",
             Self::SnapshotDelete { force: false, .. } => "snapshot_delete",
             Self::SnapshotDelete { force: true, .. } => "snapshot_force_delete",
             Self::SnapshotResetStatus { .. } => "snapshot_reset_status",
@@ -292,8 +314,10 @@ pub struct CreateVolume {
     pub multiattach: bool,
     /// Availability zone.
     pub availability_zone: String,
-    /// `host@backend#pool`; none: no backend fits, the volume ends in `error`.
+    /// `host@backend#pool`, where its source is; none: see `wanted`.
     pub host: Option<String>,
+    /// What its backend must have; none, and no host either: no backend fits, the volume ends in `error`.
+    pub wanted: Option<Wanted>,
     /// Whether servers may boot from it: as its source.
     pub bootable: bool,
     /// What it is made from.
@@ -527,6 +551,14 @@ pub enum Refusal {
     /// 404 of Compute: the volume is not attached to the server.
     #[error("{0}")]
     NotAttached(String),
+    /// 404: the snapshot has no metadata with this key.
+    #[error("snapshot {snapshot_id} has no metadata with the key {key}")]
+    SnapshotMetadataNotFound {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// The key.
+        key: String,
+    },
     /// 404: the volume has no metadata with this key.
     #[error("volume {volume_id} has no metadata with the key {key}")]
     MetadataNotFound {

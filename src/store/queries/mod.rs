@@ -12,6 +12,7 @@ pub(super) mod message;
 pub(super) mod operation;
 pub(super) mod quota;
 pub(super) mod server;
+pub(super) mod service;
 pub(super) mod usage;
 pub(super) mod volume;
 pub(super) mod volume_snapshot;

@@ -71,6 +71,7 @@ pub fn facts_of(epoch: u64, asked: u8) -> Facts {
         ],
         limits: Limits { volumes: 10, gigabytes: 1_000, ..Limits::NONE },
         drain_deadline: Duration::from_secs(30),
+        hosts: Default::default(),
     }
 }
 
@@ -99,6 +100,7 @@ fn create_volume(multiattach: bool) -> CreateVolume {
         multiattach,
         availability_zone: "nova".to_owned(),
         host: Some(BACKEND.to_owned()),
+        wanted: None,
         bootable: false,
         origin: None,
     }

@@ -11,6 +11,7 @@ use hearth::domain::attachment::Attachment;
 use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use hearth::domain::quota::{QuotaKey, QuotaOwner, StoredLimit, Usage};
 use hearth::domain::server::Server;
+use hearth::domain::service::{HostUsage, ServiceRecord};
 use hearth::domain::snapshot::Snapshot;
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
@@ -104,6 +105,15 @@ impl Store for Counted {
     }
     fn volume_types(&self) -> Reading<Vec<VolumeType>> {
         self.inner.volume_types()
+    }
+    fn services(&self) -> Reading<Vec<ServiceRecord>> {
+        self.inner.services()
+    }
+    fn service_put(&self, record: ServiceRecord) -> Reading<()> {
+        self.inner.service_put(record)
+    }
+    fn host_usage(&self) -> Reading<Vec<HostUsage>> {
+        self.inner.host_usage()
     }
     fn type_change(&self, change: TypeChange) -> Reading<Result<(), TypeRefused>> {
         self.inner.type_change(change)

@@ -16,6 +16,7 @@ mod lost_connection;
 mod postgres;
 mod quotas;
 mod records;
+mod services;
 mod types;
 pub mod vfs;
 

@@ -30,6 +30,10 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
             refuse(state)
         };
     }
+    // Read in this very step: a delete that was admitted before the freeze goes on.
+    if facts.hosts.frozen {
+        return Verdict::Refuse(Refusal::InvalidInput(format!("the backend of volume {} is frozen", volume.id)));
+    }
     let held = state.attachments.iter().any(crate::domain::attachment::Attachment::holds_volume);
     if volume.attach_status == AttachStatus::Attached || held || !state.is_migration_idle() {
         return refuse(state);

@@ -96,7 +96,12 @@ pub fn decide(
             reset::reset_status(state, *status, *attach_status, migration_status.as_ref(), caller, facts)
         }
         Command::SnapshotCreate(request) => snapshot::create(state, request, caller, facts),
-        Command::SnapshotUpdate { snapshot_id, change } => snapshot::update(state, *snapshot_id, change, caller, facts),
+        Command::SnapshotUpdate { snapshot_id, name, description } => {
+            snapshot::update(state, *snapshot_id, name.as_ref(), description.as_ref(), caller, facts)
+        }
+        Command::SnapshotWriteMetadata { snapshot_id, change } => {
+            snapshot::write_metadata(state, *snapshot_id, change, caller, facts)
+        }
         Command::SnapshotDelete { snapshot_id, force } => snapshot::delete(state, *snapshot_id, *force, caller, facts),
         Command::SnapshotResetStatus { snapshot_id, status } => {
             snapshot::reset_status(state, *snapshot_id, *status, caller, facts)
