@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 /// `host@backend#pool` of every volume.
 const BACKEND: &str = "hearth@sim#sim";
-const NO_LIMITS: Limits = Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 };
+const NO_LIMITS: Limits = Limits::NONE;
 
 /// An administrator of project `project`.
 pub fn caller() -> Caller {

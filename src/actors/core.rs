@@ -38,7 +38,7 @@ pub struct ActorOptions {
     pub queue_deadline: Duration,
     /// How long an operation waits for outstanding calls of earlier ones.
     pub drain_deadline: Duration,
-    /// The limits of every project.
+    /// The limits of a project, as far as no administrator has set others.
     pub limits: Limits,
     /// User messages are kept for so long.
     pub message_ttl: Duration,
@@ -137,13 +137,25 @@ impl Core {
 
     /// Sends a client's command: admission first, then the mailbox.
     pub(super) fn send(self: &Arc<Self>, id: VolumeId, command: Box<Command>, caller: Caller, reply: ReplyTo) {
+        self.send_within(None, id, command, caller, reply);
+    }
+
+    /// The same, with the limits by which the command's growth is judged.
+    pub(super) fn send_within(
+        self: &Arc<Self>,
+        limits: Option<Box<Limits>>,
+        id: VolumeId,
+        command: Box<Command>,
+        caller: Caller,
+        reply: ReplyTo,
+    ) {
         let slot = self.slot(id);
         let now = self.world.clock.now();
         let Some(permit) = slot.admit(self.options.admission, now) else {
             self.overloads.fetch_add(1, Ordering::Relaxed);
             return reply.answer(Err(RequestError::Overloaded { retry_after: Duration::from_secs(1) }));
         };
-        self.post(&slot, Envelope::new(command, caller, reply, Some(permit)));
+        self.post(&slot, Envelope::new(command, caller, reply, Some(permit)).within(limits));
     }
 
     /// Sends a command until the volume has decided about it: nobody would send it again if it were lost because the volume's

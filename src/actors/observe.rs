@@ -75,6 +75,7 @@ pub(super) fn inspect(slot: &VolumeSlot, now: Timestamp, deadline: Deadline<'_>)
         "operations": operations,
         "outstanding_calls": view.as_ref().map(|view| view.volume.outstanding.len()),
         "orphan_exports": view.as_ref().map(|view| view.volume.orphan_exports.clone()),
+        "connections": view.as_ref().map(|view| view.volume.connections().iter().map(|own| &own.host).cloned().collect::<Vec<_>>()),
         "marker": view.as_ref().map(|view| view.volume.claims.as_ref().map(|claims| claims.marker.clone())),
         "restarts": slot.restarts(),
         "idle_seconds": now.since(slot.last_used()).as_secs_f64(),

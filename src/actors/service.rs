@@ -15,6 +15,7 @@ use super::server::{AttachRequest, DetachRequest, ServerMessage};
 use crate::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
 use crate::domain::operation::{Operation, Step};
 use crate::domain::placement::Room;
+use crate::domain::quota::Limits;
 use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::status::VmState;
 use crate::domain::volume::{Caller, Command, Refusal, Reply, VolumeState};
@@ -171,16 +172,58 @@ impl Service {
     ) -> Result<Reply, RequestError> {
         let mut command = Box::new(command);
         for _ in 0..MAX_DELIVERIES {
+            let limits = self.limits_of(volume_id, &command, &caller).await?;
+            // what was judged by limits that do not hold any more is judged again by those that do
+            let again = limits.is_some().then(|| command.clone());
             let (reply, receiver) = ReplyTo::channel();
-            self.core.send(volume_id, command, caller.clone(), reply);
-            match receiver.await {
-                Ok(Returned::Answer(answer)) => return answer,
+            self.core.send_within(limits, volume_id, command, caller.clone(), reply);
+            match (receiver.await, again) {
+                (Ok(Returned::Answer(Err(RequestError::Refused(Refusal::TypeChanged)))), Some(same))
+                    if !matches!(*same, Command::Create(_)) =>
+                {
+                    command = same;
+                }
+                (Ok(Returned::Answer(answer)), _) => return answer,
                 // The actor left or crashed before it looked at the command: nothing has happened, so it is sent again.
-                Ok(Returned::Undelivered(back)) => command = back,
-                Ok(Returned::Lost) | Err(_) => return Err(RequestError::Lost),
+                (Ok(Returned::Undelivered(back)), _) => command = back,
+                (Ok(Returned::Lost) | Err(_), _) => return Err(RequestError::Lost),
             }
         }
         Err(RequestError::Overloaded { retry_after: Duration::from_secs(1) })
+    }
+
+    /// The limits that a command's growth is judged by, as they are now; none for one that adds nothing.
+    async fn limits_of(
+        &self,
+        volume_id: VolumeId,
+        command: &Command,
+        caller: &Caller,
+    ) -> Result<Option<Box<Limits>>, RequestError> {
+        let own = &caller.requester.project_id;
+        let (project_id, type_id) = match command {
+            Command::Create(request) => (own.clone(), request.volume_type_id),
+            Command::Extend { .. } | Command::SnapshotCreate(_) => {
+                let Some(state) = self.volume_target(volume_id).await? else { return Ok(None) };
+                let of_volume = matches!(command, Command::Extend { .. });
+                let project_id = if of_volume { &state.volume.project_id } else { own };
+                (project_id.clone(), state.volume.volume_type_id)
+            }
+            _ => return Ok(None),
+        };
+        let (store, everybodys) = (&self.core.world.store, &self.core.options.limits);
+        let rules = store.growth_rules(project_id.clone(), type_id).await?;
+        let mut limits = everybodys.of_project(&rules.limits, &project_id, rules.volume_type.as_ref());
+        if project_id != *own {
+            // how large one volume may be is the caller's limit, whosever the volume is
+            let rules = store.growth_rules(own.clone(), None).await?;
+            limits.per_volume_gigabytes = everybodys.of_project(&rules.limits, own, None).per_volume_gigabytes;
+        }
+        Ok(Some(Box::new(limits)))
+    }
+
+    /// The limits of a project, as far as no administrator has set others.
+    pub fn default_limits(&self) -> &Limits {
+        &self.core.options.limits
     }
 
     /// The committed state of a live volume: the published view if it is active, else one indexed read. Never activates.

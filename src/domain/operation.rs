@@ -23,7 +23,7 @@ pub enum Lane {
     Data,
     /// Taking and removing snapshots.
     Snapshot,
-    /// Connect, disconnect, attach, detach, repair.
+    /// Connect, disconnect, attach, detach, release, repair.
     Connection,
 }
 
@@ -93,6 +93,36 @@ pub enum OperationKind {
     },
     /// Remove exports that no row owns any more. Retried until it succeeds.
     Repair,
+    /// Connect a host: `os-initialize_connection`.
+    Initialize {
+        /// The connection, new or the one that the host has already.
+        connection_id: AttachmentId,
+        /// As the client gave it.
+        connector: Document,
+        /// Effective mode.
+        mode: AttachMode,
+    },
+    /// End what clients of the old actions hold; nothing of it is released before all of it is proven gone.
+    Release {
+        /// What was asked for.
+        verb: ReleaseVerb,
+        /// The row that goes.
+        attachment_id: Option<AttachmentId>,
+        /// The connections that end.
+        connections: Vec<AttachmentId>,
+    },
+}
+
+/// The actions that release something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseVerb {
+    /// `os-detach`.
+    Detach,
+    /// `os-terminate_connection`.
+    Terminate,
+    /// `os-force_detach`: both.
+    ForceDetach,
 }
 
 impl OperationKind {
@@ -111,6 +141,8 @@ impl OperationKind {
             Self::ServerAttach { .. } => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
             Self::Repair => "repair",
+            Self::Initialize { .. } => "initialize",
+            Self::Release { .. } => "release",
         }
     }
 
@@ -143,7 +175,16 @@ impl OperationKind {
             | Self::Disconnect { attachment_id }
             | Self::ServerAttach { attachment_id, .. }
             | Self::ServerDetach { attachment_id, .. } => Some(*attachment_id),
+            Self::Release { attachment_id, .. } => *attachment_id,
             _ => None,
+        }
+    }
+
+    /// Whose id names the exports that it makes.
+    pub const fn export_owner(&self) -> Option<AttachmentId> {
+        match self {
+            Self::Initialize { connection_id, .. } => Some(*connection_id),
+            _ => self.attachment_id(),
         }
     }
 }

@@ -56,7 +56,7 @@ impl WorldOptions {
             probe: 2 * second,
             copy_stall: 5 * second,
         };
-        let limits = crate::domain::quota::Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 };
+        let limits = crate::domain::quota::Limits::NONE;
         Self {
             seed,
             actors: ActorOptions { limits, ..ActorOptions::default() },

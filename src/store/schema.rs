@@ -122,11 +122,25 @@ diesel::table! {
 }
 
 diesel::table! {
-    quota_usages (project_id) {
+    quota_usages (id) {
+        id -> Text,
         project_id -> Text,
+        volume_type_id -> Nullable<Text>,
         volumes -> BigInt,
+        snapshots -> BigInt,
         gigabytes -> BigInt,
+        snapshot_gigabytes -> BigInt,
         reserved_gigabytes -> BigInt,
+        live_volumes -> BigInt,
+    }
+}
+
+diesel::table! {
+    quota_limits (owner, resource, volume_type_id) {
+        owner -> Text,
+        resource -> Text,
+        volume_type_id -> Text,
+        hard_limit -> BigInt,
     }
 }
 

@@ -46,7 +46,7 @@ impl VolumeActor {
             server: None,
             server_guard: decision.server_guard.clone(),
             type_guard: decision.type_guard,
-            limits: decision.limits,
+            limits: decision.limits.clone(),
             messages,
             event: Some(Arc::new(event)),
         }

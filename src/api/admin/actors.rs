@@ -72,6 +72,10 @@ fn passive(call: &Call, state: &VolumeState) -> Map<String, Value> {
         ("operations".to_owned(), operations(call, state)),
         ("outstanding_calls".to_owned(), json!(volume.outstanding.len())),
         ("orphan_exports".to_owned(), json!(volume.orphan_exports)),
+        (
+            "connections".to_owned(),
+            json!(volume.connections().iter().map(|connection| &connection.host).collect::<Vec<_>>()),
+        ),
         ("marker".to_owned(), json!(volume.claims.as_ref().map(|claims| &claims.marker))),
         ("restarts".to_owned(), json!(0)),
     ])

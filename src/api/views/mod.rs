@@ -2,6 +2,7 @@
 //! whether the caller is an admin.
 
 pub mod attachment;
+pub mod connection;
 pub mod mapping;
 pub mod message;
 pub mod server;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::metadata::{MetadataKind, MetadataWrite};
+use super::metadata::{MetadataChange, MetadataKind, MetadataWrite};
 use super::state::{Origin, VolumeState};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Call, Outcome, Request};
@@ -37,7 +37,7 @@ pub struct Facts {
     pub now: Timestamp,
     /// Fresh ids, from the seeded source: an operation, a row, a block-device mapping, a repair operation.
     pub ids: [Uuid; 4],
-    /// The project's limits.
+    /// The limits of whoever the command adds to, as they were when it was admitted.
     pub limits: Limits,
     /// How long an operation waits for outstanding calls before it gives up.
     pub drain_deadline: Duration,
@@ -124,12 +124,21 @@ pub enum Command {
     },
     /// `POST /snapshots`.
     SnapshotCreate(Box<CreateSnapshot>),
-    /// `PUT /snapshots/{id}` and its metadata.
+    /// `PUT /snapshots/{id}`: outer `None` leaves a field alone.
     SnapshotUpdate {
         /// The snapshot.
         snapshot_id: SnapshotId,
-        /// What changes.
-        change: UpdateVolume,
+        /// Display name.
+        name: Option<Option<String>>,
+        /// Display description.
+        description: Option<Option<String>>,
+    },
+    /// `/snapshots/{id}/metadata…`.
+    SnapshotWriteMetadata {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// What becomes of it.
+        change: MetadataChange,
     },
     /// `DELETE /snapshots/{id}`, and its `os-force_delete`.
     SnapshotDelete {
@@ -188,6 +197,30 @@ pub enum Command {
     BeginDetaching,
     /// `os-roll_detaching`.
     RollDetaching,
+    /// `os-attach`.
+    Attach(Box<AttachVolume>),
+    /// `os-detach`.
+    Detach {
+        /// The row; it may be left out while there is at most one.
+        attachment_id: Option<AttachmentId>,
+    },
+    /// `os-initialize_connection`.
+    InitializeConnection {
+        /// With `host`.
+        connector: Value,
+    },
+    /// `os-terminate_connection`.
+    TerminateConnection {
+        /// Whose connection; none: everybody's.
+        connector: Option<Value>,
+    },
+    /// `os-force_detach`.
+    ForceDetach {
+        /// The row; it may be left out while there is at most one.
+        attachment_id: Option<AttachmentId>,
+        /// Whose connection; none: everybody's.
+        connector: Option<Value>,
+    },
     /// Compute's attach, sent by the server actor which has judged the server and reserved the device name.
     ServerAttach(Box<ServerAttach>),
     /// Compute's detach.
@@ -255,6 +288,7 @@ impl Command {
             Self::ResetStatus { .. } => "volume_reset_status",
             Self::SnapshotCreate(_) => "snapshot_create",
             Self::SnapshotUpdate { .. } => "snapshot_update",
+            Self::SnapshotWriteMetadata { .. } => "snapshot_metadata_write",
             Self::SnapshotDelete { force: false, .. } => "snapshot_delete",
             Self::SnapshotDelete { force: true, .. } => "snapshot_force_delete",
             Self::SnapshotResetStatus { .. } => "snapshot_reset_status",
@@ -271,6 +305,11 @@ impl Command {
             Self::Unreserve => "volume_unreserve",
             Self::BeginDetaching => "volume_begin_detaching",
             Self::RollDetaching => "volume_roll_detaching",
+            Self::Attach(_) => "volume_attach",
+            Self::Detach { .. } => "volume_detach",
+            Self::InitializeConnection { .. } => "volume_initialize_connection",
+            Self::TerminateConnection { .. } => "volume_terminate_connection",
+            Self::ForceDetach { .. } => "volume_force_detach",
             Self::ServerAttach(_) => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
             Self::ServerAttachmentUpdate { .. } => "server_attachment_update",
@@ -338,6 +377,19 @@ pub struct UpdateVolume {
     pub description: Option<Option<String>>,
     /// Replaces all user metadata.
     pub metadata: Option<Metadata>,
+}
+
+/// The arguments of `os-attach`: a server, a host, or both.
+#[derive(Clone, Debug)]
+pub struct AttachVolume {
+    /// Where the server sees it.
+    pub mountpoint: String,
+    /// The server.
+    pub instance_uuid: Option<ServerId>,
+    /// The host, as the client wrote it.
+    pub host_name: Option<String>,
+    /// What it is attached for.
+    pub mode: AttachMode,
 }
 
 /// The arguments of Compute's attach.
@@ -541,6 +593,14 @@ pub enum Refusal {
     /// 404 of Compute: the volume is not attached to the server.
     #[error("{0}")]
     NotAttached(String),
+    /// 404: the snapshot has no metadata with this key.
+    #[error("snapshot {snapshot_id} has no metadata with the key {key}")]
+    SnapshotMetadataNotFound {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// The key.
+        key: String,
+    },
     /// 404: the volume has no metadata with this key.
     #[error("volume {volume_id} has no metadata with the key {key}")]
     MetadataNotFound {
@@ -584,7 +644,7 @@ pub enum Refusal {
     /// The attachment rows of the server changed in the same instant (its name or the server itself): decide again.
     #[error("the server changed meanwhile")]
     ServerChanged,
-    /// The volume type is no longer as the request saw it: look again.
-    #[error("the volume type changed meanwhile")]
+    /// The volume type, or whose volume it is, is no longer as the request saw it: look again.
+    #[error("the volume type or the project of the volume changed meanwhile")]
     TypeChanged,
 }

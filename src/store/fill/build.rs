@@ -183,7 +183,7 @@ impl Life<'_> {
         let facts = Facts {
             now: self.now,
             ids: std::array::from_fn(|_| self.randomness.uuid()),
-            limits: Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 },
+            limits: Limits::NONE,
             drain_deadline: Duration::from_secs(30),
             hosts: Default::default(),
         };

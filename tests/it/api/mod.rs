@@ -13,6 +13,7 @@ mod operator;
 mod placement;
 mod routes;
 mod schemas;
+mod snapshots;
 mod storm;
 mod types;
 mod versions;

@@ -69,7 +69,7 @@ pub fn facts_of(epoch: u64, asked: u8) -> Facts {
             Uuid::from_u128(0xc000 + asked),
             OperationId(Uuid::from_u128(0xd000 + epoch)).0,
         ],
-        limits: Limits { volumes: 10, gigabytes: 1_000, per_volume_gigabytes: -1 },
+        limits: Limits { volumes: 10, gigabytes: 1_000, ..Limits::NONE },
         drain_deadline: Duration::from_secs(30),
         hosts: Default::default(),
     }

@@ -261,3 +261,51 @@ fn marks_of_the_old_actions() {
     explore(&[Act::Create { multiattach: false }, Act::CreateConnected("b"), Act::Complete(0)], ACTS, (3, 0, 0));
     explore(MULTIATTACH, ACTS, (3, 0, 0));
 }
+
+#[test]
+fn the_old_cycle() {
+    const ACTS: &[Act] = &[
+        Act::Initialize("a"),
+        Act::Initialize("b"),
+        Act::Attach("a"),
+        Act::Attach("b"),
+        Act::Terminate("a"),
+        Act::Detach,
+        Act::ForceDetach,
+        Act::ForceDelete,
+    ];
+    explore(PLAIN, ACTS, (2, 1, 1));
+    explore(&[Act::Create { multiattach: false }, Act::Initialize("a"), Act::Attach("a")], ACTS, (2, 1, 1));
+}
+
+#[test]
+fn the_old_actions_meet_the_attachments() {
+    const ACTS: &[Act] = &[
+        Act::Initialize("a"),
+        Act::Attach("a"),
+        Act::Detach,
+        Act::TerminateAll,
+        Act::ForceDetach,
+        Act::CreateConnected("a"),
+        Act::CreateConnected("b"),
+        Act::ServerAttach("a"),
+        Act::DeleteRow(0),
+        Act::ResetDetached,
+    ];
+    explore(PLAIN, ACTS, (3, 0, 1));
+    explore(PLAIN, ACTS, (2, 1, 0));
+}
+
+#[test]
+fn the_old_actions_on_a_multiattach_volume() {
+    const ACTS: &[Act] = &[
+        Act::Initialize("a"),
+        Act::Initialize("b"),
+        Act::Attach("a"),
+        Act::Attach("b"),
+        Act::DetachRow(0),
+        Act::ForceDetachRow(0),
+        Act::Terminate("b"),
+    ];
+    explore(&[Act::Create { multiattach: true }, Act::Initialize("a"), Act::Attach("a")], ACTS, (3, 0, 0));
+}

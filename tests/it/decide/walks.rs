@@ -78,6 +78,16 @@ const ACTS: &[Act] = &[
     Act::Unmark,
     Act::BeginDetaching,
     Act::RollDetaching,
+    Act::Attach("a"),
+    Act::Attach("b"),
+    Act::Detach,
+    Act::DetachRow(0),
+    Act::Initialize("a"),
+    Act::Initialize("b"),
+    Act::Terminate("a"),
+    Act::TerminateAll,
+    Act::ForceDetach,
+    Act::ForceDetachRow(0),
 ];
 
 const FATES: &[Fate] = &[Fate::Fails, Fate::Refuses, Fate::AnswerLost, Fate::NothingDone, Fate::Hangs];
@@ -277,7 +287,9 @@ impl Walk {
 
     fn export(&self) -> ExportName {
         let rows = self.world.live().map_or(&[][..], |state| &state.attachments);
-        let known = rows.iter().filter_map(|row| row.export.clone()).collect::<Vec<_>>();
+        let connections = self.world.live().map_or(&[][..], |state| state.volume.connections());
+        let of_rows = rows.iter().filter_map(|row| row.export.clone());
+        let known = of_rows.chain(connections.iter().map(|own| own.export.clone())).collect::<Vec<_>>();
         self.one_of(&known).cloned().unwrap_or_else(|| ExportName("stranger".into()))
     }
 

@@ -1,13 +1,16 @@
 //! The scenarios of the catalogue of races, on the whole service under virtual time.
 
 mod attach;
+mod data_life;
 mod detach;
 mod hosts;
 mod lifecycle;
 mod lists;
 mod marks;
 mod metadata;
+mod old_actions;
 mod recovery;
 pub mod scenario;
 mod seeds;
 mod size;
+mod snapshots;

@@ -89,7 +89,7 @@ fn r87_reset_rules() {
 }
 
 /// Dies on each side of the `nth` driver call of `act`, restarts, and hands the settled world to `check`.
-fn crash_at(
+pub(super) fn crash_at(
     nth: u64,
     seed: u64,
     prepare: impl AsyncFn(&Client<'_>) -> hearth::domain::ids::VolumeId,

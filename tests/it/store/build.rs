@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hearth::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
-use hearth::domain::claims::{Claims, Marker, MarkerKind};
+use hearth::domain::claims::{Claims, Connection, Marker, MarkerKind};
 use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, UserId, VolumeId};
 use hearth::domain::metadata::Metadata;
 use hearth::domain::operation::{Operation, OperationKind, Requester, Step};
@@ -99,7 +99,17 @@ pub fn attachment(n: u128, of: &VolumeState, server: Option<&str>, device: Optio
 pub fn claims(n: u128) -> Option<Box<Claims>> {
     let kind = if n.is_multiple_of(4) { MarkerKind::Reserved } else { MarkerKind::Detaching };
     let marker = Marker { kind, requester: requester("p"), since: Timestamp(9) };
-    (!n.is_multiple_of(2)).then(|| Box::new(Claims { marker: Some(marker) }))
+    let connection = Connection {
+        id: AttachmentId(uuid(0xd_0000_0000 + n)),
+        host: "compute-1".into(),
+        connector: serde_json::json!({"host": "compute-1", "ip": "10.0.0.1"}).into(),
+        mode: AttachMode::ReadOnly,
+        export: ExportName(format!("c.{n}").into()),
+        connection_info: n.is_multiple_of(3).then(|| serde_json::json!({"a": [1, null]}).into()),
+        requester: requester("p"),
+        created_at: Timestamp(5),
+    };
+    (!n.is_multiple_of(2)).then(|| Box::new(Claims { marker: Some(marker), connections: vec![connection] }))
 }
 
 pub fn requester(project: &str) -> Requester {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::draft::Draft;
-use super::{settle, steps};
+use super::{connection, guard, settle, steps};
 use crate::domain::attachment::{AttachMode, Attachment};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ServerId};
@@ -76,6 +76,10 @@ pub(super) fn create(
     }
     if connector.is_some() && state.operation_in(Lane::Connection).is_some() {
         return Verdict::Queue;
+    }
+    if connector.is_some_and(|connector| connection::has_connection_elsewhere(state, host_of(connector))) {
+        let volume = state.id();
+        return Verdict::Refuse(Refusal::InvalidVolume(format!("volume {volume} is connected to another host")));
     }
     let mut draft = Draft::of(state, caller, facts);
     let row_mode = if steps::is_readonly(state) { Some(AttachMode::ReadOnly) } else { mode };
@@ -155,7 +159,8 @@ pub(super) fn update(
     // Test and connect are one step of the actor, so two hosts cannot both pass it.
     let connected =
         state.attachments.iter().any(|row| row.is_connected() || (row.export.is_some() && row.id != row_id));
-    if state.attachments.len() > 1 && !volume.multiattach && connected {
+    let elsewhere = connection::has_connection_elsewhere(state, host_of(connector));
+    if elsewhere || state.attachments.len() > 1 && !volume.multiattach && connected {
         return Verdict::Refuse(Refusal::Conflict(
             "duplicate connectors are not allowed on a volume that is not multiattach".to_owned(),
         ));
@@ -202,12 +207,8 @@ pub(super) fn complete(state: &VolumeState, row_id: AttachmentId, caller: &Calle
 
 pub(super) fn delete(state: &VolumeState, row_id: AttachmentId, caller: &Caller, facts: &Facts) -> Verdict {
     let Some(row) = state.attachment(row_id) else { return Verdict::Refuse(Refusal::AttachmentNotFound(row_id)) };
-    // The in-use guard reads Compute's half of the same row, so a concurrent attach cannot slip between.
-    if let Some(bdm) = &row.bdm
-        && row.is_connected()
-        && !caller.is_service
-    {
-        return Verdict::Refuse(Refusal::UsedByServer(bdm.server_id.clone()));
+    if let Err(refusal) = guard::of_row(row, caller) {
+        return Verdict::Refuse(refusal);
     }
     if state.operation_in(Lane::Connection).is_some_and(|running| {
         running.kind.attachment_id() == Some(row_id) || row.export.is_some() || running.kind == OperationKind::Repair
@@ -228,7 +229,7 @@ pub(super) fn delete(state: &VolumeState, row_id: AttachmentId, caller: &Caller,
 }
 
 /// A connector must name its host, and a mode that is one (`spec/attachments.md` §2.4).
-fn connector_refusal(connector: &Value) -> Option<Refusal> {
+pub(super) fn connector_refusal(connector: &Value) -> Option<Refusal> {
     let has_host = connector.get("host").and_then(Value::as_str).is_some_and(|host| !host.is_empty());
     if !has_host {
         return Some(Refusal::InvalidInput("the connector must contain the member host".to_owned()));
@@ -238,6 +239,10 @@ fn connector_refusal(connector: &Value) -> Option<Refusal> {
         Some(Value::String(word)) if AttachMode::parse(word).is_some() => None,
         Some(_) => Some(Refusal::InvalidInput("the connector's mode must be rw or ro".to_owned())),
     }
+}
+
+pub(super) fn host_of(connector: &Value) -> &str {
+    connector.get("host").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The connector as it is kept: with the effective mode written into it.

@@ -1,6 +1,7 @@
 //! `DELETE /volumes/{id}`, plain, forced, and with the snapshots (`spec/volumes.md` §6). Live rows block every form of it.
 //! The snapshots of a cascade are all prepared in the step that admits it, or it is refused.
 
+use super::connection;
 use super::draft::Draft;
 use super::snapshot::{SNAPSHOT_DELETABLE, set_status};
 use crate::domain::ids::OperationId;
@@ -35,7 +36,9 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
         return Verdict::Refuse(Refusal::InvalidInput(format!("the backend of volume {} is frozen", volume.id)));
     }
     let held = state.attachments.iter().any(crate::domain::attachment::Attachment::holds_volume);
-    if volume.attach_status == AttachStatus::Attached || held || !state.is_migration_idle() {
+    // A host that is connected without a row is there all the same; only a forced delete ends its connection (design §5).
+    let is_connected = !force && !volume.connections().is_empty();
+    if is_connected || volume.attach_status == AttachStatus::Attached || held || !state.is_migration_idle() {
         return refuse(state);
     }
     if !force && (!DELETABLE.contains(&volume.status) || running.is_some()) {
@@ -56,6 +59,7 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
         // A forced delete fences whatever else runs; repair of exports becomes part of the delete itself.
         draft.fence(operation.id, Refusal::Conflict("the volume is being deleted".to_owned()));
     }
+    connection::orphan(&mut draft.next, |_| true);
     if volume.host.is_none() {
         // Never scheduled: there is nothing at any backend.
         draft.next.volume.deleted = true;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{snapshot, steps};
+use super::{connection, snapshot, steps};
 use crate::domain::backend::{Call, Request};
 use crate::domain::claims::MarkerKind;
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeTypeId};
@@ -131,7 +131,7 @@ impl<'a> Draft<'a> {
         let Some(index) = self.next.operations.iter().position(|operation| operation.id == id) else { return };
         let ended = self.next.operations.remove(index);
         if self.decision.attachment_id.is_none() {
-            self.decision.attachment_id = ended.kind.attachment_id();
+            self.decision.attachment_id = ended.kind.export_owner();
         }
         if let Err(refusal) = &answer {
             self.decision.cause.get_or_insert_with(|| refusal.to_string());
@@ -257,6 +257,9 @@ impl<'a> Draft<'a> {
     /// Takes the row out of the volume; an export it still has becomes an orphan, to be removed by repair.
     pub(super) fn remove_row(&mut self, row: AttachmentId) {
         let Some(index) = self.next.attachments.iter().position(|candidate| candidate.id == row) else { return };
+        // What clients of the old actions have connected for it goes with it.
+        let connections = connection::of_row(&self.next, row);
+        connection::orphan(&mut self.next, |connection| connections.contains(&connection.id));
         let removed = self.next.attachments.remove(index);
         self.next.volume.admin_metadata.remove("attached_mode");
         // What was about to be detached is detached.
@@ -270,6 +273,7 @@ impl<'a> Draft<'a> {
 
     /// The verdict: commit, or nothing if the state is unchanged.
     pub(super) fn finish(mut self) -> Verdict {
+        connection::orphan_untold(&mut self.next);
         self.repair_if_idle();
         if self.before == Some(&self.next) {
             return Verdict::Nothing { jobs: self.decision.jobs, attachment_id: self.decision.attachment_id };
@@ -293,7 +297,7 @@ impl<'a> Draft<'a> {
             attachment_id: self.decision.attachment_id,
             ended: self.decision.ended,
             messages: self.decision.messages,
-            limits: self.decision.judge_growth.then_some(self.facts.limits),
+            limits: self.decision.judge_growth.then(|| self.facts.limits.clone()),
             server_guard: self.decision.server_guard,
             type_guard: self.decision.type_guard,
             requester: self.decision.requester,

@@ -3,8 +3,8 @@
 
 use super::draft::Draft;
 use super::results::{MAX_TRIES, done, settle_ended, unexport_row, unexported};
-use super::settle;
 use super::snapshot::set_status;
+use super::{connection, release, settle};
 use crate::domain::backend::{Answer, Cause, CauseKind};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId, SnapshotId};
@@ -96,12 +96,19 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
         }
         Step::DeleteSnapshot { snapshot_id } => snapshot_delete_failed(draft, operation, *snapshot_id, cause),
         Step::Export { export } if !is_own_export(operation, export) => connection_kept(draft, operation, cause),
+        Step::Export { export } if matches!(operation.kind, OperationKind::Initialize { .. }) => {
+            connection::forget(&mut draft.next, export);
+            connection_undone(draft, operation, cause);
+        }
         Step::Export { .. } => {
             // Certainly not exported: the name is free of any effect.
             if let Some(row) = operation.kind.attachment_id().and_then(|row| draft.next.attachment_mut(row)) {
                 row.export = None;
             }
             connection_undone(draft, operation, cause);
+        }
+        Step::Unexport { export } if matches!(operation.kind, OperationKind::Release { .. }) => {
+            release::failed(draft, operation, export, cause);
         }
         Step::Unexport { export } => {
             let export = export.clone();
@@ -120,14 +127,14 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
 
 /// Whether this operation has made up the export's name; else it asks again for an earlier connection's export.
 pub(super) fn is_own_export(operation: &Operation, export: &ExportName) -> bool {
-    operation.kind.attachment_id().is_some_and(|row| ExportName::new(row, operation.epoch) == *export)
+    operation.kind.export_owner().is_some_and(|owner| ExportName::new(owner, operation.epoch) == *export)
 }
 
 /// Nothing has been done for this connect: an earlier connection of the row stays as it is, a row made by the same request
 /// goes.
 pub(super) fn connection_kept(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
     match operation.kind {
-        OperationKind::Connect { row_is_new: false, .. } => {
+        OperationKind::Connect { row_is_new: false, .. } | OperationKind::Initialize { .. } => {
             draft.end(operation.id, Err(connection_refusal(cause)));
         }
         _ => connection_undone(draft, operation, cause),
@@ -198,7 +205,9 @@ pub(super) fn unexport_failed(draft: &mut Draft<'_>, operation: &Operation, expo
     if let Some(row) = operation.kind.attachment_id().and_then(|row| draft.next.attachment_mut(row)) {
         row.export = None;
     }
-    if matches!(operation.kind, OperationKind::Connect { .. }) && operation.undoing.is_none() {
+    connection::forget(&mut draft.next, export);
+    let connects = matches!(operation.kind, OperationKind::Connect { .. } | OperationKind::Initialize { .. });
+    if connects && operation.undoing.is_none() {
         // The old export of a reconnect cannot be removed: the row must not get a second one.
         let cause = Cause::new(CauseKind::Unavailable, "the previous connection could not be ended");
         return connection_undone(draft, operation, &cause);
@@ -229,7 +238,20 @@ pub(super) fn given_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Cau
     let hung = Cause::new(CauseKind::Deadline, format!("the backend does not answer ({})", cause.text));
     draft.remember_outstanding(operation, 2);
     match &operation.step {
+        Step::Export { export } if matches!(operation.kind, OperationKind::Initialize { .. }) => {
+            if is_own_export(operation, export) {
+                connection::orphan(&mut draft.next, |connection| connection.export == *export);
+            }
+            connection_kept(draft, operation, &hung);
+        }
         Step::Export { .. } => connection_in_doubt(draft, operation, AttachStatus::ErrorAttaching, &hung),
+        Step::Unexport { export } if matches!(operation.kind, OperationKind::Release { .. }) => {
+            release::failed(draft, operation, export, &hung);
+        }
+        Step::Unexport { export } if matches!(operation.kind, OperationKind::Initialize { .. }) => {
+            connection::orphan(&mut draft.next, |connection| connection.export == *export);
+            connection_kept(draft, operation, &hung);
+        }
         Step::Unexport { .. } => match operation.kind {
             OperationKind::Disconnect { .. } | OperationKind::ServerDetach { .. } => {
                 connection_in_doubt(draft, operation, AttachStatus::ErrorDetaching, &hung);
@@ -311,9 +333,11 @@ pub(super) fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
             settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorDeleting);
             draft.end(id, Err(Refusal::Backend(cause.text)));
         }
-        OperationKind::Connect { .. } | OperationKind::ServerAttach { .. } => {
+        OperationKind::Connect { .. } | OperationKind::ServerAttach { .. } | OperationKind::Initialize { .. } => {
             connection_kept(draft, operation, &cause);
         }
+        // Nothing of it has begun, so that nothing is in doubt: it can be asked for again.
+        OperationKind::Release { .. } => draft.end(id, Err(Refusal::Backend(cause.text))),
         OperationKind::Disconnect { .. } => {
             connection_in_doubt(draft, operation, AttachStatus::ErrorDetaching, &cause);
         }

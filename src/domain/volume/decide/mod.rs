@@ -10,6 +10,8 @@
 //! | `attachment` | Block Storage's attachments |
 //! | `server` | Compute's attach and detach |
 //! | `reserve` | the old actions' marks: reserved, about to detach |
+//! | `attach_volume`, `connection`, `release` | the old actions' rows and connections: how they come, how they end |
+//! | `guard` | who may end what a server has |
 //! | `steps` | which step comes first, what each step asks of whom (the operations' plans) |
 //! | `results` | results and probes: what follows when a step is done |
 //! | `failures` | how each step fails, is undone, or is given up |
@@ -17,15 +19,19 @@
 //! | `settle` | the status that follows from rows and operations |
 //! | `draft` | the decision under construction |
 
+mod attach_volume;
 mod attachment;
+mod connection;
 mod create;
 mod delete;
 mod draft;
 mod extend;
 mod failures;
 mod flags;
+mod guard;
 mod lend;
 mod metadata;
+mod release;
 mod reserve;
 mod reset;
 mod results;
@@ -37,6 +43,7 @@ mod snapshot;
 mod steps;
 mod update;
 
+pub use attach_volume::{ATTACHABLE_AT_ONCE, ATTACHABLE_AT_ONCE_MULTI};
 pub use attachment::{ATTACHABLE, ATTACHABLE_MULTI};
 pub use delete::DELETABLE;
 pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
@@ -73,6 +80,15 @@ pub fn decide(
             _ => Verdict::Refuse(Refusal::VolumeNotFound(volume_id)),
         };
     };
+    let grows = match command {
+        Command::Extend { .. } => Some(&state.volume.project_id),
+        // a snapshot belongs to whoever asks for it
+        Command::SnapshotCreate(_) => Some(&caller.requester.project_id),
+        _ => None,
+    };
+    if grows.is_some_and(|owner| !facts.limits.are_of(owner, state.volume.volume_type_id)) {
+        return Verdict::Refuse(Refusal::TypeChanged);
+    }
     match command {
         Command::Create(_) => Verdict::Refuse(Refusal::Conflict(format!("volume {volume_id} exists already"))),
         Command::Update(change) => update::update(state, change, caller, facts),
@@ -87,7 +103,12 @@ pub fn decide(
             reset::reset_status(state, *status, *attach_status, migration_status.as_ref(), caller, facts)
         }
         Command::SnapshotCreate(request) => snapshot::create(state, request, caller, facts),
-        Command::SnapshotUpdate { snapshot_id, change } => snapshot::update(state, *snapshot_id, change, caller, facts),
+        Command::SnapshotUpdate { snapshot_id, name, description } => {
+            snapshot::update(state, *snapshot_id, name.as_ref(), description.as_ref(), caller, facts)
+        }
+        Command::SnapshotWriteMetadata { snapshot_id, change } => {
+            snapshot::write_metadata(state, *snapshot_id, change, caller, facts)
+        }
         Command::SnapshotDelete { snapshot_id, force } => snapshot::delete(state, *snapshot_id, *force, caller, facts),
         Command::SnapshotResetStatus { snapshot_id, status } => {
             snapshot::reset_status(state, *snapshot_id, *status, caller, facts)
@@ -113,6 +134,13 @@ pub fn decide(
         Command::Reserve => reserve::reserve(state, caller, facts),
         Command::Unreserve => reserve::unreserve(state, caller, facts),
         Command::BeginDetaching => reserve::begin_detaching(state, caller, facts),
+        Command::Attach(request) => attach_volume::attach(state, request, caller, facts),
+        Command::Detach { attachment_id } => release::detach(state, *attachment_id, caller, facts),
+        Command::InitializeConnection { connector } => connection::initialize(state, connector, caller, facts),
+        Command::TerminateConnection { connector } => release::terminate(state, connector.as_ref(), caller, facts),
+        Command::ForceDetach { attachment_id, connector } => {
+            release::force_detach(state, *attachment_id, connector.as_ref(), caller, facts)
+        }
         Command::RollDetaching => reserve::roll_detaching(state, caller, facts),
         Command::ServerAttach(request) => server::attach(state, request, caller, facts),
         Command::ServerDetach { server_id, server_gone } => {

@@ -1,7 +1,7 @@
 //! `os-reset_status` (`spec/volume-actions.md` §2.3): sets words, fences running work (R-83…R-86), calls no backend.
 
 use super::draft::Draft;
-use super::settle;
+use super::{connection, settle};
 use crate::domain::operation::{Lane, Operation, OperationKind};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::text::Text;
@@ -46,6 +46,7 @@ pub(super) fn reset_status(
             for row in &state.attachments {
                 draft.remove_row(row.id);
             }
+            connection::orphan(&mut draft.next, |_| true);
             draft.next.volume.change_claims(|claims| claims.marker = None);
             draft.next.volume.attach_status = AttachStatus::Detached;
             draft.next.volume.admin_metadata.remove("attached_mode");

@@ -3,7 +3,7 @@
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
 use super::snapshot::set_status;
-use super::{resume, settle, steps};
+use super::{connection, release, resume, settle, steps};
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::document::Document;
@@ -241,6 +241,7 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
                     row.export = None;
                 }
             }
+            connection::forget(&mut draft.next, &export);
             unexported(draft, operation);
         }
         Step::Plug { attachment_id } => {
@@ -279,7 +280,6 @@ fn extended(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
 }
 
 fn exported(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
-    let Some(row_id) = operation.kind.attachment_id() else { return };
     let Answer::Connection { info } = answer else {
         let cause = Cause::new(CauseKind::Other, "the backend answered no connection");
         return match &operation.step {
@@ -287,6 +287,10 @@ fn exported(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
             _ => failed(draft, operation, &cause),
         };
     };
+    if let OperationKind::Initialize { connection_id, .. } = operation.kind {
+        return connection::made(draft, operation, connection_id, info);
+    }
+    let Some(row_id) = operation.kind.attachment_id() else { return };
     let now = draft.facts.now;
     let is_multiattach = draft.next.volume.multiattach;
     let (connector, mode) = match &operation.kind {
@@ -339,11 +343,19 @@ pub(super) fn unexported(draft: &mut Draft<'_>, operation: &Operation) {
             Some(step) => draft.run(id, step),
             None => draft.end(id, Ok(())),
         },
+        (OperationKind::Release { verb, .. }, _) => release::unexported(draft, operation, *verb),
+        (OperationKind::Initialize { .. }, None) => {
+            let step = connection::export_step(&mut draft.next, operation);
+            draft.run(id, step);
+        }
         (OperationKind::Connect { attachment_id, .. }, None) => {
             let step = steps::export_step(&mut draft.next, operation, *attachment_id);
             draft.run(id, step);
         }
-        (OperationKind::Connect { .. } | OperationKind::ServerAttach { .. }, Some(cause)) => {
+        (
+            OperationKind::Connect { .. } | OperationKind::ServerAttach { .. } | OperationKind::Initialize { .. },
+            Some(cause),
+        ) => {
             let cause = cause.clone();
             connection_undone(draft, operation, &cause);
         }
@@ -391,8 +403,9 @@ pub(super) fn delete_with_server(draft: &mut Draft<'_>, requester: &Requester) {
     let volume = &draft.next.volume;
     let held = draft.next.attachments.iter().any(Attachment::holds_volume);
     let idle = draft.next.operations.is_empty() && volume.status == VolumeStatus::Available;
-    // As a client's delete: a volume with snapshots stays.
-    if held || !idle || !draft.next.snapshots.is_empty() || !draft.next.is_migration_idle() {
+    // A host that is connected holds it too, with or without a row. As with a client's delete, one with snapshots stays.
+    let held = held || !volume.connections().is_empty() || !draft.next.snapshots.is_empty();
+    if held || !idle || !draft.next.is_migration_idle() {
         return;
     }
     let id = super::delete::begin(draft);

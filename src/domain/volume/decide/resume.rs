@@ -1,10 +1,10 @@
 //! Going on after an activation, and reconciling with what the backend says is true (P7, `spec/races.md` §3).
 
 use super::draft::Draft;
-use super::{failures, results, settle};
+use super::{connection, failures, results, settle};
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::OperationId;
-use crate::domain::operation::{Lane, Operation, OperationKind, Step};
+use crate::domain::operation::{Lane, Operation, OperationKind, OutstandingCall, Step};
 use crate::domain::status::AttachStatus;
 use crate::domain::volume::command::{Caller, Facts, Job, Verdict};
 use crate::domain::volume::state::VolumeState;
@@ -16,15 +16,22 @@ pub(super) fn resume(state: &VolumeState, caller: &Caller, facts: &Facts) -> Ver
     let cause = Cause::new(CauseKind::Other, "the service was restarted");
     for operation in &state.operations {
         match (&operation.kind, &operation.step) {
-            (OperationKind::Connect { .. }, Step::Queued | Step::Drain) => {
+            (OperationKind::Connect { .. } | OperationKind::Initialize { .. }, Step::Queued | Step::Drain) => {
                 failures::connection_kept(&mut draft, operation, &cause);
             }
             // Asking again for an earlier connection's export harms nobody; ending it would cut off whoever uses it.
-            (OperationKind::Connect { .. }, Step::Export { export }) if !failures::is_own_export(operation, export) => {
+            (OperationKind::Connect { .. } | OperationKind::Initialize { .. }, Step::Export { export })
+                if !failures::is_own_export(operation, export) =>
+            {
                 repeat(&mut draft, operation);
             }
-            (OperationKind::Connect { attachment_id, .. }, _) if operation.undoing.is_none() => {
-                let export = super::steps::export_of(&draft.next, *attachment_id);
+            (
+                OperationKind::Connect { attachment_id: owner, .. }
+                | OperationKind::Initialize { connection_id: owner, .. },
+                _,
+            ) if operation.undoing.is_none() => {
+                let of_connection = || draft.next.volume.connection(*owner).map(|known| known.export.clone());
+                let export = super::steps::export_of(&draft.next, *owner).or_else(of_connection);
                 if let Some(operation) = draft.operation_mut(operation.id) {
                     operation.undoing = Some(cause.clone());
                 }
@@ -105,7 +112,7 @@ pub(super) fn outstanding_probed(
                 draft.probe_outstanding(1);
                 return draft.finish();
             }
-            reconcile(&mut draft, truth);
+            reconcile(&mut draft, truth, &state.volume.outstanding);
             let waiting = draft
                 .next
                 .operations
@@ -124,11 +131,20 @@ pub(super) fn outstanding_probed(
 
 /// What late calls have done is compensated: exports that no row owns are removed, a size that grew is taken into the books,
 /// rows in doubt are decided.
-fn reconcile(draft: &mut Draft<'_>, truth: &Truth) {
+fn reconcile(draft: &mut Draft<'_>, truth: &Truth, ended: &[OutstandingCall]) {
     for export in &truth.exports {
-        let owned = draft.next.attachments.iter().any(|row| row.export.as_ref() == Some(export));
+        let owned = draft.next.attachments.iter().any(|row| row.export.as_ref() == Some(export))
+            || draft.next.volume.connections().iter().any(|connection| connection.export == *export);
         if !owned && !draft.next.volume.orphan_exports.contains(export) {
             draft.next.volume.orphan_exports.push(export.clone());
+        }
+    }
+    // The end of a connection was asked for and nobody knew how it went: now its export is proven gone.
+    for call in ended {
+        if let Step::Unexport { export } = &call.key.step
+            && !truth.exports.contains(export)
+        {
+            connection::forget(&mut draft.next, export);
         }
     }
     // An extend that is under way settles the size itself; one that still waits has not begun.

@@ -40,6 +40,10 @@ pub(super) fn attach(state: &VolumeState, request: &ServerAttach, caller: &Calle
     if let Err(refusal) = may_attach(state, None) {
         return Verdict::Refuse(refusal);
     }
+    // Whose it is that a host has connected, nobody has said: it may be another server's on the same host.
+    if !volume.multiattach && !volume.connections().is_empty() {
+        return Verdict::Refuse(Refusal::InvalidVolume(format!("volume {} is connected to a host", volume.id)));
+    }
     if state.operation_in(Lane::Connection).is_some() && !volume.multiattach {
         // Repair of an old export goes first: two hosts are never connected at once.
         return Verdict::Queue;

@@ -7,7 +7,8 @@ use crate::domain::operation::{Operation, OperationKind, Step};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::{SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
-use crate::domain::volume::command::{Caller, CreateSnapshot, Facts, Refusal, UpdateVolume, Verdict};
+use crate::domain::volume::command::{Caller, CreateSnapshot, Facts, Refusal, Verdict};
+use crate::domain::volume::metadata::MetadataChange;
 use crate::domain::volume::state::VolumeState;
 
 /// Source statuses of the volume.
@@ -83,20 +84,38 @@ fn frozen(state: &VolumeState) -> Verdict {
 pub(super) fn update(
     state: &VolumeState,
     id: SnapshotId,
-    change: &UpdateVolume,
+    name: Option<&Option<String>>,
+    description: Option<&Option<String>>,
     caller: &Caller,
     facts: &Facts,
 ) -> Verdict {
     let mut draft = Draft::of(state, caller, facts);
     let Some(snapshot) = draft.next.snapshot_mut(id) else { return not_found(id) };
-    if let Some(name) = &change.name {
+    if let Some(name) = name {
         snapshot.name = name.as_deref().map(Text::from);
     }
-    if let Some(description) = &change.description {
+    if let Some(description) = description {
         snapshot.description = description.as_deref().map(Text::from);
     }
-    if let Some(metadata) = &change.metadata {
-        snapshot.metadata.clone_from(metadata);
+    snapshot.updated_at = Some(facts.now);
+    draft.finish()
+}
+
+pub(super) fn write_metadata(
+    state: &VolumeState,
+    id: SnapshotId,
+    change: &MetadataChange,
+    caller: &Caller,
+    facts: &Facts,
+) -> Verdict {
+    let mut draft = Draft::of(state, caller, facts);
+    let Some(snapshot) = draft.next.snapshot_mut(id) else { return not_found(id) };
+    match change.applied(&snapshot.metadata) {
+        Ok(metadata) => snapshot.metadata = metadata,
+        Err(key) => {
+            let key = key.to_owned();
+            return Verdict::Refuse(Refusal::SnapshotMetadataNotFound { snapshot_id: id, key });
+        }
     }
     snapshot.updated_at = Some(facts.now);
     draft.finish()

@@ -1,6 +1,6 @@
 //! The operations' plans: which step comes first, what each step asks of whom.
 
-use super::settle;
+use super::{connection, release, settle};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::Request;
 use crate::domain::document::Document;
@@ -35,6 +35,8 @@ pub(super) fn first_step(state: &mut VolumeState, id: OperationId) -> Step {
             None => Step::Unexport { export: ExportName::new(*attachment_id, operation.epoch) },
         },
         OperationKind::ServerDetach { attachment_id, .. } => Step::Unplug { attachment_id: *attachment_id },
+        OperationKind::Initialize { .. } => connection::first_step(state, &operation),
+        OperationKind::Release { .. } => release::first_step(state, &operation),
     }
 }
 
@@ -173,6 +175,10 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
         Step::Unexport { export } => (backend, Request::Unexport { export: export.clone() }),
         Step::Export { export } => {
             let (attachment_id, connector, mode) = match &operation.kind {
+                OperationKind::Initialize { connection_id, .. } => {
+                    let known = state.volume.connection(*connection_id)?;
+                    (known.id, &known.connector, known.mode)
+                }
                 OperationKind::Connect { attachment_id, connector, mode, .. } => (*attachment_id, connector, *mode),
                 OperationKind::ServerAttach { attachment_id, connector, .. } => {
                     let row = state.attachment(*attachment_id)?;

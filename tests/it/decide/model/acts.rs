@@ -1,8 +1,9 @@
 //! What clients and administrators ask of the model's volume.
 
+use hearth::domain::attachment::AttachMode;
 use hearth::domain::ids::ServerId;
 use hearth::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
-use hearth::domain::volume::command::{ServerAttach, UpdateVolume};
+use hearth::domain::volume::command::{AttachVolume, ServerAttach, UpdateVolume};
 use hearth::domain::volume::{Caller, Command};
 
 use super::world::World;
@@ -57,6 +58,18 @@ pub enum Act {
     Unmark,
     BeginDetaching,
     RollDetaching,
+    /// `os-attach` of a server.
+    Attach(&'static str),
+    /// `os-detach` without a row, and by a service with one.
+    Detach,
+    DetachByService,
+    DetachRow(usize),
+    Initialize(&'static str),
+    /// By a host, and of all.
+    Terminate(&'static str),
+    TerminateAll,
+    ForceDetach,
+    ForceDetachRow(usize),
 }
 
 impl Act {
@@ -69,7 +82,9 @@ impl Act {
             | Self::ConnectByService(row, _)
             | Self::Complete(row)
             | Self::DeleteRow(row)
-            | Self::DeleteRowByUser(row) => row < rows,
+            | Self::DeleteRowByUser(row)
+            | Self::DetachRow(row)
+            | Self::ForceDetachRow(row) => row < rows,
             Self::SnapshotDelete | Self::SnapshotForceDelete | Self::SnapshotReset(_) => {
                 world.live().is_some_and(|state| !state.snapshots.is_empty())
             }
@@ -132,9 +147,29 @@ impl Act {
             Self::Unmark => Command::Unreserve,
             Self::BeginDetaching => Command::BeginDetaching,
             Self::RollDetaching => Command::RollDetaching,
+            Self::Attach(server) => Command::Attach(Box::new(AttachVolume {
+                mountpoint: "/dev/vdb".to_owned(),
+                instance_uuid: Some(ServerId::from(server)),
+                host_name: None,
+                mode: AttachMode::ReadWrite,
+            })),
+            Self::Detach | Self::DetachByService => Command::Detach { attachment_id: None },
+            Self::DetachRow(index) => Command::Detach { attachment_id: Some(row(index)) },
+            Self::Initialize(host) => Command::InitializeConnection { connector: build::connector(host) },
+            Self::Terminate(host) => Command::TerminateConnection { connector: Some(build::connector(host)) },
+            Self::TerminateAll => Command::TerminateConnection { connector: None },
+            Self::ForceDetach => Command::ForceDetach { attachment_id: None, connector: None },
+            Self::ForceDetachRow(index) => Command::ForceDetach { attachment_id: Some(row(index)), connector: None },
         };
         // A service may disconnect a server's row; so the guard of Compute hides no history.
-        let is_service = matches!(self, Self::DeleteRow(_) | Self::ConnectByService(..));
+        let is_service = matches!(
+            self,
+            Self::DeleteRow(_)
+                | Self::ConnectByService(..)
+                | Self::DetachByService
+                | Self::DetachRow(_)
+                | Self::ForceDetachRow(_)
+        );
         (command, Caller { is_service, ..build::member() })
     }
 }

@@ -16,8 +16,23 @@ pub struct Running {
     pub is_heard: bool,
 }
 
-/// Who reaches the volume through an export: a server, or a host that no server is known of.
-pub type Consumer = String;
+/// Who reaches the volume through an export.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Consumer {
+    /// Of a row of a server, which may be on its way to another host; a connection of the old actions has none.
+    pub server: Option<ServerId>,
+    pub host: String,
+}
+
+impl Consumer {
+    /// Whether both together are two writers.
+    pub fn is_another(&self, other: &Self) -> bool {
+        match (&self.server, &other.server) {
+            (Some(own), Some(others)) => own != others,
+            _ => self.host != other.host,
+        }
+    }
+}
 
 #[derive(Clone, Debug, Default)]
 pub struct Backend {

@@ -69,6 +69,10 @@ fn hash_state(state: &VolumeState, into: &mut DefaultHasher) {
     }
     if let Some(claims) = &volume.claims {
         claims.marker.as_ref().map(|marker| marker.kind).hash(into);
+        for connection in &claims.connections {
+            (connection.id, &connection.host, connection.mode, &connection.export).hash(into);
+            connection.connection_info.is_some().hash(into);
+        }
     }
     state.attachments.len().hash(into);
     for row in &state.attachments {
@@ -107,6 +111,10 @@ fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
     match &operation.kind {
         OperationKind::Extend { new_size_gib } => new_size_gib.hash(into),
         OperationKind::Connect { connector, row_is_new, .. } => (host(Some(connector)), row_is_new).hash(into),
+        OperationKind::Initialize { connection_id, connector, mode } => {
+            (connection_id, host(Some(connector)), mode).hash(into);
+        }
+        OperationKind::Release { verb, connections, .. } => (verb, connections).hash(into),
         OperationKind::ServerDetach { server_gone, .. } => server_gone.hash(into),
         OperationKind::Revert { snapshot_id } => snapshot_id.hash(into),
         _ => {}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use hearth::domain::claims::MarkerKind;
+use hearth::domain::ids::ExportName;
 use hearth::domain::operation::{Lane, Operation, OperationKind, Step};
 use hearth::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use hearth::domain::volume::command::Ticket;
@@ -106,7 +107,7 @@ fn of_failed_creates(before: Option<&VolumeState>, command: &Command, decision: 
         if let OperationKind::Connect { attachment_id, row_is_new: true, .. } = operation.kind {
             let row = decision.next.attachment(attachment_id);
             let in_doubt = row.is_some_and(|row| row.attach_status.is_error() && row.export.is_some());
-            let cut_off = matches!(command, Command::ResetStatus { .. });
+            let cut_off = matches!(command, Command::ResetStatus { .. } | Command::ForceDetach { .. });
             hold!(row.is_none() || in_doubt || cut_off, "a create of an attachment failed and left its row");
         }
     }
@@ -143,6 +144,7 @@ pub fn of_world(world: &World) -> Result<(), Broken> {
     if state.volume.deleted {
         return Ok(());
     }
+    plain_volumes_have_one_server(state)?;
     every_word_has_an_owner(world, state)?;
     every_operation_has_its_word(world, state)?;
     if !world.is_down {
@@ -189,8 +191,9 @@ fn every_call_is_known(world: &World, state: &VolumeState) -> Result<(), Broken>
 
 /// I1, judged by the backend.
 fn no_two_writers(world: &World, state: &VolumeState) -> Result<(), Broken> {
-    let consumers = world.backend.exports.values().collect::<BTreeSet<_>>();
-    hold!(state.volume.multiattach || consumers.len() <= 1, "a plain volume is exported to {consumers:?}");
+    let consumers = world.backend.exports.values().collect::<Vec<_>>();
+    let is_shared = consumers.iter().any(|one| consumers.iter().any(|other| one.is_another(other)));
+    hold!(state.volume.multiattach || !is_shared, "a plain volume is exported to {consumers:?}");
     Ok(())
 }
 
@@ -198,12 +201,26 @@ fn no_two_writers(world: &World, state: &VolumeState) -> Result<(), Broken> {
 fn every_export_is_accounted_for(world: &World, state: &VolumeState) -> Result<(), Broken> {
     for export in world.backend.exports.keys() {
         let owned = state.attachments.iter().any(|row| row.export.as_ref() == Some(export))
+            || is_of_connection(state, export)
             || state.volume.orphan_exports.contains(export);
         let in_doubt = state.volume.outstanding.iter().any(
             |call| matches!(&call.key.step, Step::Export { export: of } | Step::Unexport { export: of } if of == export),
         );
         hold!(owned || in_doubt, "nobody owns the live export {export}");
     }
+    Ok(())
+}
+
+/// Whether a connection of a host answers for the export.
+fn is_of_connection(state: &VolumeState, export: &ExportName) -> bool {
+    state.volume.connections().iter().any(|connection| connection.export == *export)
+}
+
+/// races.md §5.1: a plain volume is attached to one server.
+fn plain_volumes_have_one_server(state: &VolumeState) -> Result<(), Broken> {
+    let attached = state.attachments.iter().filter(|row| row.attach_status == AttachStatus::Attached);
+    let servers = attached.map(|row| &row.instance_uuid).collect::<BTreeSet<_>>();
+    hold!(state.volume.multiattach || servers.len() <= 1, "a plain volume is attached to {servers:?}");
     Ok(())
 }
 
@@ -236,7 +253,7 @@ fn every_word_has_an_owner(world: &World, state: &VolumeState) -> Result<(), Bro
                         .any(|row| matches!(row.attach_status, AttachStatus::Attached | AttachStatus::ErrorDetaching))
             }
             VolumeStatus::Available => {
-                let in_repair = |export| volume.orphan_exports.contains(export);
+                let in_repair = |export| volume.orphan_exports.contains(export) || is_of_connection(state, export);
                 volume.marker(MarkerKind::Reserved).is_none()
                     && holders().next().is_none()
                     && (world.ghost.was_lied_to || world.backend.exports.keys().all(in_repair))
@@ -341,8 +358,16 @@ pub fn of_quiet(world: &World) -> Result<(), Broken> {
     }
     for export in world.backend.exports.keys() {
         hold!(
-            state.attachments.iter().any(|row| row.export.as_ref() == Some(export)),
-            "the export {export} is live without a row"
+            state.attachments.iter().any(|row| row.export.as_ref() == Some(export)) || is_of_connection(state, export),
+            "the export {export} is live without a row or a connection"
+        );
+    }
+    for connection in volume.connections() {
+        hold!(connection.connection_info.is_some(), "a connection is on record that nobody was told of");
+        hold!(
+            world.ghost.was_reset || world.backend.exports.contains_key(&connection.export),
+            "the connection's export {} is not served",
+            connection.export
         );
     }
     for snapshot in &world.backend.snapshots {

@@ -12,7 +12,7 @@ use hearth::domain::volume::command::{ReplyWhen, Ticket};
 use hearth::domain::volume::{Caller, Command, Decision, Job, JobTarget, Refusal, Verdict, VolumeState, decide};
 
 use super::acts::Act;
-use super::backend::{Backend, Late, Running, failed, refused, unknown};
+use super::backend::{Backend, Consumer, Late, Running, failed, refused, unknown};
 use super::invariants;
 use crate::decide::build;
 
@@ -276,11 +276,11 @@ impl World {
     fn carry_out(&mut self, request: &hearth::domain::backend::Request, guest: Option<&ServerId>) -> Outcome {
         use hearth::domain::backend::Request;
         let consumer = match request {
-            Request::Export { attachment_id, connector, .. } => match self.ghost.servers.get(attachment_id) {
-                Some(Some(server)) => server.to_string(),
-                _ => connector.text("host").unwrap_or_default(),
+            Request::Export { attachment_id, connector, .. } => Consumer {
+                server: self.ghost.servers.get(attachment_id).cloned().flatten(),
+                host: connector.text("host").unwrap_or_default(),
             },
-            _ => String::new(),
+            _ => Consumer::default(),
         };
         // Calls of the other lane that are just being carried out count as well: a probe cannot tell them apart.
         let storage = |job: &Job| writes(job) && !matches!(job, Job::Step { target: JobTarget::Guest(_), .. });
@@ -431,6 +431,7 @@ impl World {
                 volume.deleted,
                 volume.orphan_exports
             );
+            let _ = writeln!(text, "claims: {:?}", volume.claims);
             for call in &volume.outstanding {
                 let _ = writeln!(text, "outstanding: {:?}", call.key.step);
             }

@@ -34,6 +34,14 @@ pub const OLD_ACTIONS: Asks = &[
     ("unreserve", Act::Unmark),
     ("begin detaching", Act::BeginDetaching),
     ("roll detaching", Act::RollDetaching),
+    ("os-attach a", Act::Attach("a")),
+    ("os-attach b", Act::Attach("b")),
+    ("detach", Act::Detach),
+    ("detach, service", Act::DetachByService),
+    ("initialize a", Act::Initialize("a")),
+    ("initialize b", Act::Initialize("b")),
+    ("terminate a", Act::Terminate("a")),
+    ("force detach", Act::ForceDetach),
 ];
 
 pub const COMPUTE: Asks = &[

@@ -26,6 +26,10 @@ attaching: marked                  | ✓          | 400 status                  
 attaching: marked, server, multi   | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | → available: unexport R-85
 detaching: marked, row             | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | → available: unexport R-85
 detaching: marked, server          | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use      | → available: unexport R-85
+available: a connected             | ✓          | 400 status differences            | → deleting: unexport              | → extending: extend | → extending: extend     | ✓               | 400 input     | ✓: unexport R-85
+in-use: attached a                 | ✓          | 400 status                        | 400 status R-57                   | 400 status          | → extending: extend     | → available     | ✓             | → available
+in-use: attached a, connected      | ✓          | 400 status                        | 400 status R-57                   | 400 status          | → extending: extend     | → available     | ✓             | → available: unexport R-85
+in-use: detach a failed            | ✓          | 400 status                        | 400 status R-57                   | 400 status          | → extending: extend     | → available     | ✓             | → available: unexport R-85
 available: never placed            | ✓          | → gone                            | → gone                            | → extending: extend | → extending: extend     | ✓               | 400 input     | ✓
 downloading                        | ✓          | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
 maintenance                        | 400 status | 400 status                        | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
@@ -48,92 +52,100 @@ other words: server                | ✓          | 400 status                  
 
 /// Block Storage's attachments: for the row's server `a` or another one, by a user or a service.
 pub const ATTACHMENTS: &str = "
-situation                          | create for b           | create for a           | create connected, b    | update     | update, service    | complete        | delete           | delete, service
-available                          | → reserved             | → reserved             | → reserved: export     | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-available, multiattach             | → reserved             | → reserved             | → reserved: export     | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-reserved: row                      | 400 status R-01        | ✓ R-02                 | 400 status             | ✓: export  | ✓: export          | → in-use        | → available R-08 | → available
-reserved: row, multiattach         | ✓ R-21                 | ✓                      | ✓: export R-21         | ✓: export  | ✓: export          | → in-use        | → available      | → available
-attaching: row connected           | 400 status             | 400 status             | 400 status             | ✓: export  | ✓: export          | → in-use        | ✓: unexport      | ✓: unexport
-attaching: two rows, one connected | 400 status             | 400 status             | 400 status             | 409 R-10   | 409 R-10           | → in-use        | ✓                | ✓
-in-use: row complete               | 400 status             | ✓ R-02                 | 400 status             | ✓: export  | ✓: export          | served R-14     | ✓: unexport      | ✓: unexport
-in-use: server                     | 400 status             | ✓ R-02                 | 400 status             | 409 server | ✓: export          | served R-14     | 409 server R-40  | ✓: unexport
-in-use: server, multiattach        | ✓ R-21                 | ✓                      | ✓: export R-22         | 409 server | ✓: export          | served R-14     | 409 server R-40  | ✓: unexport
-in-use: shelved server, flagged    | 400 status             | ✓ R-02                 | 400 status             | 409 server | ✓: export          | served R-14     | → available      | → available
-reserved: attach in doubt          | 400 status             | ✓ R-02                 | 400 status             | 409 server | ✓: drain R-83      | 400 status      | ✓: drain R-83    | ✓: drain R-83
-available: attach failed           | → reserved             | → reserved             | → reserved: export     | 409 server | → reserved: export | 400 status      | ✓                | ✓
-in-use: detach in doubt            | 400 status             | ✓ R-02                 | 400 status             | 409 server | ✓: drain R-83      | 400 status      | 409 server R-40  | ✓: drain R-42
-error                              | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-error: never placed                | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-error_extending                    | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-error_extending: server            | 400 status             | 400 status             | 400 status             | 409 server | 409                | 400 status R-13 | 409 server R-40  | ✓: unexport
-error_deleting                     | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-attaching: marked                  | 400 status R-03        | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-attaching: marked, server, multi   | ✓                      | ✓                      | ✓: export              | 409 server | ✓: export          | served          | 409 server R-40  | ✓: unexport
-detaching: marked, row             | 400 status             | 400 status             | 400 status             | ✓: export  | ✓: export          | served          | ✓: unexport R-30 | ✓: unexport
-detaching: marked, server          | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | served          | 409 server R-40  | ✓: unexport
-available: never placed            | 400 status differences | 400 status differences | 400 status differences | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-downloading                        | ✓ R-20                 | ✓ R-20                 | ✓: export R-20         | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-maintenance                        | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-error_managing                     | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-error, error_restoring             | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-other errors                       | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-reserved                           | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-attaching                          | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-detaching                          | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-other words                        | 400 status             | 400 status             | 400 status             | 404 row    | 404 row            | 404 row         | 404 row          | 404 row
-in-use: row                        | 400 status             | → reserved R-86        | 400 status             | ✓: export  | ✓: export          | ✓               | → available      | → available
-available: server                  | 400 status R-84        | 400 status R-84        | 400 status R-84        | 409 server | ✓: export          | → in-use        | 409 server R-40  | ✓: unexport
-reserved: server                   | 400 status             | → in-use               | 400 status             | 409 server | ✓: export          | → in-use        | 409 server R-40  | ✓: unexport
-attaching: server                  | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | → in-use        | 409 server R-40  | ✓: unexport
-detaching: server                  | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | → in-use        | 409 server R-40  | ✓: unexport
-error: server                      | 400 status             | 400 status             | 400 status             | 409 server | 409                | 400 status R-13 | 409 server R-40  | ✓: unexport
-maintenance: server                | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | served          | 409 server R-40  | ✓: unexport
-other words: server                | 400 status             | 400 status             | 400 status             | 409 server | ✓: export          | served          | 409 server R-40  | ✓: unexport
+situation                          | create for b           | create for a           | create connected, b    | update      | update, service    | complete        | delete                | delete, service
+available                          | → reserved             | → reserved             | → reserved: export     | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+available, multiattach             | → reserved             | → reserved             | → reserved: export     | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+reserved: row                      | 400 status R-01        | ✓ R-02                 | 400 status             | ✓: export   | ✓: export          | → in-use        | → available R-08      | → available
+reserved: row, multiattach         | ✓ R-21                 | ✓                      | ✓: export R-21         | ✓: export   | ✓: export          | → in-use        | → available           | → available
+attaching: row connected           | 400 status             | 400 status             | 400 status             | ✓: export   | ✓: export          | → in-use        | ✓: unexport           | ✓: unexport
+attaching: two rows, one connected | 400 status             | 400 status             | 400 status             | 409 R-10    | 409 R-10           | → in-use        | ✓                     | ✓
+in-use: row complete               | 400 status             | ✓ R-02                 | 400 status             | ✓: export   | ✓: export          | served R-14     | ✓: unexport           | ✓: unexport
+in-use: server                     | 400 status             | ✓ R-02                 | 400 status             | 409 server  | ✓: export          | served R-14     | 409 server R-40       | ✓: unexport
+in-use: server, multiattach        | ✓ R-21                 | ✓                      | ✓: export R-22         | 409 server  | ✓: export          | served R-14     | 409 server R-40       | ✓: unexport
+in-use: shelved server, flagged    | 400 status             | ✓ R-02                 | 400 status             | 409 server  | ✓: export          | served R-14     | → available           | → available
+reserved: attach in doubt          | 400 status             | ✓ R-02                 | 400 status             | 409 server  | ✓: drain R-83      | 400 status      | ✓: drain R-83         | ✓: drain R-83
+available: attach failed           | → reserved             | → reserved             | → reserved: export     | 409 server  | → reserved: export | 400 status      | ✓                     | ✓
+in-use: detach in doubt            | 400 status             | ✓ R-02                 | 400 status             | 409 server  | ✓: drain R-83      | 400 status      | 409 server R-40       | ✓: drain R-42
+error                              | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+error: never placed                | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+error_extending                    | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+error_extending: server            | 400 status             | 400 status             | 400 status             | 409 server  | 409                | 400 status R-13 | 409 server R-40       | ✓: unexport
+error_deleting                     | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+attaching: marked                  | 400 status R-03        | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+attaching: marked, server, multi   | ✓                      | ✓                      | ✓: export              | 409 server  | ✓: export          | served          | 409 server R-40       | ✓: unexport
+detaching: marked, row             | 400 status             | 400 status             | 400 status             | ✓: export   | ✓: export          | served          | ✓: unexport R-30      | ✓: unexport
+detaching: marked, server          | 400 status             | 400 status             | 400 status             | 409 server  | ✓: export          | served          | 409 server R-40       | ✓: unexport
+available: a connected             | → reserved             | → reserved             | 400 status differences | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+in-use: attached a                 | 400 status             | ✓                      | 400 status             | ✓: export   | ✓: export          | served          | → available           | → available
+in-use: attached a, connected      | 400 status             | ✓                      | 400 status             | ✓: export   | ✓: export          | served          | → available: unexport | → available: unexport
+in-use: detach a failed            | 400 status             | ✓                      | 400 status             | ✓: unexport | ✓: unexport        | 400 status      | ✓: unexport           | ✓: unexport
+available: never placed            | 400 status differences | 400 status differences | 400 status differences | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+downloading                        | ✓ R-20                 | ✓ R-20                 | ✓: export R-20         | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+maintenance                        | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+error_managing                     | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+error, error_restoring             | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+other errors                       | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+reserved                           | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+attaching                          | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+detaching                          | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+other words                        | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+in-use: row                        | 400 status             | → reserved R-86        | 400 status             | ✓: export   | ✓: export          | ✓               | → available           | → available
+available: server                  | 400 status R-84        | 400 status R-84        | 400 status R-84        | 409 server  | ✓: export          | → in-use        | 409 server R-40       | ✓: unexport
+reserved: server                   | 400 status             | → in-use               | 400 status             | 409 server  | ✓: export          | → in-use        | 409 server R-40       | ✓: unexport
+attaching: server                  | 400 status             | 400 status             | 400 status             | 409 server  | ✓: export          | → in-use        | 409 server R-40       | ✓: unexport
+detaching: server                  | 400 status             | 400 status             | 400 status             | 409 server  | ✓: export          | → in-use        | 409 server R-40       | ✓: unexport
+error: server                      | 400 status             | 400 status             | 400 status             | 409 server  | 409                | 400 status R-13 | 409 server R-40       | ✓: unexport
+maintenance: server                | 400 status             | 400 status             | 400 status             | 409 server  | ✓: export          | served          | 409 server R-40       | ✓: unexport
+other words: server                | 400 status             | 400 status             | 400 status             | 409 server  | ✓: export          | served          | 409 server R-40       | ✓: unexport
 ";
 
 /// The old actions: they mark the volume, and end the mark.
 pub const OLD_ACTIONS: &str = "
-situation                          | reserve                | unreserve               | begin detaching | roll detaching
-available                          | → attaching            | served                  | 400 status      | served R-36
-available, multiattach             | → attaching            | served                  | 400 status      | served
-reserved: row                      | 400 status R-03        | served                  | 400 status      | served
-reserved: row, multiattach         | 400 status             | served                  | 400 status      | served
-attaching: row connected           | 400 status             | served R-88             | 400 status      | served
-attaching: two rows, one connected | 400 status             | served                  | 400 status      | served
-in-use: row complete               | 400 status             | served                  | → detaching     | served
-in-use: server                     | 400 status             | served                  | → detaching     | served
-in-use: server, multiattach        | → attaching            | served                  | → detaching     | served
-in-use: shelved server, flagged    | 400 status             | served                  | → detaching     | served
-reserved: attach in doubt          | 400 status             | served                  | 400 status      | served
-available: attach failed           | → attaching            | served                  | 400 status      | served
-in-use: detach in doubt            | 400 status             | served                  | → detaching     | served
-error                              | 400 status             | served                  | 400 status      | served
-error: never placed                | 400 status             | served                  | 400 status      | served
-error_extending                    | 400 status             | served                  | 400 status      | served
-error_extending: server            | 400 status             | served                  | 400 status      | served
-error_deleting                     | 400 status             | served                  | 400 status      | served
-attaching: marked                  | 400 status R-03        | → available             | 400 status      | served
-attaching: marked, server, multi   | 400 status             | → in-use                | 400 status      | served
-detaching: marked, row             | 400 status             | served                  | 400 status R-35 | → in-use R-30
-detaching: marked, server          | 400 status             | served                  | 400 status      | → in-use
-available: never placed            | 400 status differences | served                  | 400 status      | served
-downloading                        | 400 status             | served                  | 400 status      | served
-maintenance                        | 400 status             | served                  | 400 status      | served
-error_managing                     | 400 status             | served                  | 400 status      | served
-error, error_restoring             | 400 status             | served                  | 400 status      | served
-other errors                       | 400 status             | served                  | 400 status      | served
-reserved                           | 400 status             | served                  | 400 status      | served
-attaching                          | 400 status             | → available differences | 400 status      | served
-detaching                          | 400 status             | served                  | 400 status      | → available differences
-other words                        | 400 status             | served                  | 400 status      | served
-in-use: row                        | 400 status             | served                  | 400 status      | served
-available: server                  | 400 status R-84        | served                  | 400 status      | served
-reserved: server                   | 400 status             | served                  | 400 status      | served
-attaching: server                  | 400 status             | → in-use                | 400 status      | served
-detaching: server                  | 400 status             | served                  | 400 status      | → in-use
-error: server                      | 400 status             | served                  | 400 status      | served
-maintenance: server                | 400 status             | served                  | 400 status      | served
-other words: server                | 400 status             | served                  | 400 status      | served
+situation                          | reserve                | unreserve               | begin detaching | roll detaching          | os-attach a            | os-attach b     | detach           | detach, service | initialize a | initialize b           | terminate a     | force detach
+available                          | → attaching            | served                  | 400 status      | served R-36             | → in-use               | → in-use        | served           | served          | ✓: export    | ✓: export              | served          | served
+available, multiattach             | → attaching            | served                  | 400 status      | served                  | → in-use               | → in-use        | served           | served          | ✓: export    | ✓: export              | served          | served
+reserved: row                      | 400 status R-03        | served                  | 400 status      | served                  | 400 status R-06        | 400 status      | → available      | → available     | ✓: export    | ✓: export              | served          | → available
+reserved: row, multiattach         | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | → available      | → available     | ✓: export    | ✓: export              | served          | → available
+attaching: row connected           | 400 status             | served R-88             | 400 status      | served                  | → in-use               | 400 status      | ✓: unexport      | ✓: unexport     | ✓: export    | 400 status             | served          | ✓: unexport
+attaching: two rows, one connected | 400 status             | served                  | 400 status      | served                  | → in-use               | 400 status      | 409 R-33         | 400 status R-33 | 400 status   | ✓: export              | 409             | 409 R-39
+in-use: row complete               | 400 status             | served                  | → detaching     | served                  | served                 | 400 status      | ✓: unexport      | ✓: unexport     | ✓: export    | 400 status             | served          | ✓: unexport
+in-use: server                     | 400 status             | served                  | → detaching     | served                  | served                 | 400 status      | 409 server R-40  | ✓: unexport     | ✓: export    | 400 status             | 409 server R-40 | 409 server R-40
+in-use: server, multiattach        | → attaching            | served                  | → detaching     | served                  | served                 | ✓               | 409 server       | ✓: unexport     | ✓: export    | ✓: export              | 409 server      | 409 server
+in-use: shelved server, flagged    | 400 status             | served                  | → detaching     | served                  | served                 | 400 status      | → available      | → available     | ✓: export    | ✓: export              | served          | → available
+reserved: attach in doubt          | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | ✓: drain         | ✓: drain        | 400 status   | 400 status             | served          | ✓: drain
+available: attach failed           | → attaching            | served                  | 400 status      | served                  | 400 status             | → in-use        | ✓                | ✓               | ✓: export    | ✓: export              | served          | ✓
+in-use: detach in doubt            | 400 status             | served                  | → detaching     | served                  | 400 status             | 400 status      | 409 server       | ✓: drain        | ✓: drain     | 400 status             | 409 server      | 409 server
+error                              | 400 status             | served                  | 400 status      | served                  | 400 status differences | 400 status      | served R-34      | served          | ✓: export    | ✓: export              | served          | served
+error: never placed                | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | 400 status   | 400 status             | served          | served
+error_extending                    | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
+error_extending: server            | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | 409 server       | ✓: unexport     | ✓: export    | 400 status             | 409 server      | 409 server
+error_deleting                     | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
+attaching: marked                  | 400 status R-03        | → available             | 400 status      | served                  | → in-use R-04          | → in-use        | → available      | → available     | ✓: export    | ✓: export              | → available     | → available
+attaching: marked, server, multi   | 400 status             | → in-use                | 400 status      | served                  | served                 | → in-use        | 409 server       | ✓: unexport     | ✓: export    | ✓: export              | 409 server      | 409 server
+detaching: marked, row             | 400 status             | served                  | 400 status R-35 | → in-use R-30           | 400 status R-06        | 400 status      | ✓: unexport      | ✓: unexport     | ✓: export    | 400 status             | served          | ✓: unexport
+detaching: marked, server          | 400 status             | served                  | 400 status      | → in-use                | 400 status             | 400 status      | 409 server       | ✓: unexport     | ✓: export    | 400 status             | 409 server      | 409 server
+available: a connected             | → attaching            | served                  | 400 status      | served                  | → in-use               | → in-use        | served           | served          | ✓: export    | 400 status differences | ✓: unexport     | ✓: unexport
+in-use: attached a                 | 400 status             | served                  | → detaching     | served                  | served R-06            | 400 status R-05 | → available      | → available     | ✓: export    | ✓: export              | served          | → available
+in-use: attached a, connected      | 400 status             | served                  | → detaching     | served                  | served                 | 400 status      | ✓: unexport      | ✓: unexport     | ✓: export    | 400 status differences | ✓: unexport     | ✓: unexport
+in-use: detach a failed            | 400 status             | served                  | → detaching     | served                  | 400 status             | 400 status      | ✓: unexport R-42 | ✓: unexport     | 400 status   | 400 status             | served          | ✓: unexport
+available: never placed            | 400 status differences | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | 400 status   | 400 status             | served          | served
+downloading                        | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
+maintenance                        | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | 400 status       | 400 status      | 400 status   | 400 status             | served          | 400 status
+error_managing                     | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
+error, error_restoring             | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
+other errors                       | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
+reserved                           | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | → available      | → available     | ✓: export    | ✓: export              | served          | → available
+attaching                          | 400 status             | → available differences | 400 status      | served                  | → in-use               | → in-use        | → available R-34 | → available     | ✓: export    | ✓: export              | → available     | → available
+detaching                          | 400 status             | served                  | 400 status      | → available differences | 400 status             | 400 status      | → available      | → available     | ✓: export    | ✓: export              | served          | → available
+other words                        | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served R-34      | served          | ✓: export    | ✓: export              | served          | served
+in-use: row                        | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | → available      | → available     | ✓: export    | ✓: export              | served          | → available
+available: server                  | 400 status R-84        | served                  | 400 status      | served                  | 400 status             | 400 status      | 409 server       | ✓: unexport     | ✓: export    | 400 status             | 409 server      | 409 server
+reserved: server                   | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | 409 server       | ✓: unexport     | ✓: export    | 400 status             | 409 server      | 409 server
+attaching: server                  | 400 status             | → in-use                | 400 status      | served                  | → in-use               | 400 status      | 409 server       | ✓: unexport     | ✓: export    | 400 status             | 409 server      | 409 server
+detaching: server                  | 400 status             | served                  | 400 status      | → in-use                | 400 status             | 400 status      | 409 server       | ✓: unexport     | ✓: export    | 400 status             | 409 server      | 409 server
+error: server                      | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | 409 server       | ✓: unexport     | ✓: export    | 400 status             | 409 server      | 409 server
+maintenance: server                | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | 409 server       | 400 status      | 400 status   | 400 status             | 409 server      | 409 server
+other words: server                | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | 409 server       | ✓: unexport     | ✓: export    | 400 status             | 409 server      | 409 server
 ";
 
 /// Compute's attachments.
@@ -161,6 +173,10 @@ attaching: marked                  | 400 status             | 400 status        
 attaching: marked, server, multi   | ✓: export              | 400 status             | → detaching: unplug R-22 | → detaching: unplug      | ✓
 detaching: marked, row             | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 detaching: marked, server          | 400 status             | 400 status             | 400 status               | ✓: unplug                | ✓
+available: a connected             | 400 status             | 400 status differences | 404 not attached         | 404 not attached         | 404 not attached
+in-use: attached a                 | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+in-use: attached a, connected      | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+in-use: detach a failed            | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 available: never placed            | 400 status differences | 400 status differences | 404 not attached         | 404 not attached         | 404 not attached
 downloading                        | ✓: export R-20         | ✓: export R-20         | 404 not attached         | 404 not attached         | 404 not attached
 maintenance                        | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached

@@ -93,6 +93,14 @@ pub const AT_REST: &[Situation] = &[
         &[NEW, Done(CreateConnected("a")), Done(Complete(0)), Done(BeginDetaching)],
     ),
     at("detaching: marked, server", &[Detaching], &[NEW, Done(ServerAttach("a")), Done(BeginDetaching)]),
+    at("available: a connected", &[Available], &[NEW, Done(Initialize("a"))]),
+    at("in-use: attached a", &[InUse], &[NEW, Done(Attach("a"))]),
+    at("in-use: attached a, connected", &[InUse], &[NEW, Done(Initialize("a")), Done(Attach("a"))]),
+    at(
+        "in-use: detach a failed",
+        &[InUse],
+        &[NEW, Done(Initialize("a")), Done(Attach("a")), Begun(Detach), Ended(Fate::Fails)],
+    ),
     by_hand("available: never placed", &[Available], &[Begun(CreateNowhere), Ended(Fate::Fails)]),
     by_hand("downloading", &[Downloading], &[NEW]),
     by_hand("maintenance", &[Maintenance], &[NEW]),
@@ -161,6 +169,9 @@ pub const UNDER_WAY: &[Situation] = &[
     at("extending", &[Extending], &[NEW, Begun(Extend)]),
     at("extending: server", &[Extending], &[NEW, Done(ServerAttach("a")), Begun(Extend)]),
     at("deleting", &[Deleting], &[NEW, Begun(Delete)]),
+    at("available: initialize a", &[Available], &[NEW, Begun(Initialize("a"))]),
+    at("in-use: terminate a", &[InUse], &[NEW, Done(Initialize("a")), Done(Attach("a")), Begun(Terminate("a"))]),
+    at("in-use: detach a", &[InUse], &[NEW, Done(Initialize("a")), Done(Attach("a")), Begun(Detach)]),
     at("available: repair", &[Available], &[NEW, Done(ServerAttach("a")), Begun(ResetDetached)]),
 ];
 
