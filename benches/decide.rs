@@ -58,9 +58,12 @@ fn decisions(criterion: &mut Criterion) {
         description: None,
         metadata: Metadata::from([("owner", "somebody")]),
         volume_type_id: None,
+        type_revision: None,
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some("host@local#pool".to_owned()),
+        bootable: false,
+        origin: None,
     }));
     let (creating, jobs) = committed(None, &create);
     let created = result(&jobs, Answer::Size { size_gib: 1 });

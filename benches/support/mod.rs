@@ -43,9 +43,12 @@ pub fn new_volume(number: u128) -> Arc<VolumeState> {
         description: None,
         metadata: hearth::domain::metadata::Metadata::default(),
         volume_type_id: None,
+        type_revision: None,
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some(BACKEND.to_owned()),
+        bootable: false,
+        origin: None,
     }));
     let facts = Facts {
         now: Timestamp(1_000),

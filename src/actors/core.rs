@@ -21,7 +21,7 @@ use crate::store::Store;
 use dashmap::DashMap;
 
 /// The pause before a command that must not be lost is sent again.
-const RESEND_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const RESEND_PAUSE: Duration = Duration::from_millis(500);
 
 /// Bounds and times of the actors.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ pub(super) struct Core {
     pub(super) restarts: AtomicU64,
     /// Requests turned away by admission since the start.
     pub(super) overloads: AtomicU64,
-    stopping: AtomicBool,
+    pub(super) stopping: AtomicBool,
 }
 
 impl Core {
@@ -138,7 +138,7 @@ impl Core {
     /// Sends a command until the volume has decided about it: nobody would send it again if it were lost because the volume's
     /// actor was just leaving, restarting, or had no room.
     pub(super) async fn send_surely(self: Arc<Self>, id: VolumeId, command: Command, caller: Caller) {
-        while !self.stopping.load(Ordering::SeqCst) {
+        while !self.is_stopping() {
             let (reply, receiver) = ReplyTo::channel();
             self.send(id, Box::new(command.clone()), caller.clone(), reply);
             if let Ok(Returned::Answer(Ok(_) | Err(RequestError::Refused(_)))) = receiver.await {
@@ -223,7 +223,7 @@ impl Core {
                 _ => {}
             }
         }
-        if clean || self.stopping.load(Ordering::SeqCst) {
+        if clean || self.is_stopping() {
             return;
         }
         slot.forget_view();

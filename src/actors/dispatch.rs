@@ -1,6 +1,7 @@
 //! Starts the jobs of a committed decision and brings their ends back to the supervisor as (volume, operation, epoch).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::core::Core;
 use super::server::GuestCall;
@@ -17,6 +18,7 @@ impl Core {
         for job in jobs {
             let delay = match &job {
                 Job::Step { delay, .. } | Job::ProbeOutstanding { delay, .. } => *delay,
+                Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => Duration::ZERO,
             };
             if delay.is_zero() {
                 self.start_job(volume_id, job);
@@ -30,6 +32,9 @@ impl Core {
     fn start_job(self: &Arc<Self>, volume_id: VolumeId, job: Job) {
         match job {
             Job::Step { ticket, target, call, .. } => self.start_step(volume_id, ticket, target, call),
+            Job::Borrow { ticket, origin, size_gib } => self.borrow(volume_id, ticket, origin, size_gib),
+            Job::WatchBorrower { borrower } => self.watch_borrower(volume_id, borrower),
+            Job::GiveBack { lender } => self.give_back(lender, volume_id),
             Job::ProbeOutstanding { target, request, attempt, asked_at, .. } => {
                 let core = Arc::clone(self);
                 let key =

@@ -8,6 +8,7 @@ mod attachments;
 mod core;
 mod dispatch;
 mod events;
+mod lending;
 mod metrics;
 mod observe;
 mod recover;

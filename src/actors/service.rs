@@ -11,7 +11,7 @@ use super::core::{ActorOptions, Core, Dependencies};
 use super::events::EventStream;
 use super::reply::{ReplyTo, Returned};
 use super::server::{AttachRequest, DetachRequest, ServerMessage};
-use crate::domain::ids::{AttachmentId, ServerId, VolumeId};
+use crate::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
 use crate::domain::operation::{Operation, Step};
 use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::status::VmState;
@@ -199,6 +199,12 @@ impl Service {
             },
         };
         Ok(self.volume_view(volume_id).await?.filter(|state| state.attachment(id).is_some()))
+    }
+
+    /// The committed state of the volume that this snapshot is of.
+    pub async fn snapshot_view(&self, id: SnapshotId) -> Result<Option<Arc<VolumeState>>, RequestError> {
+        let Some(volume_id) = self.core.world.store.snapshot_volume(id).await? else { return Ok(None) };
+        Ok(self.volume_view(volume_id).await?.filter(|state| state.snapshot(id).is_some()))
     }
 
     /// The volume that a command is for: whose it is, and that it is there. While a commit is in flight this is the state

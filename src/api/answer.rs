@@ -20,6 +20,8 @@ pub struct Answer {
     pub status: u16,
     /// Body.
     pub body: Body,
+    /// `ETag`.
+    pub etag: Option<String>,
 }
 
 /// The body of an answer.
@@ -53,17 +55,32 @@ impl Answer {
     fn json_in(room: usize, status: u16, body: impl Serialize) -> Self {
         let mut text = Vec::with_capacity(room);
         serde_json::to_writer(&mut text, &body).expect("a view has text keys and nothing that can fail");
-        Self { status, body: Body::Json(text.into()) }
+        Self::with_body(status, Body::Json(text.into()))
+    }
+
+    /// With a body that is written already.
+    pub fn json_text(status: u16, text: String) -> Self {
+        Self::with_body(status, Body::Json(text.into()))
     }
 
     /// 200 with text.
     pub fn text(media_type: &'static str, text: String) -> Self {
-        Self { status: 200, body: Body::Text(media_type, text) }
+        Self::with_body(200, Body::Text(media_type, text))
     }
 
     /// Without a body.
     pub fn empty(status: u16) -> Self {
-        Self { status, body: Body::Empty }
+        Self::with_body(status, Body::Empty)
+    }
+
+    /// With this `ETag`.
+    pub fn with_etag(self, etag: String) -> Self {
+        Self { etag: Some(etag), ..self }
+    }
+
+    /// With this body.
+    pub fn with_body(status: u16, body: Body) -> Self {
+        Self { status, body, etag: None }
     }
 }
 

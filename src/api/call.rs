@@ -26,6 +26,8 @@ pub struct Call {
     pub query: Query,
     /// The body; null when there is none.
     pub body: Value,
+    /// `If-Match`.
+    pub if_match: Option<String>,
     /// For links.
     pub links: Links,
 }

@@ -194,7 +194,8 @@ async fn handle(
         policy_enforce(&context, "hearth:admin", &context.project_id)?;
     }
     exchange.empty_is_html = matches!(route, Route::MappingCreate(_)) && version >= Microversion::v2(101);
-    let call = Call { api: api.clone(), context, version, query, body, links };
+    let if_match = text(headers, &header::IF_MATCH).map(str::to_owned);
+    let call = Call { api: api.clone(), context, version, query, body, if_match, links };
     match path.side {
         Side::Compute => compute::handle(&call, &route).await,
         Side::Admin => admin::handle(&call, &route).await,
@@ -342,6 +343,9 @@ fn body_parse(route: &Route, side: Side, body: &Bytes, json_typed: bool) -> Resu
 fn success(answer: Answer, exchange: &Exchange) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let mut response = HttpResponse::build(status);
+    if let Some(etag) = answer.etag {
+        response.insert_header((header::ETAG, etag));
+    }
     let mut response = match answer.body {
         Body::Empty if exchange.empty_is_html => {
             response.insert_header((header::CONTENT_TYPE, "text/html; charset=UTF-8")).finish()

@@ -270,10 +270,20 @@ fn refusal_fault(refusal: Refusal) -> Fault {
         Refusal::InvalidInput(text) | Refusal::BadConnector(text) => {
             Fault::new(400, format!("Invalid input received: {text}"))
         }
+        Refusal::BadRequest(text) => Fault::new(400, text),
         Refusal::InvalidVolume(text) => Fault::new(400, format!("Invalid volume: {text}")),
+        Refusal::InvalidSnapshot(text) => Fault::new(400, format!("Invalid snapshot: {text}")),
+        Refusal::SnapshotNotFound(id) => Fault::new(404, Kind::Snapshot.text(&id.to_string())),
         Refusal::VolumeNotFound(id) => Fault::new(404, Kind::Volume.text(&id.to_string())),
         Refusal::AttachmentNotFound(id) => Fault::new(404, Kind::Attachment.text(&id.to_string())),
         Refusal::NotAttached(text) => Fault::new(404, text),
+        Refusal::MetadataNotFound { volume_id, key } => {
+            Fault::new(404, format!("Volume {volume_id} has no metadata with key {key}."))
+        }
+        Refusal::ImageMetadataNotFound(id) => {
+            Fault::new(404, format!("Glance metadata for volume/snapshot {id} cannot be found."))
+        }
+        refusal @ Refusal::TagDiffers => Fault::new(412, refusal.to_string()),
         Refusal::Conflict(text) => Fault::new(409, text),
         Refusal::UsedByServer(id) => Fault::new(
             409,
@@ -295,6 +305,8 @@ fn refusal_fault(refusal: Refusal) -> Fault {
             Fault { cause: Some(refusal.to_string()), ..Fault::new(500, "The volume's connections are busy.") }
         }
         Refusal::ServerChanged => Fault::new(409, "The server changed meanwhile."),
+        // whoever can meet it looks again
+        refusal @ Refusal::TypeChanged => Fault::unavailable(RETRY_AFTER, refusal),
     }
 }
 

@@ -41,6 +41,14 @@ pub const VOLUMES: Rules = Rules {
     aliases: &[("name", "display_name"), ("description", "display_description")],
 };
 
+/// Snapshots.
+pub const SNAPSHOTS: Rules = Rules {
+    allowed: &["name", "status", "volume_id", "metadata", "availability_zone", "consumes_quota"],
+    parameters: &["with_count"],
+    booleans: &["consumes_quota"],
+    aliases: &[("name", "display_name"), ("description", "display_description")],
+};
+
 /// Attachments.
 pub const ATTACHMENTS: Rules = Rules {
     allowed: &["volume_id", "status", "instance_id", "attach_status"],
@@ -70,6 +78,11 @@ pub fn filters(query: &Query, rules: &Rules, version: Microversion, is_admin: bo
     for (name, value) in query.pairs().filter(|(name, _)| !is_parameter(name)) {
         if !name.is_ascii() && checked {
             return Err(Problem::BadRequest("Filter keys can only contain ASCII characters.".to_owned()));
+        }
+        if (name == "glance_metadata" && version < Microversion::v3(4))
+            || (name == "group_id" && version < Microversion::v3(10))
+        {
+            continue;
         }
         let like = name.strip_suffix('~');
         let times = matches!(name, "created_at" | "updated_at");
@@ -110,8 +123,8 @@ fn filter_of(
     let one_of = |values| Filter::OneOf { column: column(rules, name).to_owned(), values };
     match name {
         "created_at" | "updated_at" => times(name, value, found)?,
-        "metadata" => found.push(metadata(value)),
-        "glance_metadata" => found.push(Filter::Nothing),
+        "metadata" => found.push(pairs(value).map_or(Filter::Nothing, Filter::Metadata)),
+        "glance_metadata" => found.push(pairs(value).map_or(Filter::Nothing, Filter::ImageMetadata)),
         "host" => found.push(Filter::Host(value.to_owned())),
         // A name is taken as it is, never as a literal.
         "name" | "display_name" => found.push(one_of(vec![Some(value.to_owned())])),
@@ -154,9 +167,10 @@ fn boolean(name: &str, value: &str, version: Microversion) -> Result<Option<bool
     }
 }
 
-fn metadata(value: &str) -> Filter {
-    let Some(Value::Object(members)) = python::literal(value) else { return Filter::Nothing };
-    Filter::Metadata(members.iter().map(|(key, value)| (key.clone(), python::display(value))).collect())
+/// None: no dictionary.
+fn pairs(value: &str) -> Option<Vec<(String, String)>> {
+    let Some(Value::Object(members)) = python::literal(value) else { return None };
+    Some(members.iter().map(|(key, value)| (key.clone(), python::display(value))).collect())
 }
 
 /// `op:time[,op:time…]`; all must hold.

@@ -1,6 +1,10 @@
 //! From method and path to a route: a total, pure function, so that slashes are never merged and every order of checks of
 //! the specification can be kept.
 
+mod types;
+
+pub use types::TypeRoute;
+
 use super::microversion::Microversion;
 use super::percent;
 
@@ -145,8 +149,39 @@ pub enum Route {
     VolumeUpdate(String),
     /// `DELETE /volumes/{id}`.
     VolumeDelete(String),
+    /// `GET /volumes/{id}/metadata`.
+    MetadataList(String),
+    /// `POST` there.
+    MetadataMerge(String),
+    /// `PUT` there.
+    MetadataReplace(String),
+    /// `GET /volumes/{id}/metadata/{key}`.
+    MetadataShow(String, String),
+    /// `PUT` there.
+    MetadataSet(String, String),
+    /// `DELETE` there.
+    MetadataDelete(String, String),
+    /// `GET /volumes/{id}/encryption`.
+    EncryptionShow(String),
+    /// `GET /volumes/{id}/encryption/{key}`.
+    EncryptionValue(String, String),
     /// `POST /volumes/{id}/action`.
     VolumeAction(String),
+    /// `GET /snapshots[/detail]`.
+    SnapshotList {
+        /// Detail views.
+        detail: bool,
+    },
+    /// `POST /snapshots`.
+    SnapshotCreate,
+    /// `GET /snapshots/{id}`.
+    SnapshotShow(String),
+    /// `PUT /snapshots/{id}`.
+    SnapshotUpdate(String),
+    /// `DELETE /snapshots/{id}`.
+    SnapshotDelete(String),
+    /// `POST /snapshots/{id}/action`.
+    SnapshotAction(String),
     /// `GET /attachments[/detail]`.
     AttachmentList {
         /// Detail views.
@@ -162,10 +197,8 @@ pub enum Route {
     AttachmentDelete(String),
     /// `POST /attachments/{id}/action`.
     AttachmentAction(String),
-    /// `GET /types`.
-    TypeList,
-    /// `GET /types/{id}`.
-    TypeShow(String),
+    /// Volume types.
+    Type(TypeRoute),
     /// `GET /messages`.
     MessageList,
     /// `GET /messages/{id}`.
@@ -229,6 +262,7 @@ impl Route {
             | Self::AttachmentDelete(_) => Some(Microversion::v3(27)),
             Self::MessageList | Self::MessageShow(_) | Self::MessageDelete(_) => Some(Microversion::v3(3)),
             Self::VolumeSummary => Some(Microversion::v3(12)),
+            Self::Type(route) => route.since(),
             _ => None,
         }
     }
@@ -241,15 +275,26 @@ impl Route {
             Self::VolumeList { detail: true } => "/volumes/detail",
             Self::VolumeSummary => "/volumes/summary",
             Self::VolumeShow(_) | Self::VolumeUpdate(_) | Self::VolumeDelete(_) => "/volumes/{volume_id}",
+            Self::MetadataList(_) | Self::MetadataMerge(_) | Self::MetadataReplace(_) => {
+                "/volumes/{volume_id}/metadata"
+            }
+            Self::MetadataShow(..) | Self::MetadataSet(..) | Self::MetadataDelete(..) => {
+                "/volumes/{volume_id}/metadata/{key}"
+            }
+            Self::EncryptionShow(_) => "/volumes/{volume_id}/encryption",
+            Self::EncryptionValue(..) => "/volumes/{volume_id}/encryption/{key}",
             Self::VolumeAction(_) => "/volumes/{volume_id}/action",
+            Self::SnapshotList { detail: false } | Self::SnapshotCreate => "/snapshots",
+            Self::SnapshotList { detail: true } => "/snapshots/detail",
+            Self::SnapshotShow(_) | Self::SnapshotUpdate(_) | Self::SnapshotDelete(_) => "/snapshots/{snapshot_id}",
+            Self::SnapshotAction(_) => "/snapshots/{snapshot_id}/action",
             Self::AttachmentList { detail: false } | Self::AttachmentCreate => "/attachments",
             Self::AttachmentList { detail: true } => "/attachments/detail",
             Self::AttachmentShow(_) | Self::AttachmentUpdate(_) | Self::AttachmentDelete(_) => {
                 "/attachments/{attachment_id}"
             }
             Self::AttachmentAction(_) => "/attachments/{attachment_id}/action",
-            Self::TypeList => "/types",
-            Self::TypeShow(_) => "/types/{type_id}",
+            Self::Type(route) => route.template(),
             Self::MessageList => "/messages",
             Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
             Self::ServerList { detail: false } => "/servers",
@@ -274,16 +319,28 @@ impl Route {
 
     /// Whether the body is an action: exactly one member, whose name is the action.
     pub fn is_action(&self) -> bool {
-        matches!(self, Self::VolumeAction(_) | Self::AttachmentAction(_))
+        matches!(
+            self,
+            Self::VolumeAction(_)
+                | Self::SnapshotAction(_)
+                | Self::AttachmentAction(_)
+                | Self::Type(TypeRoute::Action(_))
+        )
     }
 
     /// Whether a JSON body is needed.
     pub fn needs_body(&self) -> bool {
         self.is_action()
+            || matches!(self, Self::Type(route) if route.needs_body())
             || matches!(
                 self,
                 Self::VolumeCreate
                     | Self::VolumeUpdate(_)
+                    | Self::SnapshotCreate
+                    | Self::SnapshotUpdate(_)
+                    | Self::MetadataMerge(_)
+                    | Self::MetadataReplace(_)
+                    | Self::MetadataSet(..)
                     | Self::AttachmentCreate
                     | Self::AttachmentUpdate(_)
                     | Self::MappingCreate(_)
@@ -323,7 +380,22 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["volumes", volume]) => Route::VolumeShow(id(volume)?),
         ("PUT", ["volumes", volume]) => Route::VolumeUpdate(id(volume)?),
         ("DELETE", ["volumes", volume]) => Route::VolumeDelete(id(volume)?),
+        ("GET", ["volumes", volume, "metadata"]) => Route::MetadataList(id(volume)?),
+        ("POST", ["volumes", volume, "metadata"]) => Route::MetadataMerge(id(volume)?),
+        ("PUT", ["volumes", volume, "metadata"]) => Route::MetadataReplace(id(volume)?),
+        ("GET", ["volumes", volume, "metadata", key]) => Route::MetadataShow(id(volume)?, id(key)?),
+        ("PUT", ["volumes", volume, "metadata", key]) => Route::MetadataSet(id(volume)?, id(key)?),
+        ("DELETE", ["volumes", volume, "metadata", key]) => Route::MetadataDelete(id(volume)?, id(key)?),
+        ("GET", ["volumes", volume, "encryption"]) => Route::EncryptionShow(id(volume)?),
+        ("GET", ["volumes", volume, "encryption", key]) => Route::EncryptionValue(id(volume)?, id(key)?),
         ("POST", ["volumes", volume, "action"]) => Route::VolumeAction(id(volume)?),
+        ("GET", ["snapshots"]) => Route::SnapshotList { detail: false },
+        ("GET", ["snapshots", "detail"]) => Route::SnapshotList { detail: true },
+        ("POST", ["snapshots"]) => Route::SnapshotCreate,
+        ("GET", ["snapshots", snapshot]) => Route::SnapshotShow(id(snapshot)?),
+        ("PUT", ["snapshots", snapshot]) => Route::SnapshotUpdate(id(snapshot)?),
+        ("DELETE", ["snapshots", snapshot]) => Route::SnapshotDelete(id(snapshot)?),
+        ("POST", ["snapshots", snapshot, "action"]) => Route::SnapshotAction(id(snapshot)?),
         ("GET", ["attachments"]) => Route::AttachmentList { detail: false },
         ("GET", ["attachments", "detail"]) => Route::AttachmentList { detail: true },
         ("POST", ["attachments"]) => Route::AttachmentCreate,
@@ -331,12 +403,10 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("PUT", ["attachments", attachment]) => Route::AttachmentUpdate(id(attachment)?),
         ("DELETE", ["attachments", attachment]) => Route::AttachmentDelete(id(attachment)?),
         ("POST", ["attachments", attachment, "action"]) => Route::AttachmentAction(id(attachment)?),
-        ("GET", ["types"]) => Route::TypeList,
-        ("GET", ["types", volume_type]) => Route::TypeShow(id(volume_type)?),
         ("GET", ["messages"]) => Route::MessageList,
         ("GET", ["messages", message]) => Route::MessageShow(id(message)?),
         ("DELETE", ["messages", message]) => Route::MessageDelete(id(message)?),
-        _ => return None,
+        _ => Route::Type(TypeRoute::find(method, rest)?),
     })
 }
 

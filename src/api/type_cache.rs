@@ -1,13 +1,17 @@
 //! Volume types in memory: every volume view needs a name, and types change rarely.
+//!
+//! What this node changes is seen by its next request; what another node changes within [`AGE_MAX`]. Nothing is decided on a
+//! type that has changed: a change of a type and the commit of a new volume are guarded by its revision.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
 use crate::domain::ids::VolumeTypeId;
-use crate::store::{Store, StoreError, VolumeType};
+use crate::domain::volume_type::VolumeType;
+use crate::store::{Store, StoreError};
 
 /// Older than this, the types are read again.
 pub const AGE_MAX: Duration = Duration::from_secs(1);
@@ -38,12 +42,16 @@ impl Types {
 
 /// The cache.
 #[derive(Default)]
-pub struct TypeCache(ArcSwapOption<Types>);
+pub struct TypeCache {
+    types: ArcSwapOption<Types>,
+    /// Changes that this node has made. Held while the types are put down: a read from before a change is not kept after it.
+    changes: Mutex<u64>,
+}
 
 impl TypeCache {
     /// The types, at most [`AGE_MAX`] old.
     pub async fn get(&self, store: &dyn Store) -> Result<Arc<Types>, StoreError> {
-        if let Some(types) = self.0.load_full()
+        if let Some(types) = self.types.load_full()
             && types.read_at.elapsed() < AGE_MAX
         {
             return Ok(types);
@@ -53,9 +61,20 @@ impl TypeCache {
 
     /// The types as they are now.
     pub async fn fresh(&self, store: &dyn Store) -> Result<Arc<Types>, StoreError> {
+        let before = *self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let read_at = Instant::now();
         let types = Arc::new(Types { rows: store.volume_types().await?, read_at });
-        self.0.store(Some(types.clone()));
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if *changes == before {
+            self.types.store(Some(Arc::clone(&types)));
+        }
         Ok(types)
+    }
+
+    /// This node has changed a type: whoever asks from now on sees it.
+    pub fn changed(&self) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        *changes += 1;
+        self.types.store(None);
     }
 }

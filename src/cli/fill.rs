@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::parts::{PartError, full_name};
 use super::state_dir::{StateDir, StateDirError};
 use crate::domain::attachment::Attachment;
-use crate::domain::operation::{Operation, OperationKind};
+use crate::domain::operation::Operation;
 use crate::domain::status::VolumeStatus;
 use crate::domain::volume::VolumeState;
 use crate::drivers::sim::{Durability, SimExport, SimTruth};
@@ -142,7 +142,7 @@ impl Truths {
 
 /// Whether a backend has the volume: its create went through. An open one died before the backend was asked.
 fn exists(state: &VolumeState) -> bool {
-    let is_create = |open: &Operation| open.kind == OperationKind::Create;
+    let is_create = |open: &Operation| open.kind.creates_volume();
     state.volume.status != VolumeStatus::Error && !state.operations.iter().any(is_create)
 }
 

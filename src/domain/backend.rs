@@ -357,10 +357,11 @@ impl Deadlines {
     /// The deadline of a step's call, or of its probe; none for a step without a call.
     pub fn of_step(&self, step: &Step, is_probe: bool) -> Option<Duration> {
         Some(match step {
-            Step::Queued | Step::Drain => return None,
+            Step::Queued | Step::Drain | Step::Borrow => return None,
             _ if is_probe => self.probe,
             Step::Create => self.create,
-            Step::Delete => self.delete,
+            Step::Copy | Step::Revert | Step::CreateSnapshot { .. } => self.copy_stall,
+            Step::Delete | Step::DeleteSnapshot { .. } => self.delete,
             Step::Extend | Step::ResizeGuest { .. } => self.extend,
             Step::Export { .. } | Step::Plug { .. } => self.export,
             Step::Unexport { .. } | Step::Unplug { .. } => self.unexport,

@@ -23,6 +23,11 @@ impl Metadata {
         self.pairs().iter().map(|(key, value)| (&**key, &**value))
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.pairs().is_empty()
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         let pairs = self.pairs();

@@ -8,17 +8,21 @@ use serde::{Deserialize, Serialize};
 use super::attachment::AttachMode;
 use super::backend::{CallKey, Cause};
 use super::document::Document;
-use super::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, UserId};
+use super::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId};
 use super::status::VolumeStatus;
 use super::time::Timestamp;
+use super::volume::state::Origin;
 
-/// A volume runs one operation at a time in each lane. Work on the data and work on connections may run beside each other
-/// (`spec/races.md` §4: a row may be detached while the volume is extended).
+/// A volume runs one operation at a time in each lane. Work on the data, on snapshots and on connections may run beside each
+/// other (`spec/races.md` §4: a row may be detached while the volume is extended, and attached while a snapshot is taken).
+/// Work that changes the data as a whole waits for snapshots that are being taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lane {
-    /// Create, extend, delete.
+    /// Create, extend, revert, delete.
     Data,
+    /// Taking and removing snapshots.
+    Snapshot,
     /// Connect, disconnect, attach, detach, release, repair.
     Connection,
 }
@@ -29,13 +33,30 @@ pub enum Lane {
 pub enum OperationKind {
     /// Make the volume at its backend.
     Create,
+    /// Make the volume from another one's contents, which are borrowed first (P8).
+    CreateFrom(Origin),
     /// Grow it.
     Extend {
         /// Target size, GiB.
         new_size_gib: u32,
     },
-    /// Remove it.
+    /// Remove it, its snapshots first.
     Delete,
+    /// Put it back to its latest snapshot.
+    Revert {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
+    /// Take a snapshot.
+    CreateSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
+    /// Remove a snapshot.
+    DeleteSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
     /// Connect an attachment row: `PUT /attachments/{id}`, or `POST` with a connector.
     Connect {
         /// The row.
@@ -109,8 +130,12 @@ impl OperationKind {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Create => "create",
+            Self::CreateFrom(_) => "create_from",
             Self::Extend { .. } => "extend",
             Self::Delete => "delete",
+            Self::Revert { .. } => "revert",
+            Self::CreateSnapshot { .. } => "create_snapshot",
+            Self::DeleteSnapshot { .. } => "delete_snapshot",
             Self::Connect { .. } => "connect",
             Self::Disconnect { .. } => "disconnect",
             Self::ServerAttach { .. } => "server_attach",
@@ -124,8 +149,22 @@ impl OperationKind {
     /// Which lane it runs in.
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::Create | Self::Extend { .. } | Self::Delete => Lane::Data,
+            Self::Create | Self::CreateFrom(_) | Self::Extend { .. } | Self::Delete | Self::Revert { .. } => Lane::Data,
+            Self::CreateSnapshot { .. } | Self::DeleteSnapshot { .. } => Lane::Snapshot,
             _ => Lane::Connection,
+        }
+    }
+
+    /// Whether it makes the volume.
+    pub const fn creates_volume(&self) -> bool {
+        matches!(self, Self::Create | Self::CreateFrom(_))
+    }
+
+    /// The snapshot that it takes or removes.
+    pub const fn snapshot_id(&self) -> Option<SnapshotId> {
+        match self {
+            Self::CreateSnapshot { snapshot_id } | Self::DeleteSnapshot { snapshot_id } => Some(*snapshot_id),
+            _ => None,
         }
     }
 
@@ -154,16 +193,32 @@ impl OperationKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
-    /// Wait for the operation before it in the same lane.
+    /// Wait for the operation before it in the same lane, or for those who read what it changes.
     Queued,
     /// Wait until the backend has answered the outstanding calls of earlier operations (design §3.8, R-83).
     Drain,
     /// Make the volume.
     Create,
+    /// Ask the source for its contents.
+    Borrow,
+    /// Make the volume from the source's contents.
+    Copy,
     /// Remove the volume.
     Delete,
     /// Grow the volume.
     Extend,
+    /// Put the volume back to the snapshot.
+    Revert,
+    /// Take the snapshot.
+    CreateSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
+    /// Remove the snapshot.
+    DeleteSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
     /// Tell one server's guest the new size.
     ResizeGuest {
         /// The row of that server.
@@ -203,8 +258,13 @@ impl Step {
             Self::Queued => "queued",
             Self::Drain => "drain",
             Self::Create => "create",
+            Self::Borrow => "borrow",
+            Self::Copy => "copy",
             Self::Delete => "delete",
             Self::Extend => "extend",
+            Self::Revert => "revert",
+            Self::CreateSnapshot { .. } => "create_snapshot",
+            Self::DeleteSnapshot { .. } => "delete_snapshot",
             Self::ResizeGuest { .. } => "resize_guest",
             Self::Unexport { .. } => "unexport",
             Self::Export { .. } => "export",

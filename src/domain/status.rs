@@ -50,6 +50,22 @@ pub struct UnknownWord {
 }
 
 words!(
+    /// `snapshot.status` (`spec/snapshots.md` §5).
+    SnapshotStatus {
+        Creating = "creating",
+        Available = "available",
+        Deleting = "deleting",
+        Deleted = "deleted",
+        Error = "error",
+        ErrorDeleting = "error_deleting",
+        Updating = "updating",
+        Unmanaging = "unmanaging",
+        BackingUp = "backing-up",
+        Restoring = "restoring",
+    }
+);
+
+words!(
     /// `volume.status` (`spec/volumes.md` §7).
     VolumeStatus {
         Creating = "creating",

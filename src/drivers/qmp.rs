@@ -221,6 +221,11 @@ raw_command!(
     "block-export-add"
 );
 raw_command!(
+    /// `blockdev-mirror`.
+    BlockdevMirror,
+    "blockdev-mirror"
+);
+raw_command!(
     /// `device_add`.
     DeviceAdd,
     "device_add"

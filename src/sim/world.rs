@@ -207,9 +207,12 @@ impl World {
             description: None,
             metadata: crate::domain::metadata::Metadata::default(),
             volume_type_id: None,
+            type_revision: None,
             multiattach: false,
             availability_zone: "nova".to_owned(),
             host: Some(BACKEND.to_owned()),
+            bootable: false,
+            origin: None,
         }))
     }
 

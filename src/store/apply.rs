@@ -2,7 +2,7 @@
 //! without a trace; none hurts another. Statement by statement: all groups of SQLite, where a statement is cheap, and
 //! members of PostgreSQL which stand alone. Groups of PostgreSQL are written in sets (`postgres`).
 //!
-//! Locks are taken in one order everywhere: volumes, servers, project usage, each by id.
+//! Locks are taken in one order everywhere: volumes, servers, types, usage, each by id.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,9 +14,11 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use super::connection::{AnyConnection, on_each};
 use super::difference::Step;
 use super::rows::{
-    AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, UsageRow, VolumeRow, is_unsettled, to_i64, to_json,
+    AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, SnapshotRow, UsageRow, VolumeRow, to_i64, to_json,
 };
-use super::schema::{attachments, events, messages, operations, quota_usages, servers, volumes};
+use super::schema::{
+    attachments, events, messages, operations, quota_usages, servers, snapshots, volume_types, volumes,
+};
 use super::sql::{Dialect, Id, Sql, Value};
 use super::statements::{AttachmentGone, OperationEnded, VolumeProgress};
 use super::{Aborted, Event, ServerChange, Transaction, VolumeChange};
@@ -30,6 +32,7 @@ pub(super) type Judgement = Result<(), Aborted>;
 /// one by one.
 pub(super) fn apply_group(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<Vec<Judgement>> {
     lock_servers(connection, members)?;
+    lock_types(connection, members)?;
     let mut ledger = Ledger::load(connection, members)?;
     let mut judgements = Vec::with_capacity(members.len());
     for member in members {
@@ -119,9 +122,21 @@ fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<
             return Err(Refused::By(Aborted::ServerChanged));
         }
     }
+    if let Some((id, revision)) = member.type_guard {
+        let stands: bool = diesel::select(diesel::dsl::exists(
+            volume_types::table
+                .filter(volume_types::id.eq(id.to_string()))
+                .filter(volume_types::revision.eq(to_i64(revision))),
+        ))
+        .get_result(connection)?;
+        if !stands {
+            return Err(Refused::By(Aborted::TypeChanged));
+        }
+    }
     if let Some(change) = &member.volume {
         write_volume(connection, change)?;
         write_attachments(connection, change)?;
+        write_snapshots(connection, change)?;
         write_operations(connection, change)?;
     }
     if let Some(change) = &member.server {
@@ -146,6 +161,7 @@ pub(super) fn settle_volume(
     let written = write_volume(connection, change)
         .and_then(|()| write_attachments(connection, change))
         .and_then(|()| write_operations(connection, change));
+    // snapshots never wait in the journal
     match written {
         Ok(()) => EventRow::of_all(events).map_or(Ok(()), |row| write_event(connection, &row)),
         Err(Refused::Error(error)) => Err(error),
@@ -192,8 +208,8 @@ fn progress(connection: &mut AnyConnection, volume: &Volume, old_generation: u64
         admin_metadata: &to_json(&volume.admin_metadata),
         orphan_exports: &to_json(&volume.orphan_exports),
         outstanding: &to_json(&volume.outstanding),
+        unsettled: volume.is_unsettled(),
         claims: volume.claims.as_ref().map(to_json).as_deref(),
-        unsettled: is_unsettled(volume),
         updated_at: volume.updated_at.map(|at| at.0),
         id: &volume.id.to_string(),
         old_generation: to_i64(old_generation),
@@ -222,9 +238,12 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         availability_zone,
         host,
         metadata,
+        image_metadata,
         admin_metadata: _,
         consumes_quota,
+        origin,
         provider_id,
+        loans,
         orphan_exports: _,
         outstanding: _,
         claims: _,
@@ -247,8 +266,11 @@ pub(super) fn is_progress_only(old: &Volume, new: &Volume) -> bool {
         && *availability_zone == old.availability_zone
         && *host == old.host
         && *metadata == old.metadata
+        && *image_metadata == old.image_metadata
         && *consumes_quota == old.consumes_quota
+        && *origin == old.origin
         && *provider_id == old.provider_id
+        && *loans == old.loans
         && *created_at == old.created_at
         && *terminated_at == old.terminated_at
         && *deleted == old.deleted
@@ -272,6 +294,36 @@ fn write_attachments(connection: &mut AnyConnection, change: &VolumeChange) -> R
                 let insert = diesel::insert_into(attachments::table).values(&row);
                 let inserted = on_each!(connection, inner => insert.execute(inner));
                 refuse_duplicates(inserted, Aborted::Duplicate)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_snapshots(connection: &mut AnyConnection, change: &VolumeChange) -> Result<(), Refused> {
+    for step in change.snapshots() {
+        match step {
+            Step::End(gone) => {
+                diesel::delete(snapshots::table.filter(snapshots::id.eq(gone.id.to_string()))).execute(connection)?;
+            }
+            Step::Change(_, snapshot) => {
+                let row = SnapshotRow::of(snapshot, 0);
+                let changes = (
+                    snapshots::project_id.eq(&row.project_id),
+                    snapshots::user_id.eq(&row.user_id),
+                    snapshots::display_name.eq(&row.display_name),
+                    snapshots::display_description.eq(&row.display_description),
+                    snapshots::status.eq(&row.status),
+                    snapshots::progress.eq(row.progress),
+                    snapshots::metadata.eq(&row.metadata),
+                    snapshots::updated_at.eq(row.updated_at),
+                );
+                diesel::update(snapshots::table.filter(snapshots::id.eq(&row.id))).set(changes).execute(connection)?;
+            }
+            Step::Make(snapshot, ordinal) => {
+                let row = SnapshotRow::of(snapshot, ordinal);
+                let insert = diesel::insert_into(snapshots::table).values(&row);
+                on_each!(connection, inner => insert.execute(inner))?;
             }
         }
     }
@@ -351,6 +403,18 @@ fn lock_servers(connection: &mut AnyConnection, members: &[&Transaction]) -> Que
     }
     let mut sql = Sql::new(Dialect::Postgres, "SELECT id FROM servers WHERE id IN ");
     sql.bind_list(ids.into_iter().map(Value::Text)).push(&format!(" ORDER BY id FOR {strength}"));
+    sql.load::<Id>(connection).map(drop)
+}
+
+/// PostgreSQL: takes the locks on the types that guards look at, after those on servers.
+fn lock_types(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<()> {
+    let ids: BTreeSet<String> =
+        members.iter().filter_map(|member| member.type_guard).map(|(id, _)| id.to_string()).collect();
+    if ids.is_empty() || Dialect::of(connection) == Dialect::Sqlite {
+        return Ok(());
+    }
+    let mut sql = Sql::new(Dialect::Postgres, "SELECT id FROM volume_types WHERE id IN ");
+    sql.bind_list(ids.into_iter().map(Value::Text)).push(" ORDER BY id FOR SHARE");
     sql.load::<Id>(connection).map(drop)
 }
 

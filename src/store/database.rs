@@ -10,17 +10,20 @@ use uuid::Uuid;
 use super::connection::AnyConnection;
 use super::journal::Overlay;
 use super::queries::operation::Cursor;
-use super::queries::{attachment, history, message, operation, server, usage, volume};
+use super::queries::{attachment, history, message, operation, server, usage, volume, volume_snapshot, volume_type};
 use super::{
     AttachmentQuery, CommitOutcome, Event, ListError, Message, MessageQuery, OpenOperation, Page, Reading, ServerQuery,
-    Store, StoreError, Transaction, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery, VolumeType,
+    SnapshotQuery, Store, StoreError, Transaction, TypeChange, TypeRefused, UsageAudit, VolumeQuery, VolumeSummary,
+    VolumeSummaryQuery,
 };
 use crate::domain::attachment::Attachment;
-use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, VolumeId};
+use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::quota::Usage;
 use crate::domain::server::Server;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::VolumeState;
+use crate::domain::volume_type::VolumeType;
 
 /// Pages of open operations whose ends are remembered: an operation may settle while the scan goes on.
 const REMEMBERED_CURSORS: usize = 64;
@@ -131,6 +134,14 @@ impl<E: Engine> Store for Database<E> {
         self.read_settled(Lane::List, move |connection| attachment::attachment_list(connection, &query))
     }
 
+    fn snapshot_volume(&self, id: SnapshotId) -> Reading<Option<VolumeId>> {
+        self.engine.read(Lane::Point, move |connection| volume_snapshot::snapshot_volume(connection, id))
+    }
+
+    fn snapshot_list(&self, query: SnapshotQuery) -> BoxFuture<'static, Result<Page<Snapshot>, ListError>> {
+        self.read_settled(Lane::List, move |connection| volume_snapshot::snapshot_list(connection, &query))
+    }
+
     fn server_attachments(&self, id: ServerId) -> Reading<Vec<Attachment>> {
         self.engine.read(Lane::Point, move |connection| attachment::server_attachments(connection, &id))
     }
@@ -144,7 +155,19 @@ impl<E: Engine> Store for Database<E> {
     }
 
     fn volume_types(&self) -> Reading<Vec<VolumeType>> {
-        self.engine.read(Lane::Point, volume::volume_types)
+        self.engine.read(Lane::Point, volume_type::volume_types)
+    }
+
+    fn type_change(&self, change: TypeChange) -> Reading<Result<(), TypeRefused>> {
+        self.engine.write(move |connection| volume_type::type_change(connection, &change))
+    }
+
+    fn default_type(&self, project_id: ProjectId) -> Reading<Option<VolumeTypeId>> {
+        self.engine.read(Lane::Point, move |connection| volume_type::default_type(connection, &project_id))
+    }
+
+    fn default_types(&self) -> Reading<Vec<(ProjectId, VolumeTypeId)>> {
+        self.engine.read(Lane::List, volume_type::default_types)
     }
 
     fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>> {

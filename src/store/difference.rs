@@ -4,8 +4,10 @@ use super::VolumeChange;
 use super::rows::to_i64;
 use crate::domain::attachment::Attachment;
 use crate::domain::operation::Operation;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::volume::VolumeState;
 
-/// Attachments that one commit may add: the low bits of a row's ordinal.
+/// Rows that one commit may add to a volume: the low bits of a row's ordinal.
 pub(super) const ORDINALS_PER_GENERATION: i64 = 1 << 16;
 
 /// What becomes of a row.
@@ -31,11 +33,24 @@ impl VolumeChange {
             after.iter().enumerate().filter_map(move |(index, row)| match before.iter().find(|old| old.id == row.id) {
                 Some(same) if same == row && !moved => None,
                 Some(old) => Some(Step::Change(old, row)),
-                None => {
-                    let index = i64::try_from(index).expect("few attachments");
-                    Some(Step::Make(row, to_i64(new.volume.generation) * ORDINALS_PER_GENERATION + index))
-                }
+                None => Some(Step::Make(row, ordinal(new, index))),
             });
+        ended.chain(written)
+    }
+
+    /// The snapshots.
+    pub(super) fn snapshots(&self) -> impl Iterator<Item = Step<'_, Snapshot>> {
+        let new = self.new.as_ref();
+        let before = self.old.as_ref().map_or(&[][..], |old| old.snapshots.as_slice());
+        let after = if new.volume.deleted { &[][..] } else { new.snapshots.as_slice() };
+        let ended = before.iter().filter(|old| !after.iter().any(|left| left.id == old.id)).map(Step::End);
+        let written = after.iter().enumerate().filter_map(move |(index, snapshot)| {
+            match before.iter().find(|old| old.id == snapshot.id) {
+                Some(same) if same == snapshot => None,
+                Some(old) => Some(Step::Change(old, snapshot)),
+                None => Some(Step::Make(snapshot, ordinal(new, index))),
+            }
+        });
         ended.chain(written)
     }
 
@@ -51,4 +66,10 @@ impl VolumeChange {
         });
         ended.chain(written)
     }
+}
+
+/// The place of a row that is made at `index`, among those of its volume.
+fn ordinal(new: &VolumeState, index: usize) -> i64 {
+    let index = i64::try_from(index).expect("few rows");
+    to_i64(new.volume.generation) * ORDINALS_PER_GENERATION + index
 }

@@ -38,13 +38,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::attachment::Attachment;
-use crate::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::operation::Operation;
 use crate::domain::quota::{Limits, OverQuota, Usage};
 use crate::domain::server::Server;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::status::VmState;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::VolumeState;
+use crate::domain::volume_type::VolumeType;
 
 /// One transaction: all of it commits or nothing.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +57,8 @@ pub struct Transaction {
     pub server: Option<ServerChange>,
     /// This server must be live and have this epoch; else [`Aborted::ServerChanged`].
     pub server_guard: Option<(ServerId, u64)>,
+    /// This type must exist and have this revision; else [`Aborted::TypeChanged`].
+    pub type_guard: Option<(VolumeTypeId, u64)>,
     /// Judge the growth of the project's usage by these limits; none: the growth is a fact and is only recorded.
     pub limits: Option<Limits>,
     /// User messages to keep.
@@ -69,6 +73,7 @@ impl Transaction {
         self.volume.is_none()
             && self.server.is_none()
             && self.server_guard.is_none()
+            && self.type_guard.is_none()
             && self.messages.is_empty()
             && self.event.is_none()
     }
@@ -114,6 +119,8 @@ pub enum Aborted {
     Duplicate,
     /// The server guard failed.
     ServerChanged,
+    /// The type guard failed.
+    TypeChanged,
 }
 
 /// A failed read. Never shown to clients in detail.
@@ -178,19 +185,47 @@ pub struct Event {
     pub cause: Option<String>,
 }
 
-/// A volume type (`spec/types-qos-encryption.md` §1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VolumeType {
-    /// Its id.
-    pub id: VolumeTypeId,
-    /// Its name; `__DEFAULT__` is always there.
-    pub name: String,
-    /// Description.
-    pub description: Option<String>,
-    /// Public.
-    pub is_public: bool,
-    /// Extra specs.
-    pub extra_specs: std::collections::BTreeMap<String, String>,
+/// A change of a volume type. One transaction, judged by what is committed when it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TypeChange {
+    /// A new type.
+    Create(VolumeType),
+    /// The next state of a type, its revision already raised by one: the stored one must be the one before.
+    Update {
+        /// What it becomes.
+        new: VolumeType,
+        /// Only while no volume is of this type.
+        while_unused: bool,
+    },
+    /// The type goes, with all that is said of it elsewhere.
+    Delete {
+        /// Which.
+        id: VolumeTypeId,
+        /// The revision that it must have.
+        revision: u64,
+    },
+    /// The type of a project's volumes that name none; none: as everywhere.
+    Default {
+        /// The project.
+        project_id: ProjectId,
+        /// The type.
+        volume_type_id: Option<VolumeTypeId>,
+    },
+}
+
+/// Why a change of a volume type is refused; nothing is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypeRefused {
+    /// The revision is another one, or the type is gone.
+    Stale,
+    /// Another type has the name.
+    NameTaken,
+    /// A volume is of this type.
+    InUse,
+    /// It is the default of a project.
+    IsDefault,
+    /// There must be a type.
+    IsLast,
 }
 
 /// A direction of sorting.
@@ -243,8 +278,12 @@ pub enum Filter {
     },
     /// All pairs are in the user metadata or the admin metadata.
     Metadata(Vec<(String, String)>),
+    /// All pairs are in the image metadata.
+    ImageMetadata(Vec<(String, String)>),
     /// Exact, or as prefix up to a `#` or `@` boundary.
     Host(String),
+    /// No volume that a migration is filling, which only administrators see.
+    NoMigrationTarget,
     /// Matches nothing (an unknown column asked for by an admin).
     Nothing,
 }
@@ -276,13 +315,11 @@ pub enum Extent {
     Whole,
 }
 
-/// The sums of all volumes of a kind.
+/// The sums of all volumes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VolumeSummaryQuery {
     /// Only this project; none: all projects.
     pub project_id: Option<ProjectId>,
-    /// Conditions; the metadata are those of all volumes of the project, as in Cinder.
-    pub filters: Vec<Filter>,
     /// Collect the metadata too.
     pub with_metadata: bool,
 }
@@ -307,6 +344,19 @@ pub struct AttachmentQuery {
     pub filters: Vec<Filter>,
     /// Page.
     pub paging: Paging,
+}
+
+/// A list of snapshots.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SnapshotQuery {
+    /// Only this project; none: all.
+    pub project_id: Option<ProjectId>,
+    /// Conditions on columns of snapshots, and `availability_zone` and `host` of their volumes.
+    pub filters: Vec<Filter>,
+    /// Page.
+    pub paging: Paging,
+    /// Count all matching rows too.
+    pub with_count: bool,
 }
 
 /// A list of servers.
@@ -402,13 +452,24 @@ pub trait Store: Send + Sync + 'static {
     /// The live attachments that Compute made for a server, in creation order.
     fn server_attachments(&self, id: ServerId) -> Reading<Vec<Attachment>>;
 
+    /// The volume that a snapshot is of.
+    fn snapshot_volume(&self, id: SnapshotId) -> Reading<Option<VolumeId>>;
+    /// A page of snapshots.
+    fn snapshot_list(&self, query: SnapshotQuery) -> BoxFuture<'static, Result<Page<Snapshot>, ListError>>;
+
     /// A live server.
     fn server_get(&self, id: ServerId) -> Reading<Option<Server>>;
     /// Live servers.
     fn server_list(&self, query: ServerQuery) -> BoxFuture<'static, Result<Page<Server>, ListError>>;
 
-    /// All volume types, by name. At least `__DEFAULT__`.
+    /// All volume types, by name.
     fn volume_types(&self) -> Reading<Vec<VolumeType>>;
+    /// Changes a volume type, or a project's default.
+    fn type_change(&self, change: TypeChange) -> Reading<Result<(), TypeRefused>>;
+    /// The type of a project's volumes that name none, if the project has its own.
+    fn default_type(&self, project_id: ProjectId) -> Reading<Option<VolumeTypeId>>;
+    /// The defaults of all projects that have their own, by project.
+    fn default_types(&self) -> Reading<Vec<(ProjectId, VolumeTypeId)>>;
 
     /// A page of messages.
     fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>>;

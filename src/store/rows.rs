@@ -1,28 +1,35 @@
 //! The rows as they stand in the tables, and their way to and from the domain's values.
 
+mod message;
+mod usage;
+mod volume_type;
+
+pub(super) use message::MessageRow;
+pub(super) use usage::UsageRow;
+pub(super) use volume_type::VolumeTypeRow;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use diesel::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::schema::{attachments, events, messages, operations, quota_usages, servers, volume_types, volumes};
+use super::schema::{attachments, events, operations, servers, snapshots, volumes};
 use super::statements::{AttachmentProgress, OperationProgress};
-use super::{Event, Message, StoreError, VolumeType};
+use super::{Event, StoreError};
 use crate::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
 use crate::domain::document::Document;
-use crate::domain::ids::{AttachmentId, ExportName, ProjectId, RequestId, ServerId, UserId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{
+    AttachmentId, ExportName, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeId, VolumeTypeId,
+};
 use crate::domain::operation::Operation;
-use crate::domain::quota::Usage;
 use crate::domain::server::{HypervisorKind, Server};
+use crate::domain::snapshot::Snapshot;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::Volume;
-
-/// The level of every user message (`spec/services-hosts-pools.md`).
-const MESSAGE_LEVEL: &str = "ERROR";
+use crate::domain::volume::state::Origin;
 
 #[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = volumes, treat_none_as_null = true, treat_none_as_default_value = false)]
@@ -45,9 +52,13 @@ pub(super) struct VolumeRow {
     pub availability_zone: String,
     pub host: Option<String>,
     pub metadata: String,
+    pub image_metadata: String,
     pub admin_metadata: String,
     pub consumes_quota: bool,
+    pub origin_volume_id: Option<String>,
+    pub snapshot_id: Option<String>,
     pub provider_id: Option<String>,
+    pub loans: String,
     pub orphan_exports: String,
     pub outstanding: String,
     pub claims: Option<String>,
@@ -80,13 +91,17 @@ impl VolumeRow {
             availability_zone: volume.availability_zone.to_string(),
             host: owned(volume.host.as_ref()),
             metadata: to_json(&volume.metadata),
+            image_metadata: to_json(&volume.image_metadata),
             admin_metadata: to_json(&volume.admin_metadata),
             consumes_quota: volume.consumes_quota,
+            origin_volume_id: volume.origin.as_ref().map(|origin| origin.source_volume_id.to_string()),
+            snapshot_id: volume.origin.as_ref().and_then(|origin| origin.snapshot_id).map(|id| id.to_string()),
             provider_id: owned(volume.provider_id.as_ref()),
+            loans: to_json(&volume.loans),
             orphan_exports: to_json(&volume.orphan_exports),
             outstanding: to_json(&volume.outstanding),
+            unsettled: volume.is_unsettled(),
             claims: volume.claims.as_ref().map(to_json),
-            unsettled: is_unsettled(volume),
             created_at: volume.created_at.0,
             updated_at: volume.updated_at.map(|at| at.0),
             terminated_at: volume.terminated_at.map(|at| at.0),
@@ -97,6 +112,13 @@ impl VolumeRow {
 
     pub(super) fn into_volume(self) -> Result<Volume, StoreError> {
         let what = || format!("volume {}", self.id);
+        let origin = match self.origin_volume_id.as_deref() {
+            None => None,
+            Some(id) => Some(Box::new(Origin {
+                source_volume_id: VolumeId(parse(id, what)?),
+                snapshot_id: self.snapshot_id.as_deref().map(|id| parse(id, what)).transpose()?.map(SnapshotId),
+            })),
+        };
         Ok(Volume {
             id: VolumeId(parse(&self.id, what)?),
             generation: to_u64(self.generation),
@@ -107,9 +129,12 @@ impl VolumeRow {
             attach_status: parse(&self.attach_status, what)?,
             volume_type_id: self.volume_type_id.as_deref().map(|id| parse(id, what)).transpose()?.map(VolumeTypeId),
             metadata: from_json(&self.metadata, what)?,
+            image_metadata: from_json(&self.image_metadata, what)?,
             admin_metadata: from_json(&self.admin_metadata, what)?,
             orphan_exports: from_json(&self.orphan_exports, what)?,
             outstanding: from_json(&self.outstanding, what)?,
+            loans: from_json(&self.loans, what)?,
+            origin,
             claims: self.claims.as_deref().map(|text| from_json(text, what)).transpose()?,
             project_id: ProjectId(Text::common(&self.project_id)),
             user_id: UserId(Text::common(&self.user_id)),
@@ -240,6 +265,65 @@ impl AttachmentRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable)]
+#[diesel(table_name = snapshots, treat_none_as_default_value = false)]
+pub(super) struct SnapshotRow {
+    pub id: String,
+    pub volume_id: String,
+    pub project_id: String,
+    pub user_id: String,
+    pub ordinal: i64,
+    pub display_name: Option<String>,
+    pub display_description: Option<String>,
+    pub status: String,
+    pub progress: i64,
+    pub volume_size: i64,
+    pub metadata: String,
+    pub consumes_quota: bool,
+    pub created_at: i64,
+    pub updated_at: Option<i64>,
+}
+
+impl SnapshotRow {
+    pub(super) fn of(snapshot: &Snapshot, ordinal: i64) -> Self {
+        Self {
+            id: snapshot.id.to_string(),
+            volume_id: snapshot.volume_id.to_string(),
+            project_id: snapshot.project_id.to_string(),
+            user_id: snapshot.user_id.to_string(),
+            ordinal,
+            display_name: owned(snapshot.name.as_ref()),
+            display_description: owned(snapshot.description.as_ref()),
+            status: snapshot.status.as_str().to_owned(),
+            progress: i64::from(snapshot.progress),
+            volume_size: i64::from(snapshot.size_gib),
+            metadata: to_json(&snapshot.metadata),
+            consumes_quota: snapshot.consumes_quota,
+            created_at: snapshot.created_at.0,
+            updated_at: snapshot.updated_at.map(|at| at.0),
+        }
+    }
+
+    pub(super) fn into_snapshot(self) -> Result<Snapshot, StoreError> {
+        let what = || format!("snapshot {}", self.id);
+        Ok(Snapshot {
+            id: SnapshotId(parse(&self.id, what)?),
+            volume_id: VolumeId(parse(&self.volume_id, what)?),
+            status: parse(&self.status, what)?,
+            progress: u8::try_from(self.progress).map_err(|error| damaged(what(), error))?,
+            size_gib: u32::try_from(self.volume_size).map_err(|error| damaged(what(), error))?,
+            metadata: from_json(&self.metadata, what)?,
+            project_id: ProjectId(Text::common(&self.project_id)),
+            user_id: UserId(Text::common(&self.user_id)),
+            name: self.display_name.map(Text::from),
+            description: self.display_description.map(Text::from),
+            consumes_quota: self.consumes_quota,
+            created_at: Timestamp(self.created_at),
+            updated_at: self.updated_at.map(Timestamp),
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable)]
 #[diesel(table_name = operations, treat_none_as_default_value = false)]
 pub(super) struct OperationRow {
     pub id: String,
@@ -356,57 +440,6 @@ impl ServerRow {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable)]
-#[diesel(table_name = messages)]
-pub(super) struct MessageRow {
-    pub id: String,
-    pub project_id: String,
-    pub request_id: String,
-    pub resource_type: String,
-    pub resource_uuid: Option<String>,
-    pub action_id: String,
-    pub detail_id: String,
-    pub event_id: String,
-    pub message_level: String,
-    pub cause: Option<String>,
-    pub created_at: i64,
-    pub expires_at: i64,
-}
-
-impl MessageRow {
-    pub(super) fn of(message: &Message) -> Self {
-        Self {
-            id: message.id.to_string(),
-            project_id: message.project_id.to_string(),
-            request_id: message.request_id.to_string(),
-            resource_type: message.resource_type.clone(),
-            resource_uuid: message.resource_uuid.clone(),
-            action_id: message.action_id.clone(),
-            detail_id: message.detail_id.clone(),
-            event_id: format!("VOLUME_{}_{}_{}", message.resource_type, message.action_id, message.detail_id),
-            message_level: MESSAGE_LEVEL.to_owned(),
-            cause: message.cause.clone(),
-            created_at: message.created_at.0,
-            expires_at: message.expires_at.0,
-        }
-    }
-
-    pub(super) fn into_message(self) -> Result<Message, StoreError> {
-        Ok(Message {
-            id: parse::<Uuid>(&self.id, || format!("message {}", self.id))?,
-            project_id: self.project_id.into(),
-            request_id: self.request_id.into(),
-            resource_type: self.resource_type,
-            resource_uuid: self.resource_uuid,
-            action_id: self.action_id,
-            detail_id: self.detail_id,
-            cause: self.cause,
-            created_at: Timestamp(self.created_at),
-            expires_at: Timestamp(self.expires_at),
-        })
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = events, treat_none_as_default_value = false)]
 pub(super) struct EventRow {
@@ -486,58 +519,6 @@ impl<'a> Line<'a> {
             cause: cause.map(Cow::into_owned),
         }
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Queryable, Selectable)]
-#[diesel(table_name = volume_types)]
-pub(super) struct VolumeTypeRow {
-    pub id: String,
-    pub name: String,
-    pub description: Option<String>,
-    pub is_public: bool,
-    pub extra_specs: String,
-}
-
-impl VolumeTypeRow {
-    pub(super) fn into_volume_type(self) -> Result<VolumeType, StoreError> {
-        let what = || format!("volume type {}", self.id);
-        Ok(VolumeType {
-            id: VolumeTypeId(parse(&self.id, what)?),
-            extra_specs: from_json(&self.extra_specs, what)?,
-            name: self.name,
-            description: self.description,
-            is_public: self.is_public,
-        })
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable)]
-#[diesel(table_name = quota_usages)]
-pub(super) struct UsageRow {
-    pub project_id: String,
-    pub volumes: i64,
-    pub gigabytes: i64,
-    pub reserved_gigabytes: i64,
-}
-
-impl UsageRow {
-    pub(super) fn of(project_id: &str, usage: Usage) -> Self {
-        Self {
-            project_id: project_id.to_owned(),
-            volumes: usage.volumes,
-            gigabytes: usage.gigabytes,
-            reserved_gigabytes: usage.reserved_gigabytes,
-        }
-    }
-
-    pub(super) fn usage(&self) -> Usage {
-        Usage { volumes: self.volumes, gigabytes: self.gigabytes, reserved_gigabytes: self.reserved_gigabytes }
-    }
-}
-
-/// Whether the volume has something to look after that is no operation.
-pub(super) fn is_unsettled(volume: &Volume) -> bool {
-    !volume.deleted && (!volume.orphan_exports.is_empty() || !volume.outstanding.is_empty())
 }
 
 /// Counters start at 0 and rise by one: they never come near the bound.

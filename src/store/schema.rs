@@ -22,9 +22,13 @@ diesel::table! {
         availability_zone -> Text,
         host -> Nullable<Text>,
         metadata -> Text,
+        image_metadata -> Text,
         admin_metadata -> Text,
         consumes_quota -> Bool,
+        origin_volume_id -> Nullable<Text>,
+        snapshot_id -> Nullable<Text>,
         provider_id -> Nullable<Text>,
+        loans -> Text,
         orphan_exports -> Text,
         outstanding -> Text,
         claims -> Nullable<Text>,
@@ -58,6 +62,25 @@ diesel::table! {
         delete_on_termination -> Nullable<Bool>,
         detaching -> Nullable<Bool>,
         created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    snapshots (id) {
+        id -> Text,
+        volume_id -> Text,
+        project_id -> Text,
+        user_id -> Text,
+        ordinal -> BigInt,
+        display_name -> Nullable<Text>,
+        display_description -> Nullable<Text>,
+        status -> Text,
+        progress -> BigInt,
+        volume_size -> BigInt,
+        metadata -> Text,
+        consumes_quota -> Bool,
+        created_at -> BigInt,
+        updated_at -> Nullable<BigInt>,
     }
 }
 
@@ -111,9 +134,20 @@ diesel::table! {
     volume_types (id) {
         id -> Text,
         name -> Text,
+        revision -> BigInt,
         description -> Nullable<Text>,
         is_public -> Bool,
+        projects -> Text,
         extra_specs -> Text,
+        created_at -> BigInt,
+        updated_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    default_volume_types (project_id) {
+        project_id -> Text,
+        volume_type_id -> Text,
     }
 }
 
@@ -150,5 +184,5 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(volumes, attachments, operations);
+diesel::allow_tables_to_appear_in_same_query!(volumes, attachments, operations, snapshots);
 diesel::allow_tables_to_appear_in_same_query!(attachments, servers);

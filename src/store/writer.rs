@@ -275,6 +275,7 @@ impl Shared {
                 CommitOutcome::Aborted(Aborted::OverQuota(_)) => "over_quota",
                 CommitOutcome::Aborted(Aborted::Duplicate) => "duplicate",
                 CommitOutcome::Aborted(Aborted::ServerChanged) => "server_changed",
+                CommitOutcome::Aborted(Aborted::TypeChanged) => "type_changed",
                 CommitOutcome::Unknown(_) => "unknown",
             });
         }

@@ -1,5 +1,6 @@
 DROP TABLE events;
 DROP TABLE messages;
+DROP TABLE default_volume_types;
 DROP TABLE volume_types;
 DROP TABLE quota_usages;
 DROP TABLE servers;

@@ -1,6 +1,7 @@
 DROP TABLE journal;
 DROP TABLE events;
 DROP TABLE messages;
+DROP TABLE default_volume_types;
 DROP TABLE volume_types;
 DROP TABLE quota_usages;
 DROP TABLE servers;

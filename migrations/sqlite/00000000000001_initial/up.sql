@@ -20,14 +20,20 @@ CREATE TABLE volumes (
     availability_zone TEXT NOT NULL,
     host TEXT,
     metadata TEXT NOT NULL,
+    image_metadata TEXT NOT NULL,
     admin_metadata TEXT NOT NULL,
     consumes_quota BOOLEAN NOT NULL,
+    -- the volume, and the snapshot of it, that it was made from
+    origin_volume_id TEXT,
+    snapshot_id TEXT,
     provider_id TEXT,
+    -- volumes that are being made from its contents
+    loans TEXT NOT NULL,
     orphan_exports TEXT NOT NULL,
     outstanding TEXT NOT NULL,
     -- marks and connections of clients of the old actions; null: none
     claims TEXT,
-    -- outstanding calls or orphan exports are there: found at start without reading every row
+    -- outstanding calls, orphan exports or loans are there: found at start without reading every row
     unsettled BOOLEAN NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT,
@@ -80,6 +86,29 @@ CREATE INDEX attachments_by_server ON attachments (instance_uuid, created_at) WH
 CREATE INDEX attachments_by_project ON attachments (project_id, created_at, id);
 CREATE INDEX attachments_by_creation ON attachments (created_at, id);
 
+-- A snapshot belongs to its volume, and changes in the same commits.
+CREATE TABLE snapshots (
+    id TEXT NOT NULL PRIMARY KEY,
+    volume_id TEXT NOT NULL REFERENCES volumes (id),
+    project_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    -- orders the snapshots of one volume as they were made, also within one instant
+    ordinal BIGINT NOT NULL,
+    display_name TEXT,
+    display_description TEXT,
+    status TEXT NOT NULL,
+    progress BIGINT NOT NULL,
+    volume_size BIGINT NOT NULL,
+    metadata TEXT NOT NULL,
+    consumes_quota BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT
+);
+
+CREATE INDEX snapshots_by_volume ON snapshots (volume_id, ordinal);
+CREATE INDEX snapshots_by_project ON snapshots (project_id, created_at, id);
+CREATE INDEX snapshots_by_creation ON snapshots (created_at, id);
+
 -- Open operations only: a row goes in the commit that settles the volume.
 CREATE TABLE operations (
     id TEXT NOT NULL PRIMARY KEY,
@@ -131,13 +160,25 @@ CREATE TABLE quota_usages (
 CREATE TABLE volume_types (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
+    -- every write, and every volume that is made with the type, is guarded by it
+    revision BIGINT NOT NULL,
     description TEXT,
     is_public BOOLEAN NOT NULL,
-    extra_specs TEXT NOT NULL
+    -- who may use it although it is not public
+    projects TEXT NOT NULL,
+    extra_specs TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT
 );
 
-INSERT INTO volume_types (id, name, description, is_public, extra_specs)
-VALUES ('6f5a1d0e-7b7c-4c55-9a3f-1f0f4d1c2b3a', '__DEFAULT__', 'Default Volume Type', TRUE, '{}');
+INSERT INTO volume_types (id, name, revision, description, is_public, projects, extra_specs, created_at)
+VALUES ('6f5a1d0e-7b7c-4c55-9a3f-1f0f4d1c2b3a', '__DEFAULT__', 1, 'Default Volume Type', TRUE, '[]', '{}', 0);
+
+-- The type of a project's volumes that name none.
+CREATE TABLE default_volume_types (
+    project_id TEXT NOT NULL PRIMARY KEY,
+    volume_type_id TEXT NOT NULL REFERENCES volume_types (id)
+);
 
 CREATE TABLE messages (
     id TEXT NOT NULL PRIMARY KEY,

@@ -45,6 +45,7 @@ impl VolumeActor {
             volume: Some(VolumeChange { old: self.state.clone(), new: Arc::clone(next) }),
             server: None,
             server_guard: decision.server_guard.clone(),
+            type_guard: decision.type_guard,
             limits: decision.limits,
             messages,
             event: Some(Arc::new(event)),
@@ -58,8 +59,10 @@ impl VolumeActor {
             id,
             project_id: message.requester.project_id.clone(),
             request_id: message.requester.request_id.clone(),
-            resource_type: "VOLUME".to_owned(),
-            resource_uuid: Some(self.slot.volume_id.to_string()),
+            resource_type: if message.snapshot_id.is_some() { "VOLUME_SNAPSHOT" } else { "VOLUME" }.to_owned(),
+            resource_uuid: Some(
+                message.snapshot_id.map_or_else(|| self.slot.volume_id.to_string(), |id| id.to_string()),
+            ),
             action_id: message.action.to_owned(),
             detail_id: message.detail.to_owned(),
             cause: message.cause.clone(),
@@ -147,6 +150,7 @@ impl VolumeActor {
 fn refusal_of(reason: Aborted) -> Refusal {
     match reason {
         Aborted::OverQuota(over) => Refusal::OverQuota(over),
+        Aborted::TypeChanged => Refusal::TypeChanged,
         Aborted::Duplicate | Aborted::ServerChanged | Aborted::Stale => Refusal::ServerChanged,
     }
 }

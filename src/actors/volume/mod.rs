@@ -167,7 +167,7 @@ impl VolumeActor {
                 self.slot.publish(self.state.clone());
                 self.slot.commit_ended(None);
                 self.phase = Phase::Ready;
-                if self.state.as_ref().is_some_and(|state| has_unfinished_work(state)) {
+                if self.state.as_ref().is_some_and(|state| state.is_unsettled()) {
                     let resume = Content {
                         command: Box::new(Command::Resume),
                         caller: super::core::system_caller(),
@@ -283,13 +283,8 @@ impl VolumeActor {
     fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Ready)
             && self.backlog.is_none()
-            && self.state.as_ref().is_none_or(|state| !has_unfinished_work(state))
+            && self.state.as_ref().is_none_or(|state| !state.is_unsettled())
     }
-}
-
-/// Open operations, outstanding calls or orphan exports keep an actor alive.
-fn has_unfinished_work(state: &VolumeState) -> bool {
-    !state.operations.is_empty() || !state.volume.outstanding.is_empty() || !state.volume.orphan_exports.is_empty()
 }
 
 impl Actor for VolumeActor {

@@ -47,7 +47,7 @@ pub fn event_list(call: &Call) -> Result<Answer, Problem> {
     });
     // The first bytes go out at once: the client knows that it follows from here on.
     let hello = stream::once(async { Ok(Bytes::from_static(b": following\n\n")) });
-    Ok(Answer { status: 200, body: Body::Events(Box::pin(hello.chain(events))) })
+    Ok(Answer::with_body(200, Body::Events(Box::pin(hello.chain(events)))))
 }
 
 /// The next event of this volume (none: of any) as text; none when the service is ending.

@@ -2,10 +2,12 @@
 
 use uuid::Uuid;
 
-use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 
 /// Longest text of most fields, characters.
 pub const TEXT_MAX: usize = 255;
+/// Longest text of image metadata, bytes.
+pub const BYTES_MAX: usize = 65_535;
 /// Largest size, GiB.
 pub const SIZE_MAX: u32 = 2_147_483_647;
 
@@ -18,9 +20,13 @@ pub const FORMATS: &[(&str, Check)] = &[
     ("size", |text| size_of(text).is_some()),
     ("text255", is_text255),
     ("stored", is_stored),
+    ("bytes65535", |text| is_stored(text) && text.len() <= BYTES_MAX),
+    ("name", |text| !text.trim().is_empty() && is_stored(text)),
+    ("description", is_description),
     ("reset_status", |text| text.is_empty() || reset_status(text).is_some()),
     ("reset_attach_status", |text| text.is_empty() || reset_attach_status(text).is_some()),
     ("reset_migration_status", |text| text.is_empty() || reset_migration_status(text).is_some()),
+    ("snapshot_status", |text| snapshot_status(text).is_some()),
     ("device", is_device),
     ("tag", |text| !text.contains([',', '/']) && is_stored(text)),
 ];
@@ -78,6 +84,11 @@ pub fn reset_migration_status(text: &str) -> Option<Option<String>> {
     }
 }
 
+/// A status of a snapshot, in any case.
+pub fn snapshot_status(text: &str) -> Option<SnapshotStatus> {
+    text.to_ascii_lowercase().parse().ok()
+}
+
 /// What a database can keep: PostgreSQL's text has no NUL.
 pub fn is_stored(text: &str) -> bool {
     !text.contains('\0')
@@ -85,6 +96,15 @@ pub fn is_stored(text: &str) -> bool {
 
 fn is_text255(text: &str) -> bool {
     is_stored(text) && text.trim().chars().count() <= TEXT_MAX
+}
+
+/// At most [`TEXT_MAX`] characters that can be printed, none of them beyond the basic plane; a newline may end it.
+fn is_description(text: &str) -> bool {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let is_shown = |character: char| {
+        !character.is_control() && character <= '\u{ffff}' && !matches!(character, '\u{2028}' | '\u{2029}')
+    };
+    text.chars().count() <= TEXT_MAX && text.chars().all(is_shown)
 }
 
 /// `(^/dev/x{0,1}[a-z]{0,1}d{0,1})([a-z]+)[0-9]*$` without the newline that Python's `$` lets through.

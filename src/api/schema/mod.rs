@@ -78,6 +78,18 @@ requests! {
     ];
     /// `PUT /volumes/{id}`.
     VOLUME_UPDATE = [(3, 0, "volume_update_3.0"), (3, 53, "volume_update_3.53")];
+    /// `POST …/metadata` and `PUT …/metadata`.
+    VOLUME_METADATA = [(3, 0, "volume_metadata_3.0")];
+    /// `PUT …/metadata/{key}`.
+    VOLUME_METADATA_ITEM = [(3, 0, "volume_metadata_item_3.0")];
+    /// `os-set_image_metadata`.
+    VOLUME_SET_IMAGE_METADATA = [(3, 0, "volume_set_image_metadata_3.0")];
+    /// `os-unset_image_metadata`.
+    VOLUME_UNSET_IMAGE_METADATA = [(3, 0, "volume_unset_image_metadata_3.0")];
+    /// `os-set_bootable`.
+    VOLUME_SET_BOOTABLE = [(3, 0, "volume_set_bootable_3.0")];
+    /// `os-update_readonly_flag`.
+    VOLUME_UPDATE_READONLY_FLAG = [(3, 0, "volume_update_readonly_flag_3.0")];
     /// `os-extend`.
     VOLUME_EXTEND = [(3, 0, "volume_extend_3.0")];
     /// `os-reset_status`.
@@ -92,6 +104,30 @@ requests! {
     VOLUME_INITIALIZE_CONNECTION = [(3, 0, "volume_initialize_connection_3.0")];
     /// `os-terminate_connection`.
     VOLUME_TERMINATE_CONNECTION = [(3, 0, "volume_terminate_connection_3.0")];
+    /// `revert`.
+    VOLUME_REVERT = [(3, 40, "volume_revert_3.40")];
+    /// `POST /snapshots`.
+    SNAPSHOT_CREATE = [(3, 0, "snapshot_create_3.0")];
+    /// `PUT /snapshots/{id}`.
+    SNAPSHOT_UPDATE = [(3, 0, "snapshot_update_3.0")];
+    /// `os-reset_status` of a snapshot.
+    SNAPSHOT_RESET_STATUS = [(3, 0, "snapshot_reset_status_3.0")];
+    /// `os-update_snapshot_status`.
+    SNAPSHOT_UPDATE_STATUS = [(3, 0, "snapshot_update_status_3.0")];
+    /// `POST /types`.
+    TYPE_CREATE = [(3, 0, "type_create_3.0")];
+    /// `PUT /types/{id}`.
+    TYPE_UPDATE = [(3, 0, "type_update_3.0")];
+    /// `addProjectAccess`.
+    TYPE_ADD_ACCESS = [(3, 0, "type_add_access_3.0")];
+    /// `removeProjectAccess`.
+    TYPE_REMOVE_ACCESS = [(3, 0, "type_remove_access_3.0")];
+    /// `POST /types/{id}/extra_specs`.
+    TYPE_SPECS_CREATE = [(3, 0, "type_specs_create_3.0")];
+    /// `PUT /types/{id}/extra_specs/{key}`.
+    TYPE_SPEC_UPDATE = [(3, 0, "type_spec_update_3.0")];
+    /// `PUT /default-types/{project}`.
+    DEFAULT_TYPE_SET = [(3, 62, "default_type_set_3.62")];
     /// `POST /attachments`.
     ATTACHMENT_CREATE = [(3, 27, "attachment_create_3.27"), (3, 54, "attachment_create_3.54")];
     /// `PUT /attachments/{id}`.

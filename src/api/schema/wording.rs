@@ -10,6 +10,9 @@ use crate::api::python::{display, repr};
 
 /// `Invalid input for field/attribute <name>. Value: <value>. <reason>`, or the bare reason.
 pub fn sentence(error: &ValidationError<'_>, schema: &Value) -> String {
+    if matches!(error.kind(), Kind::Format { format } if format == "name") {
+        return "An invalid 'name' value was provided. The 'name' can not be empty.".to_owned();
+    }
     let reason = reason(error, schema);
     let last = error.instance_path().segments().last().map(|segment| match segment {
         LocationSegment::Property(name) => name.to_string(),
@@ -89,6 +92,9 @@ fn format_reason(instance: &Value, format: &str) -> String {
         "size" => format!("{} is greater than the maximum of {}", repr(instance), formats::SIZE_MAX),
         "text255" if formats::is_stored(text) => {
             format!("{} characters, more than {}.", text.trim().chars().count(), formats::TEXT_MAX)
+        }
+        "bytes65535" if formats::is_stored(text) => {
+            format!("Value of length {} is longer than {} bytes.", text.len(), formats::BYTES_MAX)
         }
         "device" => format!("{} does not match '(^/dev/x{{0,1}}[a-z]{{0,1}}d{{0,1}})([a-z]+)[0-9]*$'", repr(instance)),
         "tag" => format!("{} does not match '^[^,/]*$'", repr(instance)),

@@ -1,12 +1,18 @@
 //! Block Storage, a file for each noun. Handlers check in the order schema → visibility → policy → the volume itself.
 
 pub mod attachments;
+pub mod default_types;
 pub mod messages;
+pub mod snapshots;
+pub mod type_access;
+pub mod type_specs;
 pub mod types;
 pub mod versions;
 pub mod volume_actions;
 pub mod volume_connections;
 pub mod volume_create;
+pub mod volume_flags;
+pub mod volume_metadata;
 pub mod volumes;
 
 use serde_json::Value;
@@ -14,13 +20,20 @@ use serde_json::Value;
 use super::answer::Answer;
 use super::call::Call;
 use super::fault::Problem;
-use super::route::Route;
+use super::route::{Route, TypeRoute};
 
 /// The actions that exist on each action route.
+const SNAPSHOT_ACTIONS: &[&str] = &["os-force_delete", "os-reset_status", "os-update_snapshot_status"];
 const VOLUME_ACTIONS: &[&str] = &[
     "os-extend",
     "os-force_delete",
     "os-reset_status",
+    "os-set_bootable",
+    "os-set_image_metadata",
+    "os-show_image_metadata",
+    "os-unset_image_metadata",
+    "os-update_readonly_flag",
+    "revert",
     "os-reserve",
     "os-unreserve",
     "os-begin_detaching",
@@ -32,6 +45,7 @@ const VOLUME_ACTIONS: &[&str] = &[
     "os-force_detach",
 ];
 const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
+const TYPE_ACTIONS: &[&str] = &[type_access::ADD, type_access::REMOVE];
 
 /// The name of the action in a body; 400 unless there is exactly one member, and it is an action of this route.
 pub fn action_name(route: &Route, body: &Value) -> Result<String, Problem> {
@@ -40,6 +54,8 @@ pub fn action_name(route: &Route, body: &Value) -> Result<String, Problem> {
     let (Some(name), None) = (names.next(), names.next()) else { return Err(Problem::MalformedBody) };
     let known = match route {
         Route::AttachmentAction(_) => ATTACHMENT_ACTIONS,
+        Route::Type(_) => TYPE_ACTIONS,
+        Route::SnapshotAction(_) => SNAPSHOT_ACTIONS,
         _ => VOLUME_ACTIONS,
     };
     if known.contains(&name.as_str()) { Ok(name.clone()) } else { Err(Problem::NoSuchAction(name.clone())) }
@@ -54,18 +70,52 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::VolumeShow(id) => volumes::volume_show(call, id).await,
         Route::VolumeUpdate(id) => volumes::volume_update(call, id).await,
         Route::VolumeDelete(id) => volumes::volume_delete(call, id).await,
+        Route::MetadataList(id) => volume_metadata::metadata_list(call, id).await,
+        Route::MetadataMerge(id) => volume_metadata::metadata_merge(call, id).await,
+        Route::MetadataReplace(id) => volume_metadata::metadata_replace(call, id).await,
+        Route::MetadataShow(id, key) => volume_metadata::metadata_show(call, id, key).await,
+        Route::MetadataSet(id, key) => volume_metadata::metadata_set(call, id, key).await,
+        Route::MetadataDelete(id, key) => volume_metadata::metadata_delete(call, id, key).await,
+        Route::EncryptionShow(id) => volume_flags::encryption_show(call, id).await,
+        Route::EncryptionValue(id, key) => volume_flags::encryption_value(call, id, key).await,
         Route::VolumeAction(id) => volume_actions::volume_action(call, id, action.unwrap_or_default()).await,
+        Route::SnapshotList { detail } => snapshots::snapshot_list(call, *detail).await,
+        Route::SnapshotCreate => snapshots::snapshot_create(call).await,
+        Route::SnapshotShow(id) => snapshots::snapshot_show(call, id).await,
+        Route::SnapshotUpdate(id) => snapshots::snapshot_update(call, id).await,
+        Route::SnapshotDelete(id) => snapshots::snapshot_delete(call, id).await,
+        Route::SnapshotAction(id) => snapshots::snapshot_action(call, id, action.unwrap_or_default()).await,
         Route::AttachmentList { detail } => attachments::attachment_list(call, *detail).await,
         Route::AttachmentCreate => attachments::attachment_create(call).await,
         Route::AttachmentShow(id) => attachments::attachment_show(call, id).await,
         Route::AttachmentUpdate(id) => attachments::attachment_update(call, id).await,
         Route::AttachmentDelete(id) => attachments::attachment_delete(call, id).await,
         Route::AttachmentAction(id) => attachments::attachment_complete(call, id).await,
-        Route::TypeList => types::type_list(call).await,
-        Route::TypeShow(id) => types::type_show(call, id).await,
+        Route::Type(route) => handle_type(call, route, action).await,
         Route::MessageList => messages::message_list(call).await,
         Route::MessageShow(id) => messages::message_show(call, id).await,
         Route::MessageDelete(id) => messages::message_delete(call, id).await,
         _ => Err(Problem::Unrouted),
+    }
+}
+
+async fn handle_type(call: &Call, route: &TypeRoute, action: Option<&str>) -> Result<Answer, Problem> {
+    match route {
+        TypeRoute::List => types::type_list(call).await,
+        TypeRoute::Create => types::type_create(call).await,
+        TypeRoute::Show(id) => types::type_show(call, id).await,
+        TypeRoute::Update(id) => types::type_update(call, id).await,
+        TypeRoute::Delete(id) => types::type_delete(call, id).await,
+        TypeRoute::Action(id) => type_access::type_action(call, id, action.unwrap_or_default()).await,
+        TypeRoute::AccessList(id) => type_access::access_list(call, id).await,
+        TypeRoute::SpecList(id) => type_specs::spec_list(call, id).await,
+        TypeRoute::SpecCreate(id) => type_specs::spec_create(call, id).await,
+        TypeRoute::SpecShow(id, key) => type_specs::spec_show(call, id, key).await,
+        TypeRoute::SpecUpdate(id, key) => type_specs::spec_update(call, id, key).await,
+        TypeRoute::SpecDelete(id, key) => type_specs::spec_delete(call, id, key).await,
+        TypeRoute::DefaultList => default_types::default_list(call).await,
+        TypeRoute::DefaultShow(project) => default_types::default_show(call, project).await,
+        TypeRoute::DefaultSet(project) => default_types::default_set(call, project).await,
+        TypeRoute::DefaultUnset(project) => default_types::default_unset(call, project).await,
     }
 }

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use super::volume_create::type_limits;
+use super::{volume_flags, volume_metadata};
 use crate::api::answer::Answer;
-use crate::api::call::Call;
+use crate::api::call::{Call, url_id};
 use crate::api::fault::Problem;
 use crate::api::schema::{self, formats};
+use crate::domain::ids::SnapshotId;
 use crate::domain::status::VolumeStatus;
 use crate::domain::volume::Command;
 
@@ -16,6 +17,12 @@ pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer
         "os-extend" => volume_extend(call, id).await,
         "os-force_delete" => volume_force_delete(call, id).await,
         "os-reset_status" => volume_reset_status(call, id).await,
+        "revert" => volume_revert(call, id).await,
+        "os-set_bootable" => volume_flags::set_bootable(call, id).await,
+        "os-update_readonly_flag" => volume_flags::update_readonly_flag(call, id).await,
+        "os-set_image_metadata" => volume_metadata::image_metadata_set(call, id).await,
+        "os-unset_image_metadata" => volume_metadata::image_metadata_unset(call, id).await,
+        "os-show_image_metadata" => volume_metadata::image_metadata_show(call, id).await,
         other => super::volume_connections::volume_connection_action(call, id, other).await,
     }
 }
@@ -38,7 +45,7 @@ async fn volume_extend(call: &Call, id: &str) -> Result<Answer, Problem> {
         && let Some(type_id) = state.volume.volume_type_id
         && let Some(volume_type) = call.api.types.get(call.service().store().as_ref()).await?.by_id(type_id)
     {
-        type_limits(volume_type, new_size_gib)?;
+        volume_type.sizes().check(new_size_gib, &volume_type.name).map_err(Problem::InvalidInput)?;
     }
     let command = Command::Extend { new_size_gib, in_use_allowed };
     call.service().volume_command(state.id(), command, call.context.caller()).await?;
@@ -50,7 +57,26 @@ async fn volume_force_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
     let state = call.volume_target(id).await?;
     call.enforce("volume_extension:volume_admin_actions:force_delete", &state.volume.project_id)?;
     call.enforce("volume:delete", &state.volume.project_id)?;
-    call.service().volume_command(state.id(), Command::Delete { force: true }, call.context.caller()).await?;
+    call.service()
+        .volume_command(state.id(), Command::Delete { force: true, cascade: false }, call.context.caller())
+        .await?;
+    Ok(Answer::empty(202))
+}
+
+/// §2.4 (3.40). The look at the volume has a rule of its own, before the volume is looked at.
+async fn volume_revert(call: &Call, id: &str) -> Result<Answer, Problem> {
+    if !call.since(40) {
+        return Err(Problem::Hidden);
+    }
+    schema::VOLUME_REVERT.check(call.version, &call.body)?;
+    let state = call.volume_target(id).await?;
+    call.enforce("volume:get", &state.volume.project_id)?;
+    call.enforce("volume:revert_to_snapshot", &state.volume.project_id)?;
+    let asked = call.body["revert"].get("snapshot_id").and_then(Value::as_str);
+    // An id that is none is the id of no snapshot.
+    let snapshot_id = asked.map(|text| SnapshotId(url_id(text).unwrap_or_default()));
+    let command = Command::Revert { snapshot_id };
+    call.service().volume_command(state.id(), command, call.context.caller()).await?;
     Ok(Answer::empty(202))
 }
 

@@ -1,54 +1,80 @@
-//! `POST /volumes` (volumes §3). Blank volumes only: the other sources do not exist yet, and say so as the look-ups of
-//! Cinder would.
+//! `POST /volumes` (volumes §3): blank volumes, and volumes made from others and their snapshots. Images, groups and backups do
+//! not exist yet, and say so as the look-ups of Cinder would.
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::snapshots::snapshot_visible;
+use super::types::{Named, type_implied, type_visible};
 use super::volumes::{metadata_member, text_member, volume_answer};
+use crate::actors::RequestError;
 use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::{Kind, Problem};
 use crate::api::schema::{self, formats};
-use crate::api::type_cache::Types;
 use crate::api::views::volume::Shown;
-use crate::domain::ids::{VolumeId, VolumeTypeId};
-use crate::domain::volume::Command;
+use crate::domain::ids::VolumeId;
 use crate::domain::volume::command::CreateVolume;
-use crate::store::VolumeType;
+use crate::domain::volume::decide::lend_refusal;
+use crate::domain::volume::state::Origin;
+use crate::domain::volume::{Command, Refusal, VolumeState};
+use crate::domain::volume_type::{AVAILABILITY_ZONES, MULTIATTACH, VolumeType};
 
 fn text<'a>(members: &'a Value, name: &str) -> Option<&'a str> {
     members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
+/// How often a type is looked at anew because it changed before the volume was committed.
+const TYPE_LOOKS_MAX: u32 = 8;
+
 /// `POST /volumes`
 pub async fn volume_create(call: &Call) -> Result<Answer, Problem> {
     schema::VOLUME_CREATE.check(call.version, &call.body)?;
+    for _ in 0..TYPE_LOOKS_MAX {
+        match create_as_the_type_is(call).await {
+            Err(Problem::Request(RequestError::Refused(Refusal::TypeChanged))) => call.api.types.changed(),
+            answer => return answer,
+        }
+    }
+    Err(Problem::Busy("the volume type is being changed"))
+}
+
+/// The checks by what is known of the type, and the commit that holds only while it is true.
+async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     let members = &call.body["volume"];
-    let types = call.api.types.get(call.service().store().as_ref()).await?;
     let volume_type = match text(members, "volume_type") {
-        Some(wanted) => Some(type_wanted(call, &types, wanted).await?),
+        Some(wanted) => Some(type_visible(call, Named::Any(wanted)).await?),
         None => None,
     };
-    sources(call, members).await?;
+    let source = sources(call, members).await?;
     call.enforce_own("volume:create")?;
-    let size_gib = size(members)?;
+    let size_gib = size(members, source.as_ref())?;
+    let inherited = source.as_ref().and_then(|source| source.state.volume.volume_type_id);
     let volume_type = match volume_type {
         Some(volume_type) => volume_type,
-        None => types
-            .by_name(&call.api.options.default_volume_type)
-            .cloned()
-            .ok_or_else(|| Problem::NotFoundText("Default volume type can not be found.".to_owned()))?,
+        None => type_implied(call, inherited).await?,
     };
-    type_limits(&volume_type, size_gib)?;
+    volume_type.sizes().check(size_gib, &volume_type.name).map_err(Problem::InvalidInput)?;
     let availability_zone = zone(call, members, &volume_type)?;
     if multiattach_member(members) {
         return Err(Problem::InvalidInput(
             "multiattach cannot be asked for directly: use a volume type with multiattach".to_owned(),
         ));
     }
-    let multiattach = is_multiattach(&volume_type);
+    let multiattach = volume_type.says_yes(MULTIATTACH);
     if multiattach {
         call.enforce_own("volume:multiattach")?;
     }
+    if let Some(refusal) = source.as_ref().and_then(|source| source.refusal(size_gib)) {
+        // As the source would say when it is asked: but before anything is written.
+        return Err(RequestError::Refused(refusal).into());
+    }
+    let host = match &source {
+        // Its contents are there.
+        Some(source) => source.state.volume.host.as_deref().map(str::to_owned),
+        None => call.service().place(size_gib),
+    };
     let volume_id = VolumeId(call.api.randomness.uuid());
     let create = CreateVolume {
         volume_id,
@@ -57,42 +83,57 @@ pub async fn volume_create(call: &Call) -> Result<Answer, Problem> {
         description: text_member(members, ["description", "display_description"]).flatten(),
         metadata: metadata_member(members).unwrap_or_default(),
         volume_type_id: Some(volume_type.id),
+        type_revision: Some(volume_type.revision),
         multiattach,
         availability_zone,
-        host: call.service().place(size_gib),
+        host,
+        bootable: source.as_ref().is_some_and(|source| source.state.volume.bootable),
+        origin: source.as_ref().map(|source| source.origin),
     };
     let command = Command::Create(Box::new(create));
     let reply = call.service().volume_command(volume_id, command, call.context.caller()).await?;
     volume_answer(call, 202, &reply.state, Shown::Created).await
 }
 
-/// A type by id or name that the caller may use. A type made a moment ago is looked for once more.
-async fn type_wanted(call: &Call, types: &Types, wanted: &str) -> Result<VolumeType, Problem> {
-    let find = |types: &Types| match formats::uuid_any(wanted) {
-        Some(id) => types.by_id(VolumeTypeId(id)).or_else(|| types.by_name(wanted)).cloned(),
-        None => types.by_name(wanted).cloned(),
-    };
-    let found = match find(types) {
-        Some(found) => Some(found),
-        None => find(call.api.types.fresh(call.service().store().as_ref()).await?.as_ref()),
-    };
-    let kind = if formats::uuid_any(wanted).is_some() { Kind::VolumeType } else { Kind::VolumeTypeName };
-    found
-        .filter(|volume_type| volume_type.is_public || call.context.is_admin)
-        .ok_or_else(|| Problem::NotFound(kind, wanted.to_owned()))
+/// What a volume is made from.
+struct Source {
+    state: Arc<VolumeState>,
+    origin: Origin,
 }
 
-/// Rows 3 to 5: what a volume could be made from. None of it exists yet but volumes themselves.
-async fn sources(call: &Call, members: &Value) -> Result<(), Problem> {
+impl Source {
+    /// Its size, GiB.
+    fn size_gib(&self) -> u32 {
+        let snapshot = self.origin.snapshot_id.and_then(|id| self.state.snapshot(id));
+        snapshot.map_or(self.state.volume.size_gib, |snapshot| snapshot.size_gib)
+    }
+
+    /// Rows 13 and 14.
+    fn refusal(&self, size_gib: u32) -> Option<Refusal> {
+        lend_refusal(&self.state, self.origin.snapshot_id, size_gib)
+    }
+}
+
+/// Rows 3 to 5 and 12: what the volume is made from.
+async fn sources(call: &Call, members: &Value) -> Result<Option<Source>, Problem> {
     let absent = |kind, id: &str| Err(Problem::NotFound(kind, id.to_owned()));
+    let normal = |id: &str| formats::uuid_any(id).map_or_else(|| id.to_owned(), |id| id.to_string());
+    let mut source = None;
     if let Some(id) = text(members, "snapshot_id") {
-        return absent(Kind::Snapshot, id);
+        let (snapshot_id, state) = snapshot_visible(call, &normal(id)).await?;
+        call.enforce("volume:get_snapshot", &state.volume.project_id)?;
+        let origin = Origin { source_volume_id: state.id(), snapshot_id: Some(snapshot_id) };
+        source = Some(Source { state, origin });
     }
     if let Some(id) = text(members, "source_volid") {
-        let id = formats::uuid_any(id).map_or_else(|| id.to_owned(), |id| id.to_string());
-        let source = call.volume_visible(&id).await?;
-        call.enforce("volume:get", &source.volume.project_id)?;
-        return Err(Problem::InvalidInput("cloning is not available yet".to_owned()));
+        let state = call.volume_visible(&normal(id)).await?;
+        call.enforce("volume:get", &state.volume.project_id)?;
+        if source.is_some() {
+            return Err(Problem::InvalidInput(
+                "May specify only one of snapshot, imageRef or source volume".to_owned(),
+            ));
+        }
+        source = Some(Source { origin: Origin { source_volume_id: state.id(), snapshot_id: None }, state });
     }
     for name in ["consistencygroup_id", "group_id"] {
         match members.get(name) {
@@ -109,38 +150,20 @@ async fn sources(call: &Call, members: &Value) -> Result<(), Problem> {
         )));
     }
     match members.get("backup_id") {
-        None | Some(Value::Null) => Ok(()),
+        None | Some(Value::Null) => Ok(source),
         Some(id) => absent(Kind::Backup, &crate::api::python::display(id)),
     }
 }
 
-/// Row 8. The schema has judged the number; what is left is its absence.
-fn size(members: &Value) -> Result<u32, Problem> {
+/// Rows 6 and 8. The schema has judged the number; what is left is its absence.
+fn size(members: &Value, source: Option<&Source>) -> Result<u32, Problem> {
     let size = match members.get("size") {
         Some(Value::Number(number)) => number.as_u64().and_then(|size| u32::try_from(size).ok()),
         Some(Value::String(text)) => formats::size_of(text),
         _ => None,
     };
-    size.ok_or_else(|| Problem::InvalidInput("Volume size must be specified and greater than 0.".to_owned()))
-}
-
-/// `provisioning:min_vol_size` and `provisioning:max_vol_size`.
-pub fn type_limits(volume_type: &VolumeType, size_gib: u32) -> Result<(), Problem> {
-    let limit = |key: &str| volume_type.extra_specs.get(key).and_then(|text| text.trim().parse::<u32>().ok());
-    let name = &volume_type.name;
-    if let Some(least) = limit("provisioning:min_vol_size").filter(|least| size_gib < *least) {
-        return Err(Problem::InvalidInput(format!(
-            "Specified volume size of '{size_gib}' is less than the minimum required size of '{least}' for volume \
-             type '{name}'."
-        )));
-    }
-    if let Some(most) = limit("provisioning:max_vol_size").filter(|most| size_gib > *most) {
-        return Err(Problem::InvalidInput(format!(
-            "Specified volume size of '{size_gib}' is greater than the maximum allowable size of '{most}' for volume \
-             type '{name}'."
-        )));
-    }
-    Ok(())
+    size.or_else(|| source.map(Source::size_gib))
+        .ok_or_else(|| Problem::InvalidInput("Volume size must be specified and greater than 0.".to_owned()))
 }
 
 /// Row 17: the one zone there is; the type may be limited to others.
@@ -149,7 +172,7 @@ fn zone(call: &Call, members: &Value, volume_type: &VolumeType) -> Result<String
     if let Some(wanted) = text(members, "availability_zone").filter(|wanted| wanted != ours) {
         return Err(Problem::InvalidInput(format!("Availability zone '{wanted}' is invalid.")));
     }
-    if let Some(zones) = volume_type.extra_specs.get("RESKEY:availability_zones")
+    if let Some(zones) = volume_type.spec(AVAILABILITY_ZONES)
         && !zones.split(',').any(|zone| zone.trim() == ours)
     {
         return Err(Problem::InvalidInput(format!(
@@ -158,10 +181,6 @@ fn zone(call: &Call, members: &Value, volume_type: &VolumeType) -> Result<String
         )));
     }
     Ok(ours.clone())
-}
-
-fn is_multiattach(volume_type: &VolumeType) -> bool {
-    volume_type.extra_specs.get("multiattach").is_some_and(|value| value.trim() == "<is> True")
 }
 
 fn multiattach_member(members: &Value) -> bool {

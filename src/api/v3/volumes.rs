@@ -8,7 +8,6 @@ use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::{Kind, Problem};
 use crate::api::filters;
-use crate::api::microversion::Microversion;
 use crate::api::paging::{self, Columns, ListBody};
 use crate::api::query::word;
 use crate::api::schema;
@@ -16,7 +15,7 @@ use crate::api::views::volume::{self as view, Shown, Viewer};
 use crate::domain::metadata::Metadata;
 use crate::domain::volume::command::UpdateVolume;
 use crate::domain::volume::{Command, Refusal, VolumeState};
-use crate::store::{Extent, VolumeQuery, VolumeSummaryQuery};
+use crate::store::{Extent, Filter, VolumeQuery, VolumeSummaryQuery};
 
 /// Names of volumes' columns.
 pub const COLUMNS: Columns = Columns {
@@ -42,11 +41,21 @@ pub const COLUMNS: Columns = Columns {
         "provider_id",
         "terminated_at",
         "previous_status",
+        // null in every volume
+        "cluster_name",
+        "consistencygroup_id",
+        "encryption_key_id",
+        "group_id",
+        "launched_at",
+        "replication_driver_data",
+        "replication_extended_status",
+        "replication_status",
+        "scheduled_at",
+        "service_uuid",
+        "snapshot_id",
+        "source_volid",
     ],
 };
-
-/// From 3.31 on filters that the caller may not use are faults.
-const BEFORE_CHECKED_FILTERS: Microversion = Microversion::v3(30);
 
 /// What the caller sees of volumes.
 pub fn viewer(call: &Call) -> Viewer<'_> {
@@ -86,7 +95,10 @@ pub async fn volume_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
     let page = paging::paging(&call.query, &COLUMNS)?;
     let everybody = all_tenants(call)?;
     let with_count = call.since(45) && call.query.boolean("with_count")?.unwrap_or(false);
-    let filters = filters::filters(&call.query, &filters::VOLUMES, call.version, call.context.is_admin)?;
+    let mut filters = filters::filters(&call.query, &filters::VOLUMES, call.version, call.context.is_admin)?;
+    if !call.context.is_admin {
+        filters.push(Filter::NoMigrationTarget);
+    }
     let limit = page.limit;
     let query = VolumeQuery {
         project_id: (!everybody).then(|| call.context.project_id.clone()),
@@ -116,15 +128,12 @@ pub async fn volume_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
     })
 }
 
-/// `GET /volumes/summary` (3.12; with metadata from 3.36). Here, and only here, a filter that the caller may not use means
-/// nothing at any version.
+/// `GET /volumes/summary` (3.12; with metadata from 3.36). There are no filters: other parameters mean nothing.
 pub async fn volume_summary(call: &Call) -> Result<Answer, Problem> {
     call.enforce_own("volume:get_all")?;
     let everybody = all_tenants(call)?;
-    let version = call.version.min(BEFORE_CHECKED_FILTERS);
     let query = VolumeSummaryQuery {
         project_id: (!everybody).then(|| call.context.project_id.clone()),
-        filters: filters::filters(&call.query, &filters::VOLUMES, version, call.context.is_admin)?,
         with_metadata: call.since(36),
     };
     let with_metadata = query.with_metadata;
@@ -172,16 +181,15 @@ pub async fn volume_update(call: &Call, id: &str) -> Result<Answer, Problem> {
 
 /// `DELETE /volumes/{id}?cascade=&force=`
 pub async fn volume_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
-    // No snapshots exist yet, so that a cascade is a plain delete; its word is still checked.
-    call.query.boolean("cascade")?;
+    let cascade = call.query.boolean("cascade")?.unwrap_or(false);
     let force = call.since(23) && call.query.boolean("force")?.unwrap_or(false);
     let state = call.volume_target(id).await?;
     call.enforce("volume:delete", &state.volume.project_id)?;
     if force {
         call.enforce("volume:force_delete", &state.volume.project_id)?;
     }
-    let reply = call.service().volume_command(state.id(), Command::Delete { force }, call.context.caller()).await;
-    match reply {
+    let command = Command::Delete { force, cascade };
+    match call.service().volume_command(state.id(), command, call.context.caller()).await {
         Ok(_) => Ok(Answer::empty(202)),
         // Gone between the look and the command: the same answer as a moment later.
         Err(RequestError::Refused(Refusal::VolumeNotFound(_))) => Err(Problem::NotFound(Kind::Volume, id.to_owned())),

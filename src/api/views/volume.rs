@@ -11,6 +11,7 @@ use crate::api::microversion::Microversion;
 use crate::domain::attachment::Attachment;
 use crate::domain::ids::{AttachmentId, ServerId, VolumeId};
 use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::volume::state::Origin;
 use crate::domain::volume::{Volume, VolumeState};
 
 /// A member that is there and has no value.
@@ -100,8 +101,9 @@ impl Serialize for Detail<'_> {
         members.serialize_entry("created_at", &time::micros(volume.created_at))?;
         members.serialize_entry("updated_at", &volume.updated_at.map(time::micros))?;
         members.serialize_entry("volume_type", &volume_type)?;
-        members.serialize_entry("snapshot_id", NULL)?;
-        members.serialize_entry("source_volid", NULL)?;
+        let origin = volume.origin.as_deref();
+        members.serialize_entry("snapshot_id", &origin.and_then(|origin| origin.snapshot_id))?;
+        members.serialize_entry("source_volid", &origin.and_then(Origin::cloned_volume))?;
         members.serialize_entry("metadata", &metadata(volume, *shown))?;
         members.serialize_entry("links", &viewer.links.of("volumes", &id))?;
         members.serialize_entry("user_id", &volume.user_id)?;
@@ -116,6 +118,9 @@ impl Serialize for Detail<'_> {
         }
         if *shown == Shown::Detail {
             members.serialize_entry("os-vol-tenant-attr:tenant_id", &volume.project_id)?;
+            if !volume.image_metadata.is_empty() {
+                members.serialize_entry("volume_image_metadata", &volume.image_metadata)?;
+            }
             if viewer.is_admin {
                 members.serialize_entry("os-vol-host-attr:host", &volume.host)?;
                 members.serialize_entry("os-vol-mig-status-attr:migstat", &volume.migration_status)?;

@@ -1,13 +1,11 @@
 //! Volume types (types-qos-encryption §1).
 
-use std::collections::BTreeMap;
+use serde_json::{Map, Value, json};
 
-use serde_json::{Value, json};
-
-use crate::store::VolumeType;
+use crate::domain::volume_type::{AVAILABILITY_ZONES, MULTIATTACH, VolumeType};
 
 /// Extra specs that everybody with access to the type may see.
-pub const VISIBLE_SPECS: &[&str] = &["RESKEY:availability_zones", "multiattach", "replication_enabled"];
+pub const VISIBLE_SPECS: &[&str] = &[AVAILABILITY_ZONES, MULTIATTACH, "replication_enabled"];
 
 /// What the caller may see of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,19 +22,8 @@ pub struct Sight {
 
 /// One type; `default` views lack the access member.
 pub fn shown(row: &VolumeType, sight: Sight, is_default_view: bool) -> Value {
-    let specs: BTreeMap<&str, &str> = row
-        .extra_specs
-        .iter()
-        .filter(|(key, _)| sight.specs && (sight.sensitive || VISIBLE_SPECS.contains(&key.as_str())))
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect();
-    let mut body = json!({
-        "id": row.id,
-        "name": row.name,
-        "description": row.description,
-        "is_public": row.is_public,
-        "extra_specs": specs,
-    });
+    let mut body = written(row, false);
+    body["extra_specs"] = if sight.specs { specs(row, sight.sensitive) } else { json!({}) };
     if sight.qos {
         body["qos_specs_id"] = Value::Null;
     }
@@ -44,4 +31,25 @@ pub fn shown(row: &VolumeType, sight: Sight, is_default_view: bool) -> Value {
         body["os-volume-type-access:is_public"] = json!(row.is_public);
     }
     body
+}
+
+/// The answer of a write.
+pub fn written(row: &VolumeType, with_access: bool) -> Value {
+    let mut body = json!({
+        "id": row.id,
+        "name": row.name,
+        "description": row.description,
+        "is_public": row.is_public,
+        "extra_specs": row.extra_specs,
+    });
+    if with_access {
+        body["os-volume-type-access:is_public"] = json!(row.is_public);
+    }
+    body
+}
+
+/// The extra specs: all of them for those who may see `sensitive` ones.
+pub fn specs(row: &VolumeType, sensitive: bool) -> Value {
+    let seen = row.extra_specs.iter().filter(|(key, _)| sensitive || VISIBLE_SPECS.contains(&key.as_str()));
+    seen.map(|(key, value)| (key.clone(), json!(value))).collect::<Map<_, _>>().into()
 }

@@ -6,14 +6,16 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::state::VolumeState;
+pub use super::attach::{AttachVolume, ServerAttach};
+use super::metadata::{MetadataKind, MetadataWrite};
+use super::state::{Origin, VolumeState};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Call, Outcome, Request};
-use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Requester, Step};
 use crate::domain::quota::{Limits, OverQuota};
-use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
@@ -48,10 +50,24 @@ pub enum Command {
     Create(Box<CreateVolume>),
     /// `PUT /volumes/{id}`.
     Update(UpdateVolume),
+    /// `…/metadata…`, `os-set_image_metadata`, `os-unset_image_metadata`.
+    WriteMetadata(Box<MetadataWrite>),
+    /// `os-set_bootable`.
+    SetBootable {
+        /// The flag.
+        bootable: bool,
+    },
+    /// `os-update_readonly_flag`.
+    SetReadonly {
+        /// The flag.
+        readonly: bool,
+    },
     /// `DELETE /volumes/{id}`.
     Delete {
         /// Any status, as long as nothing is attached.
         force: bool,
+        /// With its snapshots.
+        cascade: bool,
     },
     /// `os-extend`.
     Extend {
@@ -94,6 +110,64 @@ pub enum Command {
     AttachmentDelete {
         /// The row.
         attachment_id: AttachmentId,
+    },
+    /// `POST /snapshots`.
+    SnapshotCreate(Box<CreateSnapshot>),
+    /// `PUT /snapshots/{id}` and its metadata.
+    SnapshotUpdate {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// What changes.
+        change: UpdateVolume,
+    },
+    /// `DELETE /snapshots/{id}`, and its `os-force_delete`.
+    SnapshotDelete {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// In any status.
+        force: bool,
+    },
+    /// `os-reset_status` of a snapshot.
+    SnapshotResetStatus {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// New status.
+        status: SnapshotStatus,
+    },
+    /// `os-update_snapshot_status`: whoever takes a snapshot for us says how far it is.
+    SnapshotProgress {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// New status.
+        status: SnapshotStatus,
+        /// Percent.
+        progress: Option<u8>,
+    },
+    /// `revert`.
+    Revert {
+        /// The snapshot; anything but the latest one is refused.
+        snapshot_id: Option<SnapshotId>,
+    },
+    /// Another volume, which exists with the intent to be made from this one's contents, asks for them (P8).
+    Lend {
+        /// That volume.
+        borrower: VolumeId,
+        /// Its size, GiB.
+        size_gib: u32,
+        /// From this snapshot; none: from the volume as it is.
+        snapshot_id: Option<SnapshotId>,
+    },
+    /// What the source has answered to [`Command::Lend`].
+    Lent {
+        /// Which job it was.
+        ticket: Ticket,
+        /// Yes, or why not.
+        answer: Result<(), Refusal>,
+    },
+    /// That volume does not read them any more.
+    Returned {
+        /// That volume.
+        borrower: VolumeId,
     },
     /// `os-reserve`.
     Reserve,
@@ -182,10 +256,26 @@ impl Command {
         match self {
             Self::Create(_) => "volume_create",
             Self::Update(_) => "volume_update",
-            Self::Delete { force: false } => "volume_delete",
-            Self::Delete { force: true } => "volume_force_delete",
+            Self::Delete { force: false, .. } => "volume_delete",
+            Self::Delete { force: true, .. } => "volume_force_delete",
+            Self::WriteMetadata(write) => match write.kind {
+                MetadataKind::User => "volume_metadata_write",
+                MetadataKind::Image => "volume_image_metadata_write",
+            },
+            Self::SetBootable { .. } => "volume_set_bootable",
+            Self::SetReadonly { .. } => "volume_set_readonly",
             Self::Extend { .. } => "volume_extend",
             Self::ResetStatus { .. } => "volume_reset_status",
+            Self::SnapshotCreate(_) => "snapshot_create",
+            Self::SnapshotUpdate { .. } => "snapshot_update",
+            Self::SnapshotDelete { force: false, .. } => "snapshot_delete",
+            Self::SnapshotDelete { force: true, .. } => "snapshot_force_delete",
+            Self::SnapshotResetStatus { .. } => "snapshot_reset_status",
+            Self::SnapshotProgress { .. } => "snapshot_update_status",
+            Self::Revert { .. } => "volume_revert",
+            Self::Lend { .. } => "volume_lend",
+            Self::Lent { .. } => "volume_lent",
+            Self::Returned { .. } => "volume_returned",
             Self::AttachmentCreate { .. } => "attachment_create",
             Self::AttachmentUpdate { .. } => "attachment_update",
             Self::AttachmentComplete { .. } => "attachment_complete",
@@ -226,12 +316,33 @@ pub struct CreateVolume {
     pub metadata: Metadata,
     /// The type.
     pub volume_type_id: Option<VolumeTypeId>,
+    /// The type's revision that the request was judged by: the commit holds only while the type has it. None: not looked at.
+    pub type_revision: Option<u64>,
     /// From the type.
     pub multiattach: bool,
     /// Availability zone.
     pub availability_zone: String,
     /// `host@backend#pool`; none: no backend fits, the volume ends in `error`.
     pub host: Option<String>,
+    /// Whether servers may boot from it: as its source.
+    pub bootable: bool,
+    /// What it is made from.
+    pub origin: Option<Origin>,
+}
+
+/// The arguments of a snapshot's creation, validated.
+#[derive(Clone, Debug)]
+pub struct CreateSnapshot {
+    /// The new id.
+    pub snapshot_id: SnapshotId,
+    /// Display name.
+    pub name: Option<String>,
+    /// Display description.
+    pub description: Option<String>,
+    /// User metadata.
+    pub metadata: Metadata,
+    /// A volume in use will do as well: `force`, or the caller's microversion (≥ 3.66).
+    pub in_use_allowed: bool,
 }
 
 /// The arguments of an update: outer `None` leaves the field alone.
@@ -243,40 +354,6 @@ pub struct UpdateVolume {
     pub description: Option<Option<String>>,
     /// Replaces all user metadata.
     pub metadata: Option<Metadata>,
-}
-
-/// The arguments of `os-attach`: a server, a host, or both.
-#[derive(Clone, Debug)]
-pub struct AttachVolume {
-    /// Where the server sees it.
-    pub mountpoint: String,
-    /// The server.
-    pub instance_uuid: Option<ServerId>,
-    /// The host, as the client wrote it.
-    pub host_name: Option<String>,
-    /// What it is attached for.
-    pub mode: AttachMode,
-}
-
-/// The arguments of Compute's attach.
-#[derive(Clone, Debug)]
-pub struct ServerAttach {
-    /// The server.
-    pub server_id: ServerId,
-    /// The server's epoch when it was judged; the commit is guarded by it.
-    pub server_epoch: u64,
-    /// Reserved by the server actor; none for a shelved-offloaded server.
-    pub device: Option<String>,
-    /// 2.49.
-    pub tag: Option<String>,
-    /// 2.79.
-    pub delete_on_termination: bool,
-    /// The connector of the server's host.
-    pub connector: Value,
-    /// Shelved-offloaded: reserve and complete at once, no connection (`spec/nova-volume-attachments.md` §4).
-    pub without_host: bool,
-    /// The microversion (≥ 2.60) allows multiattach volumes.
-    pub multiattach_allowed: bool,
 }
 
 /// Identifies the job of a result: results with another ticket are late (promise I3).
@@ -332,6 +409,26 @@ pub enum Job {
         /// Not before this much time has passed.
         delay: Duration,
     },
+    /// Ask the source for its contents, until it has answered; comes back as [`Command::Lent`].
+    Borrow {
+        /// For the way back.
+        ticket: Ticket,
+        /// The source, and the snapshot of it.
+        origin: Origin,
+        /// Size of the borrower, GiB.
+        size_gib: u32,
+    },
+    /// Look, again and again, whether a volume still reads the contents that it has borrowed; its end comes back as
+    /// [`Command::Returned`].
+    WatchBorrower {
+        /// That volume.
+        borrower: VolumeId,
+    },
+    /// Tell the lender that its contents are not read any more; a hint that spares it the next look.
+    GiveBack {
+        /// The lender.
+        lender: VolumeId,
+    },
 }
 
 /// A failure that the volume's owner can read (`spec/services-hosts-pools.md`, messages).
@@ -345,6 +442,8 @@ pub struct UserMessage {
     pub cause: Option<String>,
     /// Whose request it was.
     pub requester: Requester,
+    /// The snapshot that it is about; none: the volume.
+    pub snapshot_id: Option<SnapshotId>,
 }
 
 /// When the sender of a command gets its answer.
@@ -384,6 +483,8 @@ pub struct Decision {
     pub limits: Option<Limits>,
     /// The server that must still have this epoch at the commit.
     pub server_guard: Option<(ServerId, u64)>,
+    /// The volume type that must still have this revision at the commit.
+    pub type_guard: Option<(VolumeTypeId, u64)>,
     /// The request behind it, for the history.
     pub requester: Requester,
     /// The cause of a failure, for the history.
@@ -414,18 +515,41 @@ pub enum Refusal {
     /// 400 `Invalid input received: …`.
     #[error("{0}")]
     InvalidInput(String),
+    /// 400 with this text alone.
+    #[error("{0}")]
+    BadRequest(String),
     /// 400 `Invalid volume: …`.
     #[error("{0}")]
     InvalidVolume(String),
     /// 404 for the volume.
     #[error("volume {0} could not be found")]
     VolumeNotFound(VolumeId),
+    /// 400 `Invalid snapshot: …`.
+    #[error("{0}")]
+    InvalidSnapshot(String),
+    /// 404 for a snapshot.
+    #[error("snapshot {0} could not be found")]
+    SnapshotNotFound(SnapshotId),
     /// 404 for an attachment.
     #[error("attachment {0} could not be found")]
     AttachmentNotFound(AttachmentId),
     /// 404 of Compute: the volume is not attached to the server.
     #[error("{0}")]
     NotAttached(String),
+    /// 404: the volume has no metadata with this key.
+    #[error("volume {volume_id} has no metadata with the key {key}")]
+    MetadataNotFound {
+        /// The volume.
+        volume_id: VolumeId,
+        /// The key.
+        key: String,
+    },
+    /// 404: the volume has no such image metadata, or none at all.
+    #[error("image metadata of volume {0} could not be found")]
+    ImageMetadataNotFound(VolumeId),
+    /// 412: the metadata are not the ones that the client has seen.
+    #[error("the metadata have changed")]
+    TagDiffers,
     /// 409.
     #[error("{0}")]
     Conflict(String),
@@ -455,4 +579,7 @@ pub enum Refusal {
     /// The attachment rows of the server changed in the same instant (its name or the server itself): decide again.
     #[error("the server changed meanwhile")]
     ServerChanged,
+    /// The volume type is no longer as the request saw it: look again.
+    #[error("the volume type changed meanwhile")]
+    TypeChanged,
 }

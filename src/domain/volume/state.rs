@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::attachment::Attachment;
 use crate::domain::claims::{Claims, Connection, Marker, MarkerKind};
-use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, UserId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, UserId, VolumeId, VolumeTypeId};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Lane, Operation, OutstandingCall};
 use crate::domain::quota::Usage;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
@@ -51,14 +52,22 @@ pub struct Volume {
     pub host: Option<Text>,
     /// User metadata.
     pub metadata: Metadata,
+    /// Of the image it was made from, or what a client says of it; shown as `volume_image_metadata`.
+    pub image_metadata: Metadata,
     /// Admin metadata (`readonly`, `attached_mode`), merged into the view.
     pub admin_metadata: Metadata,
     /// Whether it counts in the quota.
     pub consumes_quota: bool,
+    /// What it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
     /// The backend's own id.
     pub provider_id: Option<Text>,
     /// Exports that no row owns any more and which are still to be removed.
     pub orphan_exports: Vec<ExportName>,
+    /// Volumes that are being made from its contents: until they are given back, nothing may change or remove them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loans: Vec<Loan>,
     /// Calls that may still have effects.
     pub outstanding: Vec<OutstandingCall>,
     /// What clients of the old actions hold; never empty ones.
@@ -73,6 +82,31 @@ pub struct Volume {
     pub deleted: bool,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
+}
+
+/// What a volume was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The volume whose contents it got.
+    pub source_volume_id: VolumeId,
+    /// The snapshot of that volume; none: the volume itself, as it was then.
+    pub snapshot_id: Option<SnapshotId>,
+}
+
+impl Origin {
+    /// The volume that it is a clone of; none when it was made from a snapshot.
+    pub fn cloned_volume(&self) -> Option<VolumeId> {
+        self.snapshot_id.is_none().then_some(self.source_volume_id)
+    }
+}
+
+/// The contents of a volume are being read for a new one: the durable marker on the source's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loan {
+    /// The volume that is being made.
+    pub borrower: VolumeId,
+    /// From this snapshot; none: from the volume itself.
+    pub snapshot_id: Option<SnapshotId>,
 }
 
 impl Volume {
@@ -115,6 +149,15 @@ pub struct VolumeState {
     pub attachments: Vec<Attachment>,
     /// Open operations in the order of their epochs; the first of each lane runs, the others wait at `Queued`.
     pub operations: Vec<Operation>,
+    /// Its snapshots, in creation order.
+    pub snapshots: Vec<Snapshot>,
+}
+
+impl Volume {
+    /// Something besides an open operation has not come to its end yet.
+    pub fn is_unsettled(&self) -> bool {
+        !self.deleted && !(self.outstanding.is_empty() && self.orphan_exports.is_empty() && self.loans.is_empty())
+    }
 }
 
 impl VolumeState {
@@ -122,8 +165,10 @@ impl VolumeState {
     pub fn shrink_to_fit(&mut self) {
         self.attachments.shrink_to_fit();
         self.operations.shrink_to_fit();
+        self.snapshots.shrink_to_fit();
         self.volume.orphan_exports.shrink_to_fit();
         self.volume.outstanding.shrink_to_fit();
+        self.volume.loans.shrink_to_fit();
     }
 
     /// The volume's id.
@@ -136,6 +181,11 @@ impl VolumeState {
         self.operations.iter().find(|operation| operation.kind.lane() == lane)
     }
 
+    /// The work on the data that is open: it owns the status.
+    pub fn data_work(&self) -> Option<&Operation> {
+        self.operation_in(Lane::Data)
+    }
+
     /// The row with this id.
     pub fn attachment(&self, id: AttachmentId) -> Option<&Attachment> {
         self.attachments.iter().find(|row| row.id == id)
@@ -144,6 +194,22 @@ impl VolumeState {
     /// The row with this id, to change it.
     pub fn attachment_mut(&mut self, id: AttachmentId) -> Option<&mut Attachment> {
         self.attachments.iter_mut().find(|row| row.id == id)
+    }
+
+    /// The snapshot with this id.
+    pub fn snapshot(&self, id: SnapshotId) -> Option<&Snapshot> {
+        self.snapshots.iter().find(|snapshot| snapshot.id == id)
+    }
+
+    /// The snapshot with this id, to change it.
+    pub fn snapshot_mut(&mut self, id: SnapshotId) -> Option<&mut Snapshot> {
+        self.snapshots.iter_mut().find(|snapshot| snapshot.id == id)
+    }
+
+    /// Work that has not come to its end: open operations, calls that nobody waits for, exports that nobody owns, contents
+    /// that are lent.
+    pub fn is_unsettled(&self) -> bool {
+        !self.operations.is_empty() || self.volume.is_unsettled()
     }
 
     /// The row that Compute made for this server: the newest one when a migration left two.

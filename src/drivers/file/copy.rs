@@ -15,7 +15,7 @@ const CHUNK_BYTES: u64 = 8 << 20;
 
 /// What is copied is brought to the disk in steps of this size: so the last sync is short, progress is real, and one copy does
 /// not fill the machine's memory with dirty pages.
-const SYNC_BYTES: u64 = 128 << 20;
+pub(super) const SYNC_BYTES: u64 = 128 << 20;
 
 /// Why there is no copy.
 #[derive(Debug)]
@@ -85,6 +85,16 @@ impl CopyState {
     /// An error once nobody waits any more.
     pub(super) fn check(&self) -> Result<(), CopyError> {
         if self.0.cut_off.load(Ordering::Relaxed) { Err(CopyError::CutOff) } else { Ok(()) }
+    }
+
+    /// Ends the copy, whoever waits for it.
+    pub(super) fn cut_off(&self) {
+        self.0.cut_off.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that so many bytes are copied in all.
+    pub(super) fn reach(&self, bytes: u64) {
+        self.0.copied.fetch_max(bytes, Ordering::Relaxed);
     }
 
     fn add(&self, bytes: u64) {

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::daemon::{ATTEMPTS, Daemon, DaemonError};
 use super::images::FileError;
 use super::link::{Link, LinkError, is_export_name};
+use super::names::Image;
 use super::registry::Wanted;
 use super::{FileBackend, whole_gib};
 use crate::domain::attachment::AttachMode;
@@ -48,7 +49,7 @@ impl FileBackend {
             return busy;
         }
         let (ended, looked_up) = (self.ended.clone(), name.clone());
-        let look = move |images: &super::Images| Ok((images.size(volume)?, ended.has(volume, &looked_up)?));
+        let look = move |images: &Arc<super::Images>| Ok((images.size(volume)?, ended.has(volume, &looked_up)?));
         let (bytes, ended) = match self.on_files(look).await {
             Ok((Some(bytes), ended)) => (bytes, ended),
             Ok((None, _)) => return refused(CauseKind::Other, "the volume does not exist at the backend"),
@@ -227,6 +228,11 @@ impl FileBackend {
         false
     }
 
+    /// Whether another daemon than this one serves the volume, or may.
+    pub(super) fn is_served_elsewhere(&self, volume: VolumeId, daemon: usize) -> bool {
+        self.daemons_of(volume).iter().any(|other| other.index != daemon)
+    }
+
     /// Serves these exports at the daemon, which is started if it must.
     pub(super) async fn serve(
         &self,
@@ -306,13 +312,17 @@ impl FileBackend {
         Ok(names.into_iter().collect())
     }
 
-    /// Every volume, and every export, also those of volumes that are not there.
+    /// Every volume, and every snapshot and export, also those of volumes that are not there.
     pub(super) async fn take_inventory(&self) -> Result<Vec<(VolumeId, Truth)>, Cause> {
-        let listed = self.on_files(super::Images::list).await.map_err(FileError::into_cause)?;
-        let mut all: BTreeMap<VolumeId, Truth> = listed
-            .into_iter()
-            .map(|(volume, bytes)| (volume, Truth { exists: true, size_gib: whole_gib(bytes), ..Truth::default() }))
-            .collect();
+        let listed = self.on_files(|images| images.list()).await.map_err(FileError::into_cause)?;
+        let mut all: BTreeMap<VolumeId, Truth> = BTreeMap::new();
+        for (image, bytes) in listed {
+            let truth = all.entry(image.volume()).or_default();
+            match image {
+                Image::Volume(_) => (truth.exists, truth.size_gib) = (true, whole_gib(bytes)),
+                Image::Snapshot(_, snapshot) => truth.snapshots.push(snapshot),
+            }
+        }
         for daemon in &self.daemons {
             let exports: HashMap<_, _> = daemon.exports(&self.home()).await.map_err(|error| cause_of_link(&error))?;
             for (volume, names) in exports {
@@ -320,7 +330,7 @@ impl FileBackend {
             }
         }
         for (volume, truth) in &mut all {
-            truth.busy = self.locks.is_busy(*volume);
+            truth.busy = self.is_busy(*volume);
         }
         Ok(all.into_iter().collect())
     }

@@ -1,18 +1,19 @@
-//! The volumes' files: made, grown and removed durably. Everything here blocks; callers use `spawn_blocking` and hold the
-//! volume's lock.
+//! The files of volumes and snapshots: made, grown, replaced and removed durably. Everything here blocks; callers use
+//! `spawn_blocking` and hold the lock of what they touch.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::copy::Calls;
+use super::names::Image;
 use crate::domain::backend::{Cause, CauseKind, Outcome};
-use crate::domain::ids::VolumeId;
+use crate::domain::ids::{SnapshotId, VolumeId};
 use crate::drivers::Capacity;
 
 /// One GiB in bytes.
@@ -40,6 +41,8 @@ pub(super) enum FileError {
     Conflict(String),
     /// Somebody uses it.
     Busy(String),
+    /// Something else is being done with it, which will end.
+    Later(String),
     /// The change is visible, but whether it is durable is not known.
     Uncertain(String),
 }
@@ -51,6 +54,7 @@ impl FileError {
             Self::NoSpace(text) => Outcome::Refused { cause: Cause::new(CauseKind::NoSpace, text) },
             Self::Conflict(text) => Outcome::Refused { cause: Cause::new(CauseKind::Other, text) },
             Self::Busy(text) => Outcome::Refused { cause: Cause::new(CauseKind::Busy, text) },
+            Self::Later(text) => Outcome::Failed { cause: Cause::new(CauseKind::Busy, text) },
             Self::Unavailable(text) => Outcome::Failed { cause: Cause::new(CauseKind::Unavailable, text) },
             Self::Uncertain(text) => Outcome::Unknown { cause: Cause::new(CauseKind::Unavailable, text) },
         }
@@ -84,7 +88,7 @@ pub(super) struct Images {
     dir: PathBuf,
     marked: PathBuf,
     max_over_subscription_ratio: f64,
-    /// Sum of the volumes' sizes, bytes; read from the directory when it is first needed.
+    /// Sum of the sizes of volumes and snapshots, bytes; read from the directory when it is first needed.
     provisioned: Mutex<Option<u64>>,
 }
 
@@ -119,16 +123,25 @@ impl Images {
         Ok(())
     }
 
-    /// Where the volume's file is.
-    pub(super) fn path(&self, volume: VolumeId) -> PathBuf {
-        self.dir.join(format!("{volume}.raw"))
+    /// Where the file is.
+    pub(super) fn path(&self, image: impl Into<Image>) -> PathBuf {
+        self.dir.join(image.into().name())
     }
 
-    /// The volume's size in bytes, or none when it does not exist.
-    pub(super) fn size(&self, volume: VolumeId) -> Result<Option<u64>, FileError> {
+    /// Its size in bytes, or none when it does not exist.
+    pub(super) fn size(&self, image: impl Into<Image>) -> Result<Option<u64>, FileError> {
+        Ok(self.look(image.into())?.map(|found| found.len()))
+    }
+
+    /// The number of its inode, which is another one after a revert.
+    pub(super) fn inode(&self, image: impl Into<Image>) -> Result<Option<u64>, FileError> {
+        Ok(self.look(image.into())?.map(|found| found.ino()))
+    }
+
+    fn look(&self, image: Image) -> Result<Option<fs::Metadata>, FileError> {
         self.prepare()?;
-        match fs::symlink_metadata(self.path(volume)) {
-            Ok(found) if found.is_file() => Ok(Some(found.len())),
+        match fs::symlink_metadata(self.path(image)) {
+            Ok(found) if found.is_file() => Ok(Some(found)),
             Ok(_) => Err(FileError::Conflict("something that is not a volume has this volume's name".into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -136,34 +149,40 @@ impl Images {
     }
 
     /// Makes the volume; there with the same size is success. Returns the real size.
-    pub(super) fn create(&self, volume: VolumeId, epoch: u64, bytes: u64) -> Result<u64, FileError> {
+    pub(super) fn create(self: &Arc<Self>, volume: VolumeId, epoch: u64, bytes: u64) -> Result<u64, FileError> {
         if let Some(found) = self.size(volume)? {
             return Self::same_size(found, bytes);
         }
-        match self.begin(volume, epoch, bytes)?.publish()? {
+        match self.begin(volume, epoch, bytes)?.publish(bytes)? {
             true => Ok(bytes),
             false => Self::same_size(self.size(volume)?.unwrap_or(0), bytes),
         }
     }
 
-    /// Begins a volume that was not there: an empty file under a temporary name, and the room for `bytes`. The caller holds the
-    /// volume's lock until it is published or dropped.
-    pub(super) fn begin(&self, volume: VolumeId, epoch: u64, bytes: u64) -> Result<NewImage<'_>, FileError> {
-        let room = self.reserve(bytes)?;
-        let temporary = Temporary(self.dir.join(format!("{volume}.{epoch}.tmp")));
-        // The volume's lock is held and epochs are unique: a file of this name is this call's own remains.
+    /// Begins a file: empty, under a temporary name, with `more_bytes` counted as provisioned. The caller holds the lock of
+    /// what it makes until it is published or dropped.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        image: impl Into<Image>,
+        epoch: u64,
+        more_bytes: u64,
+    ) -> Result<NewImage, FileError> {
+        let image = image.into();
+        let room = self.reserve(more_bytes)?;
+        let temporary = Temporary(self.dir.join(image.temporary_name(epoch)));
+        // The lock is held and epochs are unique: a file of this name is this call's own remains.
         remove_if_there(&temporary.0)?;
         let file = create_file(&temporary.0)?;
-        Ok(NewImage { images: self, volume, bytes, file, temporary, room })
+        Ok(NewImage { image, file, temporary, room })
     }
 
-    /// Opens the volume for reading, none when it does not exist.
-    pub(super) fn open(&self, volume: VolumeId) -> Result<Option<File>, FileError> {
-        if self.size(volume)?.is_none() {
+    /// Opens it for reading, none when it does not exist.
+    pub(super) fn open(&self, image: Image) -> Result<Option<File>, FileError> {
+        if self.size(image)?.is_none() {
             return Ok(None);
         }
         let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
-        Ok(Some(OpenOptions::new().read(true).custom_flags(flags).open(self.path(volume))?))
+        Ok(Some(OpenOptions::new().read(true).custom_flags(flags).open(self.path(image))?))
     }
 
     /// Whether files of the pool can share blocks: tried with two files that have no name.
@@ -185,7 +204,7 @@ impl Images {
     }
 
     /// Grows the volume to at least `bytes`; never shrinks. Returns the real size.
-    pub(super) fn extend(&self, volume: VolumeId, bytes: u64) -> Result<u64, FileError> {
+    pub(super) fn extend(self: &Arc<Self>, volume: VolumeId, bytes: u64) -> Result<u64, FileError> {
         let Some(found) = self.size(volume)? else {
             return Err(FileError::Conflict("the volume does not exist at the backend".into()));
         };
@@ -207,47 +226,73 @@ impl Images {
         Ok(bytes)
     }
 
-    /// Removes the volume and every temporary of it; not there is success.
+    /// Removes the volume and every temporary of it; not there is success. One that has snapshots stays.
     pub(super) fn delete(&self, volume: VolumeId) -> Result<(), FileError> {
-        let found = self.size(volume)?;
-        if let Some(bytes) = found {
-            remove_if_there(&self.path(volume))?;
+        if !self.snapshots(volume)?.is_empty() {
+            return Err(FileError::Busy("the volume has snapshots".into()));
+        }
+        self.remove(Image::Volume(volume), |temporary| temporary.volume() == volume)
+    }
+
+    /// Removes the snapshot and every temporary of it; not there is success.
+    pub(super) fn delete_snapshot(&self, volume: VolumeId, snapshot: SnapshotId) -> Result<(), FileError> {
+        let image = Image::Snapshot(volume, snapshot);
+        self.remove(image, |temporary| temporary == image)
+    }
+
+    fn remove(&self, image: Image, is_its_own: impl Fn(Image) -> bool) -> Result<(), FileError> {
+        if let Some(bytes) = self.size(image)? {
+            remove_if_there(&self.path(image))?;
             let mut provisioned = self.provisioned.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(sum) = provisioned.as_mut() {
                 *sum = sum.saturating_sub(bytes);
             }
         }
-        self.remove_temporaries(Some(volume))?;
-        sync_dir(&self.dir)
-            .map_err(|_| FileError::Uncertain("the backend's storage did not confirm the removal".into()))
+        self.remove_temporaries(is_its_own)?;
+        self.sync("the backend's storage did not confirm the removal")
     }
 
-    /// Unlinks temporaries: those of one volume, or all of them at start, when nobody can be writing one.
-    pub(super) fn remove_temporaries(&self, of: Option<VolumeId>) -> Result<usize, FileError> {
-        let mut removed = 0;
+    /// Makes names durable that are visible already; `unconfirmed` says what is in doubt if that fails.
+    fn sync(&self, unconfirmed: &str) -> Result<(), FileError> {
+        sync_dir(&self.dir).map_err(|_| FileError::Uncertain(unconfirmed.into()))
+    }
+
+    /// Unlinks the temporaries of these images, and says of which there were any. Of all of them only at start, when nobody
+    /// can be writing one.
+    pub(super) fn remove_temporaries(&self, is_wanted: impl Fn(Image) -> bool) -> Result<Vec<Image>, FileError> {
+        let mut removed = Vec::new();
         for name in self.names()? {
-            let Some(stem) = name.strip_suffix(".tmp") else { continue };
-            let Some((id, epoch)) = stem.split_once('.') else { continue };
-            let (Ok(id), Ok(_)) = (id.parse::<VolumeId>(), epoch.parse::<u64>()) else { continue };
-            if of.is_none_or(|wanted| wanted == id) {
+            if let Some(image) = Image::parse_temporary(&name).filter(|image| is_wanted(*image)) {
                 remove_if_there(&self.dir.join(&name))?;
-                removed += 1;
+                removed.push(image);
             }
         }
         Ok(removed)
     }
 
-    /// Every volume with its size in bytes.
-    pub(super) fn list(&self) -> Result<Vec<(VolumeId, u64)>, FileError> {
+    /// The snapshots of a volume, also of one that is gone.
+    pub(super) fn snapshots(&self, volume: VolumeId) -> Result<Vec<SnapshotId>, FileError> {
         self.prepare()?;
-        let mut volumes = Vec::new();
-        for name in self.names()? {
-            let Some(Ok(volume)) = name.strip_suffix(".raw").map(str::parse::<VolumeId>) else { continue };
-            if let Some(bytes) = self.size(volume)? {
-                volumes.push((volume, bytes));
+        let of_volume = |name: &String| match Image::parse(name) {
+            Some(Image::Snapshot(of, snapshot)) if of == volume => Some(snapshot),
+            _ => None,
+        };
+        let mut snapshots: Vec<SnapshotId> = self.names()?.iter().filter_map(of_volume).collect();
+        snapshots.sort_unstable();
+        Ok(snapshots)
+    }
+
+    /// Every volume and snapshot with its size in bytes.
+    pub(super) fn list(&self) -> Result<Vec<(Image, u64)>, FileError> {
+        self.prepare()?;
+        let mut images = Vec::new();
+        for image in self.names()?.iter().filter_map(|name| Image::parse(name)) {
+            if let Some(bytes) = self.size(image)? {
+                images.push((image, bytes));
             }
         }
-        Ok(volumes)
+        images.sort_unstable();
+        Ok(images)
     }
 
     /// Room, as the file system tells it.
@@ -278,7 +323,7 @@ impl Images {
     }
 
     /// Counts `bytes` more as provisioned, within the limit; uncounted again unless the room is kept.
-    fn reserve(&self, bytes: u64) -> Result<Room<'_>, FileError> {
+    fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Room, FileError> {
         let (total, free) = self.room()?;
         let mut provisioned = self.provisioned.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = match *provisioned {
@@ -291,35 +336,46 @@ impl Images {
             return Err(FileError::NoSpace("the backend has no space for a volume of this size".into()));
         }
         *provisioned = Some(sum + bytes);
-        Ok(Room { images: self, bytes })
+        Ok(Room { images: self.clone(), bytes })
     }
 }
 
-/// A volume that is being made: nobody sees it before it is published. Dropped, it leaves nothing.
-pub(super) struct NewImage<'a> {
-    images: &'a Images,
-    volume: VolumeId,
-    bytes: u64,
+/// A file that is being made: nobody sees it before it is published. Dropped, it leaves nothing.
+pub(super) struct NewImage {
+    image: Image,
     /// Its contents so far.
     pub(super) file: File,
     temporary: Temporary,
-    room: Room<'a>,
+    room: Room,
 }
 
-impl NewImage<'_> {
-    /// Gives the file its size and the volume's name, durably; false when the name is taken, and then nothing is made.
-    pub(super) fn publish(self) -> Result<bool, FileError> {
-        self.file.set_len(self.bytes)?;
+impl NewImage {
+    /// Where it is for the time being.
+    pub(super) fn path(&self) -> &Path {
+        &self.temporary.0
+    }
+
+    /// Gives the file its size and its name, durably; false when the name is taken, and then nothing is made.
+    pub(super) fn publish(self, bytes: u64) -> Result<bool, FileError> {
+        let images = self.room.images.clone();
+        self.file.set_len(bytes)?;
         self.file.sync_all()?;
-        match rename_without_replacing(&self.temporary.0, &self.images.path(self.volume)) {
+        match rename_without_replacing(&self.temporary.0, &images.path(self.image)) {
             Ok(()) => self.room.keep(),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        // The volume is visible from here on: a failure does not take it away again.
-        sync_dir(&self.images.dir)
-            .map_err(|_| FileError::Uncertain("the backend's storage did not confirm the volume".into()))?;
+        // It is visible from here on: a failure does not take it away again.
+        images.sync("the backend's storage did not confirm the volume")?;
         Ok(true)
+    }
+
+    /// Puts it in the place of a file that nobody has open, whole or not at all.
+    pub(super) fn replace(self) -> Result<(), FileError> {
+        let images = self.room.images.clone();
+        self.file.sync_all()?;
+        fs::rename(&self.temporary.0, images.path(self.image))?;
+        images.sync("the backend's storage did not confirm the volume")
     }
 }
 
@@ -335,18 +391,18 @@ impl Drop for Temporary {
 }
 
 /// Reserved room, given back when dropped.
-struct Room<'a> {
-    images: &'a Images,
+struct Room {
+    images: Arc<Images>,
     bytes: u64,
 }
 
-impl Room<'_> {
+impl Room {
     fn keep(mut self) {
         self.bytes = 0;
     }
 }
 
-impl Drop for Room<'_> {
+impl Drop for Room {
     fn drop(&mut self) {
         if let Some(sum) = self.images.provisioned.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             *sum = sum.saturating_sub(self.bytes);

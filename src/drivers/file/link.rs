@@ -36,6 +36,12 @@ pub(super) const NEEDED: &[&str] = &[
     "block-export-del/mode",
     "query-block-exports",
     "BLOCK_EXPORT_DELETED",
+    "blockdev-mirror/copy-mode",
+    "blockdev-mirror/auto-dismiss",
+    "block-job-cancel/force",
+    "query-jobs",
+    "job-dismiss",
+    "JOB_STATUS_CHANGE",
 ];
 
 /// Why a command to a daemon did not succeed.
@@ -90,6 +96,11 @@ impl Link {
     /// Whether the process has ended: proof that nothing is served any more.
     pub(super) fn is_dead(&self) -> bool {
         !self.process.is_alive()
+    }
+
+    /// The connection.
+    pub(super) const fn qmp(&self) -> &Qmp {
+        &self.qmp
     }
 
     /// The process.
@@ -231,16 +242,17 @@ impl Link {
         }
     }
 
-    async fn ensure_node(&self, volume: VolumeId, path: &Path, bytes: u64) -> Result<(), LinkError> {
+    /// Opens the volume's file if it is not open.
+    pub(super) async fn ensure_node(&self, volume: VolumeId, path: &Path, bytes: u64) -> Result<(), LinkError> {
         if self.node_bytes(volume).is_some() || !self.served(volume).is_empty() {
             return Ok(());
         }
-        match self.qmp.run(BlockdevAdd(node_options(volume, path))).await {
+        match self.qmp.run(BlockdevAdd(node_options(&node_name(volume), path))).await {
             Ok(_) => {}
             // Left behind by a call that was cut off: it serves nothing, so it can be opened afresh.
             Err(QmpError::Refused { .. }) => {
                 let _ = self.qmp.run(qmp::blockdev_del { node_name: node_name(volume) }).await;
-                self.qmp.run(BlockdevAdd(node_options(volume, path))).await?;
+                self.qmp.run(BlockdevAdd(node_options(&node_name(volume), path))).await?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -261,10 +273,10 @@ impl Link {
 
 /// The format is named: what a guest writes into its disk must never be probed. The page cache is used, and a FLUSH of
 /// the client is an fdatasync.
-fn node_options(volume: VolumeId, path: &Path) -> serde_json::Value {
+pub(super) fn node_options(name: &str, path: &Path) -> serde_json::Value {
     json!({
         "driver": "raw",
-        "node-name": node_name(volume),
+        "node-name": name,
         "discard": "unmap",
         "cache": { "direct": false, "no-flush": false },
         "file": {
@@ -296,7 +308,7 @@ fn parse_export_id(id: &str) -> Option<(VolumeId, ExportName)> {
 }
 
 /// The volume's node: one for all its exports, so that it is opened and resized once.
-fn node_name(volume: VolumeId) -> String {
+pub(super) fn node_name(volume: VolumeId) -> String {
     crate::drivers::qmp::node_name('v', volume.0)
 }
 

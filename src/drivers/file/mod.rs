@@ -4,14 +4,15 @@
 //! export under a name that was fenced, or starts a daemon beside one that may live. Called by the driver pool; `hearth
 //! daemons` and `hearth fsck` use [`FileBackend::daemons`] and the inventory.
 //!
-//! * `images`: the files, made, grown and removed durably.
-//! * `clone`: a volume with the contents of another; `copy`: how the bytes get there; `origins`: which operation made it.
+//! * `images`: the files, made, grown, replaced and removed durably; `names`: what their names say.
+//! * `snapshots`: snapshots, clones and reverts; `make`: a file with the contents of another one; `copy` and `mirror`: how the
+//!   bytes get there; `copies`: those under way; `origins`: which operation made what.
 //! * `exports`: exports and online growth of one volume, under its lock.
 //! * `registry`: the exports that volumes shall have, on disk; `ended`: the names that must never be served again.
 //! * `daemon`, `link`, `process`: one storage daemon: its slot, its connection, its process.
 //! * `supervisor`: adoption at start, restart and rebuild after a death.
 
-mod clone;
+mod copies;
 mod copy;
 mod daemon;
 mod ended;
@@ -19,10 +20,14 @@ mod exports;
 mod images;
 mod link;
 mod locks;
+mod make;
+mod mirror;
+mod names;
 mod origins;
 mod process;
 mod recent;
 mod registry;
+mod snapshots;
 mod supervisor;
 
 use std::collections::HashMap;
@@ -38,11 +43,12 @@ use futures_util::future::BoxFuture;
 use thiserror::Error;
 use tokio::runtime::Handle;
 
-use self::clone::Copies;
+use self::copies::Copies;
 use self::daemon::{Daemon, Paths, SOCKET_PATH_MAX};
 use self::ended::Ended;
 use self::images::{FileError, GIB, Images};
-use self::locks::VolumeLocks;
+use self::locks::Locks;
+use self::names::Image;
 use self::origins::Origins;
 use self::recent::Recent;
 use self::registry::{Registry, Wanted};
@@ -50,10 +56,13 @@ pub use self::supervisor::{DaemonInfo, StopError};
 use super::qmp_features::Features;
 use super::{Backend, Capabilities, Capacity};
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, Request, Truth};
-use crate::domain::ids::{ExportName, VolumeId};
+use crate::domain::ids::{ExportName, SnapshotId, VolumeId};
 
-/// Creates that are remembered: a repeated one answers as before, even if the volume has been deleted since.
-const CREATES_REMEMBERED: usize = 4096;
+/// Calls that made something and are remembered: a repeated one answers as before, even if it has been deleted since.
+const ANSWERS_REMEMBERED: usize = 4096;
+
+/// Deleted snapshots that are remembered, for creations that are later than their deletion.
+const REMOVED_REMEMBERED: usize = 65_536;
 
 /// Fenced names that are remembered in memory, for the case that their record on disk cannot be written (no space).
 const FENCED_REMEMBERED: usize = 65_536;
@@ -124,13 +133,15 @@ pub struct FileBackend {
     options: FileOptions,
     images: Arc<Images>,
     registry: Arc<Registry>,
-    locks: VolumeLocks,
+    locks: Locks,
     daemons: Vec<Arc<Daemon>>,
     can_export: bool,
     wanted: Mutex<HashMap<VolumeId, Wanted>>,
     fenced: Recent<(VolumeId, ExportName), ()>,
     ended: Arc<Ended>,
-    created: Recent<CallKey, u32>,
+    answered: Recent<CallKey, Answer>,
+    /// The epochs of deletions.
+    removed: Recent<SnapshotId, u64>,
     copies: Copies,
     origins: Arc<Origins>,
     /// Whether clones share blocks with their source: found out by [`Self::start`], shown, and relied on by nobody.
@@ -183,13 +194,14 @@ impl FileBackend {
         Ok(Arc::new(Self {
             images: Arc::new(images),
             registry: Arc::new(registry),
-            locks: VolumeLocks::default(),
+            locks: Locks::default(),
             daemons,
             can_export: binary.is_some(),
             wanted: Mutex::new(wanted),
             fenced: Recent::new(FENCED_REMEMBERED),
             ended: Arc::new(Ended::new(ended)),
-            created: Recent::new(CREATES_REMEMBERED),
+            answered: Recent::new(ANSWERS_REMEMBERED),
+            removed: Recent::new(REMOVED_REMEMBERED),
             copies: Copies::default(),
             origins: Arc::new(Origins::new(origins)),
             reflink: AtomicBool::new(false),
@@ -205,8 +217,14 @@ impl FileBackend {
         match request {
             Request::Create { size_gib } => self.create(key, size_gib).await,
             Request::CreateClonedVolume { source_volume_id, size_gib } => {
-                self.create_cloned_volume(key, source_volume_id, size_gib).await
+                self.create_copy(key, Image::Volume(source_volume_id), size_gib).await
             }
+            Request::CreateVolumeFromSnapshot { source_volume_id, snapshot_id, size_gib } => {
+                self.create_copy(key, Image::Snapshot(source_volume_id, snapshot_id), size_gib).await
+            }
+            Request::CreateSnapshot { snapshot_id } => self.create_snapshot(key, snapshot_id).await,
+            Request::DeleteSnapshot { snapshot_id } => self.delete_snapshot(key, snapshot_id).await,
+            Request::RevertToSnapshot { snapshot_id } => self.revert_to_snapshot(key, snapshot_id).await,
             Request::Delete => self.delete(volume).await,
             Request::Extend { new_size_gib } => self.extend(volume, new_size_gib).await,
             Request::Export { export, mode, .. } => self.export(volume, export, mode).await,
@@ -215,12 +233,6 @@ impl FileBackend {
                 Ok(truth) => Outcome::Done { answer: Answer::Truth { truth } },
                 Err(cause) => Outcome::Failed { cause },
             },
-            Request::CreateVolumeFromSnapshot { .. }
-            | Request::CreateSnapshot { .. }
-            | Request::DeleteSnapshot { .. }
-            | Request::RevertToSnapshot { .. } => {
-                Outcome::Refused { cause: Cause::new(CauseKind::Other, "this backend has no snapshots") }
-            }
             Request::Plug { .. }
             | Request::Unplug { .. }
             | Request::ResizeGuest { .. }
@@ -232,14 +244,14 @@ impl FileBackend {
 
     async fn create(&self, key: CallKey, size_gib: u32) -> Outcome {
         let guard = self.locks.acquire(key.volume_id).await;
-        if let Some(size_gib) = self.created.get(&key) {
-            return sized(u64::from(size_gib) * GIB);
+        if let Some(answer) = self.answered.get(&key) {
+            return Outcome::Done { answer };
         }
         let (volume, epoch) = (key.volume_id, key.epoch);
-        let create = move |images: &Images| images.create(volume, epoch, u64::from(size_gib) * GIB);
+        let create = move |images: &Arc<Images>| images.create(volume, epoch, u64::from(size_gib) * GIB);
         match self.on_files_holding(guard, create).await {
             Ok((bytes, _guard)) => {
-                self.created.insert(key, size_gib);
+                self.answered.insert(key, Answer::Size { size_gib });
                 sized(bytes)
             }
             Err(error) => error.into_outcome(),
@@ -254,7 +266,7 @@ impl FileBackend {
         match self.let_go(volume).await {
             Ok(()) => {
                 let (ended, origins) = (self.ended.clone(), self.origins.clone());
-                let delete = move |images: &Images| {
+                let delete = move |images: &Arc<Images>| {
                     images.delete(volume)?;
                     // Only now: while there is a volume, an export call may come.
                     ended.forget(volume)?;
@@ -287,13 +299,14 @@ impl FileBackend {
     }
 
     async fn truth(&self, volume: VolumeId) -> Result<Truth, Cause> {
-        let busy = self.locks.is_busy(volume);
-        let bytes = self.on_files(move |images| images.size(volume)).await.map_err(FileError::into_cause)?;
+        let busy = self.is_busy(volume);
+        let look = move |images: &Arc<Images>| Ok((images.size(volume)?, images.snapshots(volume)?));
+        let (bytes, snapshots) = self.on_files(look).await.map_err(FileError::into_cause)?;
         Ok(Truth {
             exists: bytes.is_some(),
             size_gib: bytes.map_or(0, whole_gib),
             exports: self.exports_served(volume).await?,
-            snapshots: Vec::new(),
+            snapshots,
             busy,
         })
     }
@@ -302,7 +315,7 @@ impl FileBackend {
     async fn on_files<T, F>(&self, work: F) -> Result<T, FileError>
     where
         T: Send + 'static,
-        F: FnOnce(&Images) -> Result<T, FileError> + Send + 'static,
+        F: FnOnce(&Arc<Images>) -> Result<T, FileError> + Send + 'static,
     {
         let (images, exclusive) = (self.images.clone(), self.exclusive.clone());
         let work = move || {
@@ -321,7 +334,7 @@ impl FileBackend {
     where
         T: Send + 'static,
         G: Send + 'static,
-        F: FnOnce(&Images) -> Result<T, FileError> + Send + 'static,
+        F: FnOnce(&Arc<Images>) -> Result<T, FileError> + Send + 'static,
     {
         self.on_files(move |images| Ok((work(images)?, held))).await
     }
@@ -354,7 +367,7 @@ impl Backend for FileBackend {
     }
 
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {
-        async move { self.on_files(Images::capacity).await.map_err(FileError::into_cause) }.boxed()
+        async move { self.on_files(|images| images.capacity()).await.map_err(FileError::into_cause) }.boxed()
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -16,6 +16,8 @@ use thiserror::Error;
 
 use super::copy::Calls;
 use super::daemon::Daemon;
+use super::mirror::abandon;
+use super::names::Image;
 use super::{FileBackend, OpenError};
 use crate::domain::ids::VolumeId;
 
@@ -66,10 +68,15 @@ impl FileBackend {
         for daemon in &self.daemons {
             daemon.own();
         }
-        match self.on_files(|images| images.remove_temporaries(None)).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(backend = %self.options.name, count, "temporaries of dead calls removed"),
-            Err(error) => tracing::warn!(backend = %self.options.name, ?error, "temporaries are not removed"),
+        let removed = match self.on_files(|images| images.remove_temporaries(|_| true)).await {
+            Ok(removed) => removed,
+            Err(error) => {
+                tracing::warn!(backend = %self.options.name, ?error, "temporaries are not removed");
+                Vec::new()
+            }
+        };
+        if !removed.is_empty() {
+            tracing::info!(backend = %self.options.name, count = removed.len(), "temporaries of dead calls removed");
         }
         match self.on_files(|images| images.can_share(Calls::default())).await {
             Ok(can_share) => self.reflink.store(can_share, Ordering::Relaxed),
@@ -77,10 +84,23 @@ impl FileBackend {
             Err(error) => tracing::debug!(backend = %self.options.name, ?error, "reflink is not tried out"),
         }
         let complete = join_all(self.daemons.iter().map(|daemon| self.restore(daemon))).await;
+        for daemon in &self.daemons {
+            self.abandon_copies(daemon, &removed).await;
+        }
         for (daemon, complete) in self.daemons.iter().zip(complete) {
             self.home().spawn(supervise(Arc::downgrade(self), daemon.clone(), complete));
         }
         Ok(())
+    }
+
+    /// A daemon that lives may still be writing what dead calls have begun, for nobody.
+    async fn abandon_copies(&self, daemon: &Daemon, images: &[Image]) {
+        let Some(link) = daemon.current() else { return };
+        for image in images {
+            if let Err(error) = abandon(&link, image.id()).await {
+                tracing::warn!(backend = %self.options.name, ?image, %error, "a copy of a dead call goes on");
+            }
+        }
     }
 
     /// The daemons that run.

@@ -6,8 +6,9 @@ use serde_json::json;
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request, Truth};
 use crate::domain::document::Document;
-use crate::domain::ids::{AttachmentId, ExportName, VolumeId};
+use crate::domain::ids::{AttachmentId, ExportName, SnapshotId, VolumeId};
 
+use super::snapshots;
 use super::state::{Change, SimClone, SimDevice, SimExport, State, WriteRecord};
 
 /// The member of the connection information that names the export.
@@ -25,26 +26,38 @@ pub struct Effect {
 }
 
 impl Effect {
-    fn unchanged(answer: Answer) -> Self {
+    /// Everything is as it should be.
+    pub(super) fn unchanged(answer: Answer) -> Self {
         Self { change: None, outcome: Outcome::Done { answer } }
     }
 
-    fn changed(change: Change, answer: Answer) -> Self {
+    /// `change` makes it so.
+    pub(super) fn changed(change: Change, answer: Answer) -> Self {
         Self { change: Some(change), outcome: Outcome::Done { answer } }
     }
 
-    fn refused(kind: CauseKind, text: &str) -> Self {
+    /// Nothing changes.
+    pub(super) fn refused(kind: CauseKind, text: &str) -> Self {
         Self { change: None, outcome: Outcome::Refused { cause: Cause::new(kind, text) } }
     }
 }
 
-/// Carries out a storage call. `free_gib` is the room left, `busy` whether another call of the volume is under way.
-pub fn storage(state: &State, call: &Call, free_gib: u64, busy: bool) -> Effect {
+/// What else goes on at the backend while a call is carried out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Meanwhile {
+    /// Another call of the volume is under way.
+    pub busy: bool,
+    /// A volume is being made from the snapshot that the call is about.
+    pub snapshot_is_read: bool,
+}
+
+/// Carries out a storage call. `free_gib` is the room left.
+pub fn storage(state: &State, call: &Call, free_gib: u64, meanwhile: Meanwhile) -> Effect {
     let volume_id = call.key.volume_id;
     match &call.request {
         Request::Create { size_gib } => create(state, &call.key, *size_gib, free_gib),
         Request::CreateClonedVolume { source_volume_id, size_gib } => {
-            create_cloned_volume(state, &call.key, *source_volume_id, *size_gib, free_gib)
+            create_copy(state, &call.key, *source_volume_id, None, *size_gib, free_gib)
         }
         Request::Delete => delete(state, &call.key),
         Request::Extend { new_size_gib } => extend(state, volume_id, *new_size_gib, free_gib),
@@ -52,11 +65,15 @@ pub fn storage(state: &State, call: &Call, free_gib: u64, busy: bool) -> Effect 
             open(state, volume_id, *attachment_id, export, connector, *mode)
         }
         Request::Unexport { export } => fence(state, volume_id, export),
-        Request::Probe => Effect::unchanged(Answer::Truth { truth: truth(state, volume_id, busy) }),
-        Request::CreateVolumeFromSnapshot { .. }
-        | Request::CreateSnapshot { .. }
-        | Request::DeleteSnapshot { .. }
-        | Request::RevertToSnapshot { .. } => Effect::refused(CauseKind::Other, "this backend has no snapshots"),
+        Request::Probe => Effect::unchanged(Answer::Truth { truth: truth(state, volume_id, meanwhile.busy) }),
+        Request::CreateVolumeFromSnapshot { source_volume_id, snapshot_id, size_gib } => {
+            create_copy(state, &call.key, *source_volume_id, Some(*snapshot_id), *size_gib, free_gib)
+        }
+        Request::CreateSnapshot { snapshot_id } => snapshots::create(state, &call.key, *snapshot_id, free_gib),
+        Request::DeleteSnapshot { snapshot_id } => {
+            snapshots::delete(state, &call.key, *snapshot_id, meanwhile.snapshot_is_read)
+        }
+        Request::RevertToSnapshot { snapshot_id } => snapshots::revert(state, volume_id, *snapshot_id),
         Request::Plug { .. } | Request::Unplug { .. } | Request::ResizeGuest { .. } | Request::ProbeGuest { .. } => {
             Effect::refused(CauseKind::Other, "a storage backend has no guests")
         }
@@ -91,7 +108,7 @@ pub fn truth(state: &State, volume_id: VolumeId, busy: bool) -> Truth {
         exists: size_gib.is_some(),
         size_gib: size_gib.unwrap_or(0),
         exports: state.exports_of(volume_id),
-        snapshots: Vec::new(),
+        snapshots: state.snapshots_of(volume_id),
         busy,
     }
 }
@@ -130,10 +147,12 @@ fn create(state: &State, key: &CallKey, size_gib: u32, free_gib: u64) -> Effect 
     }
 }
 
-fn create_cloned_volume(
+/// A volume with the contents of another one, or of a snapshot.
+fn create_copy(
     state: &State,
     key: &CallKey,
     source_volume_id: VolumeId,
+    snapshot_id: Option<SnapshotId>,
     size_gib: u32,
     free_gib: u64,
 ) -> Effect {
@@ -149,16 +168,20 @@ fn create_cloned_volume(
             _ => Effect::refused(CauseKind::Other, "another volume exists at the backend under this id"),
         };
     }
-    let Some(source) = state.volumes.get(&source_volume_id) else {
-        return Effect::refused(CauseKind::Other, "the source volume does not exist at the backend");
+    let source = match snapshot_id {
+        Some(id) => state.snapshot(source_volume_id, id).map(|snapshot| (snapshot.size_gib, snapshot.markers.len())),
+        None => state.volumes.get(&source_volume_id).map(|volume| (volume.size_gib, volume.markers.len())),
     };
-    if source.size_gib > size_gib {
-        return Effect::refused(CauseKind::Other, "the source volume is larger than the new one");
+    let Some((source_gib, writes)) = source else {
+        return Effect::refused(CauseKind::Other, "the source does not exist at the backend");
+    };
+    if source_gib > size_gib {
+        return Effect::refused(CauseKind::Other, "the source is larger than the new volume");
     }
     if u64::from(size_gib) > free_gib {
         return Effect::refused(CauseKind::NoSpace, "the backend has no room");
     }
-    let cloned = SimClone { source_volume_id, writes: source.markers.len(), operation_id };
+    let cloned = SimClone { source_volume_id, snapshot_id, writes, operation_id };
     Effect::changed(Change::VolumeCloned { volume_id, size_gib, cloned }, Answer::Size { size_gib })
 }
 
@@ -166,6 +189,9 @@ fn delete(state: &State, key: &CallKey) -> Effect {
     let volume_id = key.volume_id;
     if !state.exports_of(volume_id).is_empty() {
         return Effect::refused(CauseKind::Busy, "the volume has live exports");
+    }
+    if state.snapshots.contains_key(&volume_id) {
+        return Effect::refused(CauseKind::Busy, "the volume has snapshots");
     }
     if state.removed.get(&volume_id) >= Some(&key.epoch) && !state.volumes.contains_key(&volume_id) {
         return Effect::unchanged(Answer::Nothing);

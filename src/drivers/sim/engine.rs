@@ -8,11 +8,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, ready};
 
-use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Truth};
-use crate::domain::ids::{AttachmentId, ServerId, VolumeId};
+use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Request, Truth};
+use crate::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
 use crate::drivers::Capacity;
 use crate::runtime::Randomness;
 
+use super::carry_out::Meanwhile;
 use super::faults::{Decision, Fault, FaultPlan};
 use super::latency::LatencyTable;
 use super::truth::SimTruth;
@@ -66,6 +67,8 @@ pub struct Engine {
 struct Calls {
     running: BTreeMap<Slot, Running>,
     busy: BTreeMap<VolumeId, usize>,
+    /// Snapshots that volumes are being made from.
+    read: BTreeMap<SnapshotId, usize>,
 }
 
 impl Engine {
@@ -104,8 +107,8 @@ impl Engine {
         }
         let decision = self.faults.decide(&call);
         if decision.latency.is_zero() && decision.fault.is_none() {
-            let busy = calls.busy.contains_key(&call.key.volume_id);
-            return ready(self.truth.carry_out(guest.as_ref(), &call, self.total_gib, busy)).boxed();
+            let meanwhile = calls.meanwhile(&call);
+            return ready(self.truth.carry_out(guest.as_ref(), &call, self.total_gib, meanwhile)).boxed();
         }
         let under_way = calls.begin(self, &call, guest.is_none());
         let engine = Arc::clone(self);
@@ -186,12 +189,8 @@ impl Engine {
     }
 
     fn effect(&self, guest: Option<&Guest>, call: &Call) -> Outcome {
-        let busy = self.is_busy(call.key.volume_id);
-        self.truth.carry_out(guest, call, self.total_gib, busy)
-    }
-
-    fn is_busy(&self, volume_id: VolumeId) -> bool {
-        self.lock().busy.contains_key(&volume_id)
+        let meanwhile = self.lock().meanwhile(call);
+        self.truth.carry_out(guest, call, self.total_gib, meanwhile)
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {
@@ -213,10 +212,11 @@ impl Drop for Leave {
     }
 }
 
-/// Makes the volume `busy` while a storage call is under way or its effect is still to come.
+/// Makes the volume `busy`, and the snapshot one that is read, while a storage call is under way or its effect is still to come.
 struct UnderWay {
     engine: Arc<Engine>,
     volume_id: VolumeId,
+    reads: Option<SnapshotId>,
 }
 
 impl Calls {
@@ -227,18 +227,41 @@ impl Calls {
         }
         let volume_id = call.key.volume_id;
         *self.busy.entry(volume_id).or_default() += 1;
-        Some(UnderWay { engine: Arc::clone(engine), volume_id })
+        let reads = match &call.request {
+            Request::CreateVolumeFromSnapshot { snapshot_id, .. } => Some(*snapshot_id),
+            _ => None,
+        };
+        if let Some(snapshot_id) = reads {
+            *self.read.entry(snapshot_id).or_default() += 1;
+        }
+        Some(UnderWay { engine: Arc::clone(engine), volume_id, reads })
+    }
+
+    fn meanwhile(&self, call: &Call) -> Meanwhile {
+        let snapshot_is_read = match &call.request {
+            Request::DeleteSnapshot { snapshot_id } => self.read.contains_key(snapshot_id),
+            _ => false,
+        };
+        Meanwhile { busy: self.busy.contains_key(&call.key.volume_id), snapshot_is_read }
+    }
+}
+
+/// One less of `key`.
+fn forget_one<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut calls = self.engine.lock();
-        if let Some(count) = calls.busy.get_mut(&self.volume_id) {
-            *count -= 1;
-            if *count == 0 {
-                calls.busy.remove(&self.volume_id);
-            }
+        forget_one(&mut calls.busy, &self.volume_id);
+        if let Some(snapshot_id) = &self.reads {
+            forget_one(&mut calls.read, snapshot_id);
         }
     }
 }

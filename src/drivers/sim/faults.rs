@@ -15,10 +15,14 @@ use crate::runtime::Randomness;
 use super::latency::{Latency, LatencyTable};
 
 /// The names of all requests, for checking rules.
-pub const REQUEST_NAMES: [&str; 11] = [
+pub const REQUEST_NAMES: [&str; 15] = [
     "create",
     "create_cloned_volume",
+    "create_volume_from_snapshot",
     "delete",
+    "create_snapshot",
+    "delete_snapshot",
+    "revert_to_snapshot",
     "extend",
     "export",
     "unexport",

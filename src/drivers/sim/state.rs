@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, CallKey};
-use crate::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, VolumeId};
+use crate::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId, VolumeId};
 
 use super::consumers::Watch;
 
@@ -37,10 +37,22 @@ pub struct SimVolume {
 pub struct SimClone {
     /// The volume whose contents were copied.
     pub source_volume_id: VolumeId,
-    /// How many of the source's writes were copied: all that there were.
+    /// The snapshot that kept them; none when they were the volume's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<SnapshotId>,
+    /// How many writes were copied: all that there were.
     pub writes: usize,
     /// The operation that made it: its repetitions find their own work.
     pub operation_id: OperationId,
+}
+
+/// A snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimSnapshot {
+    /// The volume's size when it was taken, GiB.
+    pub size_gib: u32,
+    /// What had been written to the volume until then, in order.
+    pub markers: Vec<String>,
 }
 
 /// A live export.
@@ -104,7 +116,7 @@ pub enum Change {
         /// GiB.
         size_gib: u32,
     },
-    /// A volume came to be with the contents that another one had.
+    /// A volume came to be with the contents of another one, or of a snapshot.
     VolumeCloned {
         /// The new volume.
         volume_id: VolumeId,
@@ -127,6 +139,29 @@ pub enum Change {
         volume_id: VolumeId,
         /// New size, GiB.
         size_gib: u32,
+    },
+    /// What a volume holds is kept.
+    SnapshotCreated {
+        /// The volume.
+        volume_id: VolumeId,
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
+    /// A snapshot is gone.
+    SnapshotDeleted {
+        /// The volume.
+        volume_id: VolumeId,
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// The epoch of the delete: older creations have no effect any more.
+        epoch: u64,
+    },
+    /// A volume is what its snapshot has kept.
+    VolumeReverted {
+        /// The volume.
+        volume_id: VolumeId,
+        /// The snapshot.
+        snapshot_id: SnapshotId,
     },
     /// An export is served.
     ExportOpened {
@@ -192,6 +227,10 @@ type Slot = (CallKey, Cow<'static, str>);
 pub struct State {
     /// Volumes that exist.
     pub volumes: BTreeMap<VolumeId, SimVolume>,
+    /// Snapshots, by their volumes.
+    pub snapshots: BTreeMap<VolumeId, BTreeMap<SnapshotId, SimSnapshot>>,
+    /// Snapshots that were deleted, and the epoch of the last delete.
+    pub removed_snapshots: BTreeMap<SnapshotId, u64>,
     /// Exports that are served.
     pub exports: BTreeMap<ExportName, SimExport>,
     /// Names that are never served again.
@@ -208,7 +247,7 @@ pub struct State {
     pub writes_dropped: u64,
     /// Who was connected at the same time.
     pub watch: Watch,
-    /// GiB of all volumes.
+    /// GiB of all volumes and snapshots.
     pub used_gib: u64,
     #[serde(skip)]
     exports_by_volume: BTreeMap<VolumeId, BTreeSet<ExportName>>,
@@ -229,6 +268,16 @@ impl State {
     /// The exports of a volume that are served.
     pub fn exports_of(&self, volume_id: VolumeId) -> Vec<ExportName> {
         self.exports_by_volume.get(&volume_id).map(|names| names.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// A snapshot of a volume.
+    pub fn snapshot(&self, volume_id: VolumeId, snapshot_id: SnapshotId) -> Option<&SimSnapshot> {
+        self.snapshots.get(&volume_id)?.get(&snapshot_id)
+    }
+
+    /// The snapshots of a volume.
+    pub fn snapshots_of(&self, volume_id: VolumeId) -> Vec<SnapshotId> {
+        self.snapshots.get(&volume_id).map(|snapshots| snapshots.keys().copied().collect()).unwrap_or_default()
     }
 
     /// The server whose guest has the export open.
@@ -264,8 +313,11 @@ impl State {
                 None
             }
             Change::VolumeCloned { volume_id, size_gib, cloned } => {
-                let source = self.volumes.get(&cloned.source_volume_id)?;
-                let markers = source.markers.iter().take(cloned.writes).cloned().collect();
+                let source = match cloned.snapshot_id {
+                    Some(snapshot_id) => &self.snapshot(cloned.source_volume_id, snapshot_id)?.markers,
+                    None => &self.volumes.get(&cloned.source_volume_id)?.markers,
+                };
+                let markers = source.iter().take(cloned.writes).cloned().collect();
                 self.volumes.insert(volume_id, SimVolume { size_gib, markers, cloned: Some(cloned) });
                 self.used_gib += u64::from(size_gib);
                 None
@@ -281,6 +333,29 @@ impl State {
                 let volume = self.volumes.get_mut(&volume_id)?;
                 self.used_gib = self.used_gib - u64::from(volume.size_gib) + u64::from(size_gib);
                 volume.size_gib = size_gib;
+                None
+            }
+            Change::SnapshotCreated { volume_id, snapshot_id } => {
+                let volume = self.volumes.get(&volume_id)?;
+                let kept = SimSnapshot { size_gib: volume.size_gib, markers: volume.markers.clone() };
+                self.used_gib += u64::from(kept.size_gib);
+                self.snapshots.entry(volume_id).or_default().insert(snapshot_id, kept);
+                None
+            }
+            Change::SnapshotDeleted { volume_id, snapshot_id, epoch } => {
+                let fence = self.removed_snapshots.entry(snapshot_id).or_default();
+                *fence = epoch.max(*fence);
+                let snapshots = self.snapshots.get_mut(&volume_id)?;
+                let gone = snapshots.remove(&snapshot_id)?;
+                if snapshots.is_empty() {
+                    self.snapshots.remove(&volume_id);
+                }
+                self.used_gib -= u64::from(gone.size_gib);
+                None
+            }
+            Change::VolumeReverted { volume_id, snapshot_id } => {
+                let markers = self.snapshot(volume_id, snapshot_id)?.markers.clone();
+                self.volumes.get_mut(&volume_id)?.markers = markers;
                 None
             }
             Change::ExportOpened { export, of } => {

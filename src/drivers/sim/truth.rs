@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Call, Cause, CauseKind, Guest, Outcome, Truth};
-use crate::domain::ids::{AttachmentId, ExportName, ServerId, VolumeId};
+use crate::domain::ids::{AttachmentId, ExportName, ServerId, SnapshotId, VolumeId};
 
-use super::carry_out::{self, Effect};
+use super::carry_out::{self, Effect, Meanwhile};
 use super::consumers::{Consumer, Overlap, consumers};
 use super::journal::{Durability, Journal, JournalError};
 use super::state::{Change, Entry, Remembered, SimDevice, SimExport, State, WriteRecord};
@@ -48,13 +48,19 @@ impl SimTruth {
     }
 
     /// Carries out a call for the first time or again, without looking at what was answered before.
-    pub(super) fn carry_out(&self, guest: Option<&Guest>, call: &Call, total_gib: u64, busy: bool) -> Outcome {
+    pub(super) fn carry_out(
+        &self,
+        guest: Option<&Guest>,
+        call: &Call,
+        total_gib: u64,
+        meanwhile: Meanwhile,
+    ) -> Outcome {
         let mut kept = self.lock();
         let effect = match guest {
             Some(guest) => carry_out::guest(&kept.state, guest, call),
             None => {
                 let free_gib = total_gib.saturating_sub(kept.state.used_gib);
-                carry_out::storage(&kept.state, call, free_gib, busy)
+                carry_out::storage(&kept.state, call, free_gib, meanwhile)
             }
         };
         let Effect { change, outcome } = effect;
@@ -140,6 +146,11 @@ impl SimTruth {
         self.lock().state.volumes.get(&volume_id).map(|volume| volume.markers.clone()).unwrap_or_default()
     }
 
+    /// What a snapshot keeps, in the order in which it was written; none when there is no such snapshot.
+    pub fn snapshot_markers(&self, volume_id: VolumeId, snapshot_id: SnapshotId) -> Option<Vec<String>> {
+        self.lock().state.snapshot(volume_id, snapshot_id).map(|snapshot| snapshot.markers.clone())
+    }
+
     /// The device of an attachment in a guest.
     pub fn device(&self, server_id: &ServerId, attachment_id: AttachmentId) -> Option<SimDevice> {
         self.lock().state.device(server_id, attachment_id).cloned()
@@ -189,6 +200,7 @@ impl SimTruth {
         let kept = self.lock();
         let mut ids: BTreeSet<VolumeId> = kept.state.volumes.keys().copied().collect();
         ids.extend(kept.state.exports.values().map(|export| export.volume_id));
+        ids.extend(kept.state.snapshots.keys());
         ids.into_iter().map(|id| (id, carry_out::truth(&kept.state, id, busy.contains(&id)))).collect()
     }
 

@@ -113,7 +113,7 @@ impl<'a> Builder<'a> {
             }
             Fate::Open(_) => {
                 life.work()?;
-                life.ask(Command::Delete { force: false })?;
+                life.ask(Command::Delete { force: false, cascade: false })?;
             }
         }
         let state = life.state.map(Arc::unwrap_or_clone);
@@ -166,9 +166,12 @@ impl<'a> Builder<'a> {
             description: number.is_multiple_of(4).then(|| format!("{role} of deployment {deployment} ({environment})")),
             metadata: metadata.into(),
             volume_type_id: self.type_id,
+            type_revision: None,
             multiattach: false,
             availability_zone: self.options.availability_zone.clone(),
             host: host.cloned(),
+            bootable: false,
+            origin: None,
         }
     }
 }

@@ -271,8 +271,10 @@ fn may_wait(member: &Transaction, change: &VolumeChange) -> bool {
     change.old.as_ref().is_some_and(|old| !compute_has_a_part(old))
         && !compute_has_a_part(&change.new)
         && !change.new.volume.deleted
+        && change.snapshots().next().is_none()
         && member.server.is_none()
         && member.server_guard.is_none()
+        && member.type_guard.is_none()
         && member.messages.is_empty()
         && usage_deltas(member).is_empty()
 }

@@ -6,7 +6,9 @@ use diesel::pg::Pg;
 use diesel::query_builder::AstPass;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
-use super::super::rows::{AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, UsageRow, VolumeRow};
+use super::super::rows::{
+    AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, SnapshotRow, UsageRow, VolumeRow,
+};
 use super::super::schema;
 use super::statement::Columns;
 
@@ -73,8 +75,8 @@ columns! {
     Volumes of VolumeRow in volumes [
         id, generation, epoch, project_id, user_id, display_name, display_description, size, status, previous_status,
         attach_status, migration_status, bootable, multiattach, volume_type_id, availability_zone, host, metadata,
-        admin_metadata, consumes_quota, provider_id, orphan_exports, outstanding, claims, unsettled, created_at,
-        updated_at, terminated_at, deleted, deleted_at,
+        image_metadata, admin_metadata, consumes_quota, origin_volume_id, snapshot_id, provider_id, loans, orphan_exports,
+        outstanding, claims, unsettled, created_at, updated_at, terminated_at, deleted, deleted_at,
     ]
 }
 
@@ -101,6 +103,21 @@ columns! {
     AttachmentsProgress of AttachmentRow in attachments [
         id, project_id, instance_uuid, attached_host, mountpoint, attach_time, attach_status, attach_mode, connector,
         connection_info, export_name, bdm_uuid, device, tag, delete_on_termination, detaching,
+    ]
+}
+
+columns! {
+    /// A whole snapshot.
+    Snapshots of SnapshotRow in snapshots [
+        id, volume_id, project_id, user_id, ordinal, display_name, display_description, status, progress, volume_size,
+        metadata, consumes_quota, created_at, updated_at,
+    ]
+}
+
+columns! {
+    /// What can change of a snapshot while it lives.
+    SnapshotsProgress of SnapshotRow in snapshots [
+        id, project_id, user_id, display_name, display_description, status, progress, metadata, updated_at,
     ]
 }
 

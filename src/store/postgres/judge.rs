@@ -1,7 +1,7 @@
 //! Judges the members of a group, in order, before anything is written: what each would see is what was read under lock,
 //! and what those before it have changed.
 //!
-//! Locks are taken in the common order (`apply`): volumes, servers, project usage, each by id.
+//! Locks are taken in the common order (`apply`): volumes, servers, types, usage, each by id.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,7 +12,7 @@ use super::super::rows::{UsageRow, to_i64};
 use super::super::{Aborted, ServerChange, Transaction, VolumeChange};
 use super::columns::Usages;
 use super::mappings::{Mappings, servers_claimed};
-use super::reads::{LockServers, LockUsages, LockVolumes, ShareServers};
+use super::reads::{LockServers, LockUsages, LockVolumes, ShareServers, ShareTypes};
 use super::statement::{Columns, InsertMissing, Keyed, Update};
 use crate::domain::ids::ServerId;
 use crate::domain::quota::Usage;
@@ -34,6 +34,8 @@ impl Guarded {
 pub(super) struct Judge {
     volumes: HashMap<String, Guarded>,
     servers: HashMap<String, Guarded>,
+    /// The revisions of types.
+    types: HashMap<String, i64>,
     ledger: Ledger,
     /// None: no member claims a device or a volume for a server.
     mappings: Option<Mappings>,
@@ -44,12 +46,13 @@ impl Judge {
     pub(super) fn load(connection: &mut PgConnection, members: &[&Transaction]) -> QueryResult<(i64, Self)> {
         let (number, volumes) = lock_volumes(connection, members)?;
         let servers = lock_servers(connection, members)?;
+        let types = lock_types(connection, members)?;
         let ledger = Ledger::of(lock_usages(connection, members)?);
         // read last: whoever held one of the locks has ended
         let claimed: BTreeSet<String> =
             members.iter().filter_map(|member| member.volume.as_ref()).flat_map(servers_claimed).collect();
         let mappings = if claimed.is_empty() { None } else { Some(Mappings::load(connection, claimed)?) };
-        Ok((number, Self { volumes, servers, ledger, mappings }))
+        Ok((number, Self { volumes, servers, types, ledger, mappings }))
     }
 
     /// Whether `member` is to be written; if so, those after it see what it changes.
@@ -64,6 +67,11 @@ impl Judge {
             && !self.servers.get(id.as_str()).is_some_and(|server| server.stands_at(*epoch))
         {
             return Err(Aborted::ServerChanged);
+        }
+        if let Some((id, revision)) = member.type_guard
+            && self.types.get(&id.to_string()) != Some(&to_i64(revision))
+        {
+            return Err(Aborted::TypeChanged);
         }
         if member.volume.as_ref().is_some_and(|change| !self.volume_stands(change)) {
             return Err(Aborted::Stale);
@@ -155,6 +163,15 @@ fn lock_servers(connection: &mut PgConnection, members: &[&Transaction]) -> Quer
         Keyed::<LockServers>::new(ids).load(connection)?
     };
     Ok(rows.into_iter().map(|(id, counter, deleted)| (id, Guarded { counter, deleted })).collect())
+}
+
+fn lock_types(connection: &mut PgConnection, members: &[&Transaction]) -> QueryResult<HashMap<String, i64>> {
+    let ids: BTreeSet<String> =
+        members.iter().filter_map(|member| member.type_guard).map(|(id, _)| id.to_string()).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    Ok(Keyed::<ShareTypes>::new(ids).load::<(String, i64)>(connection)?.into_iter().collect())
 }
 
 fn lock_usages(connection: &mut PgConnection, members: &[&Transaction]) -> QueryResult<BTreeMap<String, Usage>> {

@@ -34,6 +34,15 @@ impl ByKeys for LockServers {
     const AFTER: &'static str = ") ORDER BY id FOR NO KEY UPDATE";
 }
 
+/// Locks volume types against change, in the order of their ids: only guards look at them.
+pub(super) struct ShareTypes;
+
+impl ByKeys for ShareTypes {
+    type SqlType = (Text, BigInt);
+    const BEFORE: &'static str = "SELECT id, revision FROM volume_types WHERE id = ANY(";
+    const AFTER: &'static str = ") ORDER BY id FOR SHARE";
+}
+
 /// Locks the usage of projects, in the order of their ids.
 pub(super) struct LockUsages;
 

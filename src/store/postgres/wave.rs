@@ -10,11 +10,11 @@ use diesel::{PgConnection, QueryResult, RunQueryDsl};
 
 use super::super::apply::is_progress_only;
 use super::super::difference::Step;
-use super::super::rows::{AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, VolumeRow};
+use super::super::rows::{AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, SnapshotRow, VolumeRow};
 use super::super::{ServerChange, Transaction, VolumeChange};
 use super::columns::{
-    Attachments, AttachmentsProgress, Events, Messages, Operations, OperationsProgress, Servers, Volumes,
-    VolumesProgress,
+    Attachments, AttachmentsProgress, Events, Messages, Operations, OperationsProgress, Servers, Snapshots,
+    SnapshotsProgress, Volumes, VolumesProgress,
 };
 use super::statement::{Columns, Delete, Insert, Update};
 use crate::domain::ids::{ServerId, VolumeId};
@@ -30,6 +30,9 @@ pub(super) struct Wave {
     pub(super) attachments_ended: Vec<String>,
     pub(super) attachments_changed: AttachmentsProgress,
     pub(super) attachments_made: Attachments,
+    snapshots_ended: Vec<String>,
+    snapshots_changed: SnapshotsProgress,
+    snapshots_made: Snapshots,
     pub(super) operations_ended: Vec<String>,
     pub(super) operations_changed: OperationsProgress,
     pub(super) operations_made: Operations,
@@ -51,6 +54,7 @@ impl Wave {
         if let Some(change) = &member.volume {
             self.add_volume(change);
             self.add_attachments(change);
+            self.add_snapshots(change);
             self.add_operations(change);
         }
         if let Some(ServerChange { expected_epoch, server }) = &member.server {
@@ -87,6 +91,16 @@ impl Wave {
         }
     }
 
+    fn add_snapshots(&mut self, change: &VolumeChange) {
+        for step in change.snapshots() {
+            match step {
+                Step::End(snapshot) => self.snapshots_ended.push(snapshot.id.to_string()),
+                Step::Change(_, snapshot) => self.snapshots_changed.push(SnapshotRow::of(snapshot, 0)),
+                Step::Make(snapshot, ordinal) => self.snapshots_made.push(SnapshotRow::of(snapshot, ordinal)),
+            }
+        }
+    }
+
     fn add_operations(&mut self, change: &VolumeChange) {
         let volume_id = change.new.id();
         for step in change.operations() {
@@ -107,6 +121,9 @@ impl Wave {
         delete::<Attachments>(connection, self.attachments_ended)?;
         update(connection, self.attachments_changed)?;
         insert(connection, self.attachments_made)?;
+        delete::<Snapshots>(connection, self.snapshots_ended)?;
+        update(connection, self.snapshots_changed)?;
+        insert(connection, self.snapshots_made)?;
         delete::<Operations>(connection, self.operations_ended)?;
         update(connection, self.operations_changed)?;
         insert(connection, self.operations_made)?;

@@ -5,8 +5,8 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
 use super::super::connection::{AnyConnection, on_each};
-use super::super::rows::{AttachmentRow, MessageRow, ServerRow, VolumeRow};
-use super::super::schema::{attachments, messages, servers, volumes};
+use super::super::rows::{AttachmentRow, MessageRow, ServerRow, SnapshotRow, VolumeRow};
+use super::super::schema::{attachments, messages, servers, snapshots, volumes};
 use super::super::sql::{Sql, Value};
 
 /// What a column holds.
@@ -60,14 +60,20 @@ pub(super) trait Listed: Sized + 'static {
 }
 
 macro_rules! columns {
-    ($($name:literal => $field:ident: $kind:ident $null:ident),+ $(,)?) => {
+    ($($name:literal => $field:ident: $kind:ident $null:ident),+ $(,)? $(; $($sql:literal as $expression:literal: $of:ident),+ $(,)?)?) => {
         &[$(Column {
             name: $name,
             sql: stringify!($field),
             kind: Kind::$kind,
             nullable: columns!(@ $null),
             value: |row| row.$field.clone().into(),
-        }),+]
+        }),+ $(, $(Column {
+            name: $expression,
+            sql: $sql,
+            kind: Kind::$of,
+            nullable: true,
+            value: |_| Value::Null,
+        }),+)?]
     };
     (@ null) => { true };
     (@ set) => { false };
@@ -109,6 +115,8 @@ impl Listed for VolumeRow {
         "migration_status" => migration_status: Text null,
         "consumes_quota" => consumes_quota: Bool set,
         "provider_id" => provider_id: Text null,
+        "snapshot_id" => snapshot_id: Text null;
+        "CASE WHEN snapshot_id IS NULL THEN origin_volume_id END" as "source_volid": Text,
     ];
     const ALWAYS_NULL: &'static [&'static str] = &[
         "cluster_name",
@@ -122,11 +130,45 @@ impl Listed for VolumeRow {
         "scheduled_at",
         "service_uuid",
         "shared_targets",
-        "snapshot_id",
-        "source_volid",
     ];
 
     load!(volumes);
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn project_id(&self) -> &str {
+        &self.project_id
+    }
+}
+
+impl Listed for SnapshotRow {
+    const TABLE: &'static str = "snapshots";
+    const COLUMNS: &'static [Column<Self>] = columns![
+        "id" => id: Text set,
+        "volume_id" => volume_id: Text set,
+        "project_id" => project_id: Text set,
+        "user_id" => user_id: Text set,
+        "name" => display_name: Text null,
+        "display_name" => display_name: Text null,
+        "description" => display_description: Text null,
+        "display_description" => display_description: Text null,
+        "status" => status: Text set,
+        "progress" => progress: Int set,
+        "volume_size" => volume_size: Int set,
+        "size" => volume_size: Int set,
+        "consumes_quota" => consumes_quota: Bool set,
+        "created_at" => created_at: Int set,
+        "updated_at" => updated_at: Int null;
+        "(SELECT volumes.availability_zone FROM volumes WHERE volumes.id = volume_id)" as "availability_zone": Text,
+        "(SELECT volumes.host FROM volumes WHERE volumes.id = volume_id)" as "host": Text,
+        "(SELECT volumes.volume_type_id FROM volumes WHERE volumes.id = volume_id)" as "volume_type_id": Text,
+    ];
+    const ALWAYS_NULL: &'static [&'static str] =
+        &["cluster_name", "encryption_key_id", "cgsnapshot_id", "group_snapshot_id", "provider_id"];
+    const SOFT_DELETED: bool = false;
+
+    load!(snapshots);
 
     fn id(&self) -> &str {
         &self.id

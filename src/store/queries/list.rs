@@ -155,6 +155,8 @@ pub(super) fn push_conditions<R: Listed>(sql: &mut Sql, project_id: Option<&str>
     }
 }
 
+/// A volume with this migration status receives the data of another, whose id follows.
+const MIGRATION_TARGET: &str = "target:";
 const NOTHING: &str = "1 = 0";
 const EVERYTHING: &str = "1 = 1";
 
@@ -172,7 +174,14 @@ fn push_filter<R: Listed>(sql: &mut Sql, filter: &Filter) {
                 None => sql.push(NOTHING),
             };
         }
-        Filter::Metadata(_) if R::TABLE != "volumes" => {
+        Filter::Metadata(pairs) if R::TABLE == "snapshots" => {
+            sql.push(EVERYTHING);
+            for (key, value) in pairs {
+                sql.push(" AND ");
+                push_pair(sql, "metadata", key, value);
+            }
+        }
+        Filter::Metadata(_) | Filter::ImageMetadata(_) if R::TABLE != "volumes" => {
             sql.push(NOTHING);
         }
         Filter::Metadata(pairs) => {
@@ -185,6 +194,22 @@ fn push_filter<R: Listed>(sql: &mut Sql, filter: &Filter) {
                 sql.push(")");
             }
         }
+        Filter::ImageMetadata(pairs) => {
+            sql.push(EVERYTHING);
+            for (key, value) in pairs {
+                push_pair(sql.push(" AND "), "image_metadata", key, value);
+            }
+        }
+        Filter::NoMigrationTarget => match R::column("migration_status") {
+            Some(column) => {
+                sql.push("(").push(column.sql).push(" IS NULL OR substr(").push(column.sql);
+                sql.push(&format!(", 1, {}) <> ", MIGRATION_TARGET.len()));
+                sql.bind(Value::Text(MIGRATION_TARGET.to_owned())).push(")");
+            }
+            None => {
+                sql.push(EVERYTHING);
+            }
+        },
         Filter::Host(host) => match R::column("host") {
             Some(column) => push_host(sql, column.sql, host),
             None => {

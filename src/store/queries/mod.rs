@@ -13,6 +13,8 @@ pub(super) mod operation;
 pub(super) mod server;
 pub(super) mod usage;
 pub(super) mod volume;
+pub(super) mod volume_snapshot;
+pub(super) mod volume_type;
 
 use diesel::Connection;
 use diesel::result::Error as DieselError;

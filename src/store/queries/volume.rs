@@ -7,10 +7,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
 use super::super::connection::{AnyConnection, on_each};
-use super::super::rows::{AttachmentRow, OperationRow, VolumeRow, to_json};
-use super::super::schema::{attachments, operations, volume_types, volumes};
+use super::super::rows::{AttachmentRow, OperationRow, SnapshotRow, VolumeRow, to_json};
+use super::super::schema::{attachments, operations, snapshots, volumes};
 use super::super::sql::{Dialect, Id, Sql, Value};
-use super::super::{Extent, ListError, Page, StoreError, VolumeQuery, VolumeSummary, VolumeSummaryQuery, VolumeType};
+use super::super::{Extent, ListError, Page, StoreError, VolumeQuery, VolumeSummary, VolumeSummaryQuery};
 use super::list::{Listing, list, push_conditions};
 use super::{ReadFailure, snapshot};
 use crate::domain::ids::VolumeId;
@@ -35,7 +35,11 @@ pub(in super::super) fn volume_get(
                 .filter(operations::volume_id.eq(&id))
                 .order((operations::epoch, operations::id))
                 .load(inner)?;
-            Ok::<_, ReadFailure<StoreError>>(Some(assemble(row, own_attachments, own_operations)?))
+            let own_snapshots: Vec<SnapshotRow> = snapshots::table
+                .filter(snapshots::volume_id.eq(&id))
+                .order((snapshots::ordinal, snapshots::id))
+                .load(inner)?;
+            Ok::<_, ReadFailure<StoreError>>(Some(assemble(row, own_attachments, own_operations, own_snapshots)?))
         })
     })
 }
@@ -87,7 +91,7 @@ pub(in super::super) fn volume_summary(
         let sums =
             "SELECT COUNT(*) AS volumes, CAST(COALESCE(SUM(size), 0) AS BIGINT) AS gigabytes FROM volumes WHERE ";
         let mut sql = Sql::new(dialect, sums);
-        push_conditions::<VolumeRow>(&mut sql, project_id, &query.filters);
+        push_conditions::<VolumeRow>(&mut sql, project_id, &[]);
         let sums: Vec<Sums> = sql.load(connection)?;
         let number = |of: fn(&Sums) -> i64| sums.first().and_then(|sums| u64::try_from(of(sums)).ok()).unwrap_or(0);
         let mut summary = VolumeSummary {
@@ -123,6 +127,7 @@ fn with_parts(
     let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
     let mut attachments_of: HashMap<String, Vec<AttachmentRow>> = HashMap::new();
     let mut operations_of: HashMap<String, Vec<OperationRow>> = HashMap::new();
+    let mut snapshots_of: HashMap<String, Vec<SnapshotRow>> = HashMap::new();
     if extent != Extent::Volume && !ids.is_empty() {
         for row in attachments_of_page(connection, &ids, extent)? {
             attachments_of.entry(row.volume_id.clone()).or_default().push(row);
@@ -134,15 +139,22 @@ fn with_parts(
         for row in found {
             operations_of.entry(row.volume_id.clone()).or_default().push(row);
         }
+        let query = snapshots::table.filter(one_of(connection, "volume_id", &ids));
+        let found: Vec<SnapshotRow> = on_each!(connection, inner => query.load(inner))?;
+        for row in found {
+            snapshots_of.entry(row.volume_id.clone()).or_default().push(row);
+        }
     }
     rows.into_iter()
         .map(|row| {
             let mut own_attachments = attachments_of.remove(&row.id).unwrap_or_default();
             let mut own_operations = operations_of.remove(&row.id).unwrap_or_default();
+            let mut own_snapshots = snapshots_of.remove(&row.id).unwrap_or_default();
             // a volume has few: that is less than the database's sorting of all rows of the page
             own_attachments.sort_by(|a, b| (a.ordinal, &a.id).cmp(&(b.ordinal, &b.id)));
             own_operations.sort_by(|a, b| (a.epoch, &a.id).cmp(&(b.epoch, &b.id)));
-            Ok(assemble(row, own_attachments, own_operations)?)
+            own_snapshots.sort_by(|a, b| (a.ordinal, &a.id).cmp(&(b.ordinal, &b.id)));
+            Ok(assemble(row, own_attachments, own_operations, own_snapshots)?)
         })
         .collect()
 }
@@ -200,17 +212,19 @@ fn assemble(
     row: VolumeRow,
     own_attachments: Vec<AttachmentRow>,
     own_operations: Vec<OperationRow>,
+    own_snapshots: Vec<SnapshotRow>,
 ) -> Result<VolumeState, StoreError> {
     let mut state = VolumeState {
         volume: row.into_volume()?,
         attachments: own_attachments.into_iter().map(AttachmentRow::into_attachment).collect::<Result<_, _>>()?,
         operations: own_operations.into_iter().map(OperationRow::into_operation).collect::<Result<_, _>>()?,
+        snapshots: own_snapshots.into_iter().map(SnapshotRow::into_snapshot).collect::<Result<_, _>>()?,
     };
     state.shrink_to_fit();
     Ok(state)
 }
 
-/// Live volumes with outstanding calls or orphan exports and without an open operation.
+/// Live volumes with outstanding calls, orphan exports or loans and without an open operation.
 pub(in super::super) fn unsettled_volumes(connection: &mut AnyConnection) -> Result<Vec<VolumeId>, StoreError> {
     snapshot(connection, |connection| {
         // only live rows are ever marked: without another condition the partial index is what the planner takes
@@ -221,14 +235,5 @@ pub(in super::super) fn unsettled_volumes(connection: &mut AnyConnection) -> Res
         );
         let ids: Vec<Id> = sql.load(connection)?;
         ids.into_iter().map(|row| super::volume_id(&row.id)).collect::<Result<_, _>>().map_err(ReadFailure::Answer)
-    })
-}
-
-/// All volume types, by name.
-pub(in super::super) fn volume_types(connection: &mut AnyConnection) -> Result<Vec<VolumeType>, StoreError> {
-    snapshot(connection, |connection| {
-        let rows: Vec<super::super::rows::VolumeTypeRow> =
-            volume_types::table.order(volume_types::name).load(connection)?;
-        Ok::<_, ReadFailure<StoreError>>(rows.into_iter().map(|row| row.into_volume_type()).collect::<Result<_, _>>()?)
     })
 }

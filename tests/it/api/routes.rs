@@ -1,6 +1,6 @@
 //! Paths: what is routed, and the order of checks around it.
 
-use hearth::api::route::{Route, path_parse, route_find};
+use hearth::api::route::{Route, TypeRoute, path_parse, route_find};
 use serde_json::json;
 
 use super::harness::{ADMIN, Harness};
@@ -40,7 +40,7 @@ fn paths_lead_to_routes_and_slashes_are_never_merged() {
     check("HEAD", "/v3/volumes", None, None);
     check("PUT", "/v3/volumes", None, None);
     check("GET", "/v3/p/attachments/x", Some("p"), Some(Route::AttachmentShow(x())));
-    check("GET", "/v3/types/default", None, Some(Route::TypeShow("default".to_owned())));
+    check("GET", "/v3/types/default", None, Some(Route::Type(TypeRoute::Show("default".to_owned()))));
     check("DELETE", "/v3/p/messages/x", Some("p"), Some(Route::MessageDelete(x())));
     check("GET", "/v3/snapshots", None, None);
     check("GET", "/v3/snapshots/detail", None, None);

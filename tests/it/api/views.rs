@@ -13,7 +13,8 @@ use hearth::domain::server::{HypervisorKind, Server};
 use hearth::domain::status::{AttachStatus, VmState, VolumeStatus};
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::{Volume, VolumeState};
-use hearth::store::{Message, VolumeType};
+use hearth::domain::volume_type::VolumeType;
+use hearth::store::Message;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -74,9 +75,12 @@ fn state() -> VolumeState {
             availability_zone: "nova".into(),
             host: Some("h@b#p".into()),
             metadata: Metadata::from([("readonly", "mine"), ("k", "v")]),
+            image_metadata: Metadata::default(),
             admin_metadata: Metadata::from([("readonly", "True"), ("secret", "x")]),
             consumes_quota: true,
+            origin: None,
             provider_id: None,
+            loans: Vec::new(),
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
             claims: None,
@@ -92,6 +96,7 @@ fn state() -> VolumeState {
             row(13, AttachStatus::ErrorDetaching),
         ],
         operations: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 
@@ -164,6 +169,21 @@ fn volume_members_by_microversion() {
                 }
             }
             assert_eq!(names(&shown(minor, is_admin, Shown::Detail)), expected, "3.{minor} admin {is_admin}");
+        }
+    }
+}
+
+#[test]
+fn image_metadata_are_a_member_where_there_are_some() {
+    let links = links();
+    let mut with_image = state();
+    with_image.volume.image_metadata = Metadata::from([("os_type", "linux")]);
+    for minor in [0, 71] {
+        let viewer = Viewer { version: Microversion::v3(minor), is_admin: false, sees_hosts: false, links: &links };
+        let shown = |kind| json!(volume::detail(&with_image, None, kind, &viewer));
+        assert_eq!(shown(Shown::Detail)["volume_image_metadata"], json!({"os_type": "linux"}), "3.{minor}");
+        for kind in [Shown::Created, Shown::Updated] {
+            assert_eq!(shown(kind).get("volume_image_metadata"), None, "3.{minor} {kind:?}");
         }
     }
 }
@@ -384,10 +404,14 @@ fn type_views_hide_what_the_caller_may_not_see() {
         name: "fast".to_owned(),
         description: None,
         is_public: true,
+        revision: 1,
+        projects: [].into(),
         extra_specs: BTreeMap::from([
-            ("multiattach".to_owned(), "<is> True".to_owned()),
-            ("volume_backend_name".to_owned(), "b".to_owned()),
+            ("multiattach".to_owned(), Some("<is> True".to_owned())),
+            ("volume_backend_name".to_owned(), Some("b".to_owned())),
         ]),
+        created_at: AT,
+        updated_at: None,
     };
     let all = Sight { specs: true, sensitive: true, qos: true, access: true };
     let member = Sight { specs: true, sensitive: false, qos: false, access: true };

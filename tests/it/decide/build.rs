@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, RequestId, ServerId, UserId, VolumeId};
+use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeId};
 use hearth::domain::metadata::Metadata;
 use hearth::domain::operation::Requester;
 use hearth::domain::quota::Limits;
 use hearth::domain::status::{AttachStatus, VolumeStatus};
 use hearth::domain::time::Timestamp;
-use hearth::domain::volume::command::{CreateVolume, ServerAttach};
+use hearth::domain::volume::command::{CreateSnapshot, CreateVolume, ServerAttach};
 use hearth::domain::volume::{Caller, Command, Facts};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -19,6 +19,22 @@ pub const BACKEND: &str = "host@model#pool";
 /// The `n`th row.
 pub const fn row_id(n: u128) -> AttachmentId {
     AttachmentId(Uuid::from_u128(0xa000 + n))
+}
+
+/// The `n`th snapshot.
+pub const fn snapshot_id(n: u128) -> SnapshotId {
+    SnapshotId(Uuid::from_u128(0x5000 + n))
+}
+
+/// A snapshot, also of a volume in use.
+pub fn snapshot_create(n: u8) -> Command {
+    Command::SnapshotCreate(Box::new(CreateSnapshot {
+        snapshot_id: snapshot_id(n.into()),
+        name: None,
+        description: None,
+        metadata: Metadata::default(),
+        in_use_allowed: true,
+    }))
 }
 
 /// The `n`th operation.
@@ -79,9 +95,12 @@ fn create_volume(multiattach: bool) -> CreateVolume {
         description: None,
         metadata: Metadata::default(),
         volume_type_id: None,
+        type_revision: None,
         multiattach,
         availability_zone: "nova".to_owned(),
         host: Some(BACKEND.to_owned()),
+        bootable: false,
+        origin: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use hearth::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use hearth::domain::ids::{ExportName, OperationId};
 use hearth::domain::operation::Step;
-use hearth::domain::status::VolumeStatus;
+use hearth::domain::status::{SnapshotStatus, VolumeStatus};
 use hearth::domain::volume::Command;
 use hearth::domain::volume::command::Ticket;
 use hearth::runtime::Randomness;
@@ -61,6 +61,13 @@ const ACTS: &[Act] = &[
     Act::ExtendOffline,
     Act::Delete,
     Act::ForceDelete,
+    Act::Cascade,
+    Act::ForceCascade,
+    Act::Snapshot,
+    Act::SnapshotDelete,
+    Act::SnapshotForceDelete,
+    Act::SnapshotReset(SnapshotStatus::Error),
+    Act::Revert,
     Act::Reset(VolumeStatus::Available),
     Act::Reset(VolumeStatus::InUse),
     Act::Reset(VolumeStatus::Error),
@@ -183,7 +190,9 @@ impl Walk {
             8 => faults,
             _ => return self.strange_message(),
         };
-        let rare = |event: &Event| matches!(event, Event::Ask(Act::Delete | Act::ForceDelete));
+        let rare = |event: &Event| {
+            matches!(event, Event::Ask(Act::Delete | Act::ForceDelete | Act::Cascade | Act::ForceCascade))
+        };
         let event = self.one_of(&kind).filter(|event| !rare(event) || self.pick.below(4) == 0).copied();
         let Some(event) = event else { return Ok(()) };
         self.history.push(format!("{event:?}"));
@@ -263,6 +272,11 @@ impl Walk {
             Step::Create,
             Step::Delete,
             Step::Extend,
+            Step::Borrow,
+            Step::Copy,
+            Step::Revert,
+            Step::CreateSnapshot { snapshot_id: build::snapshot_id(1) },
+            Step::DeleteSnapshot { snapshot_id: build::snapshot_id(1) },
             Step::ResizeGuest { attachment_id: row },
             Step::Unexport { export: export.clone() },
             Step::Export { export },

@@ -75,7 +75,50 @@ macro_rules! export_rules {
                 extend_keeps_the_exports_under_their_names,
                 delete_refuses_live_exports,
                 the_inventory_names_the_exports,
-                a_clone_of_an_exported_volume_is_whole_or_refused_as_busy,
+                a_clone_of_an_exported_volume_is_whole_and_leaves_the_exports,
+            ]
+        );
+    };
+}
+
+macro_rules! snapshot_rules {
+    ($subject:path) => {
+        rules_as_tests!(
+            snapshots,
+            $subject,
+            [
+                a_snapshot_keeps_what_the_volume_held_when_it_was_taken,
+                a_snapshot_that_is_there_is_not_taken_again,
+                a_snapshot_of_nothing_is_refused_and_makes_nothing,
+                deleting_a_snapshot_is_idempotent_and_done_when_nothing_is_there,
+                a_deleted_snapshot_is_not_brought_back_by_a_creation_on_its_way,
+                delete_refuses_a_volume_with_snapshots,
+                a_volume_from_a_snapshot_has_its_contents_and_its_holes,
+                a_volume_a_snapshot_and_the_volume_from_it_go_their_own_ways,
+                a_volume_from_a_snapshot_is_idempotent_by_key_and_never_overwrites,
+                a_volume_from_a_missing_or_larger_snapshot_is_refused_and_makes_nothing,
+                a_revert_puts_the_volume_back_and_the_snapshots_stay,
+                a_revert_is_idempotent_by_key,
+                a_revert_to_a_missing_or_different_snapshot_is_refused,
+                extend_leaves_the_snapshots_alone,
+                equal_snapshot_keys_at_the_same_time_have_one_effect_and_one_outcome,
+                calls_that_cross_do_not_wait_for_each_other_and_leave_something_whole,
+                what_nobody_waits_for_is_whole_or_not_there,
+                the_inventory_agrees_with_the_probes_about_snapshots,
+            ]
+        );
+    };
+}
+
+macro_rules! exported_snapshot_rules {
+    ($subject:path) => {
+        rules_as_tests!(
+            snapshots_of_exports,
+            $subject,
+            [
+                a_revert_refuses_live_exports,
+                a_snapshot_of_an_exported_volume_is_whole_and_leaves_the_exports,
+                a_snapshot_outlives_the_end_of_an_export,
             ]
         );
     };
@@ -87,17 +130,20 @@ macro_rules! conformance {
         mod $driver {
             use super::subject;
             storage_rules!($subject);
+            snapshot_rules!($subject);
             export_rules!($subject);
+            exported_snapshot_rules!($subject);
         }
     };
 }
 
-/// The rules of volumes only.
+/// The rules of volumes and snapshots only.
 macro_rules! storage_conformance {
     ($driver:ident, $subject:path) => {
         mod $driver {
             use super::subject;
             storage_rules!($subject);
+            snapshot_rules!($subject);
         }
     };
 }

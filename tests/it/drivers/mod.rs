@@ -12,4 +12,5 @@ mod rules;
 mod sim_faults;
 mod sim_guest;
 mod sim_process;
+mod snapshot_rules;
 mod subject;

@@ -10,10 +10,16 @@ use hearth::drivers::sim::{
 };
 use tokio::time::Instant;
 
-use super::subject::{call, connection, export, export_name, in_virtual_time, size, unexport, volume};
+use super::subject::{
+    assert_refused, call, connection, export, export_name, in_virtual_time, size, snapshot, unexport, volume,
+};
 
 const CREATE: Request = Request::Create { size_gib: 1 };
 const SECOND_US: u64 = 1_000_000;
+
+fn take(number: u128) -> Request {
+    Request::CreateSnapshot { snapshot_id: snapshot(number) }
+}
 
 fn backend() -> Arc<SimBackend> {
     SimBackend::new(SimOptions::in_memory(11))
@@ -202,6 +208,85 @@ fn r38_a_duplicated_export_does_not_come_back_after_its_fence() {
 }
 
 #[test]
+fn a_duplicated_snapshot_does_not_come_back_after_its_deletion() {
+    in_virtual_time(async {
+        let backend = with(FaultRule::once("create_snapshot", Fault::Twice { after_us: 5 * SECOND_US }));
+        assert_eq!(ask(&backend, call(volume(1), 1, CREATE)).await, size(1));
+        assert_eq!(ask(&backend, call(volume(1), 2, take(1))).await, Outcome::done());
+        let remove = Request::DeleteSnapshot { snapshot_id: snapshot(1) };
+        assert_eq!(ask(&backend, call(volume(1), 3, remove)).await, Outcome::done());
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(backend.truth().volume(volume(1)).snapshots, []);
+        assert_eq!(backend.truth().snapshot_markers(volume(1), snapshot(1)), None);
+    });
+}
+
+#[test]
+fn a_snapshot_is_not_deleted_while_a_volume_is_being_made_from_it() {
+    in_virtual_time(async {
+        let fault = Fault::EffectLater { after_us: 5 * SECOND_US, hidden: false };
+        let backend = with(FaultRule::once("create_volume_from_snapshot", fault));
+        assert_eq!(ask(&backend, call(volume(1), 1, CREATE)).await, size(1));
+        for (operation, number) in [(2, 1), (3, 2)] {
+            assert_eq!(ask(&backend, call(volume(1), operation, take(number))).await, Outcome::done());
+        }
+        let make =
+            Request::CreateVolumeFromSnapshot { source_volume_id: volume(1), snapshot_id: snapshot(1), size_gib: 1 };
+        assert!(is_unknown(&ask(&backend, call(volume(2), 4, make)).await));
+        let remove = |number| Request::DeleteSnapshot { snapshot_id: snapshot(number) };
+        assert_refused(&ask(&backend, call(volume(1), 5, remove(1))).await, CauseKind::Busy);
+        assert_eq!(ask(&backend, call(volume(1), 6, remove(2))).await, Outcome::done(), "nobody reads the other one");
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert!(backend.truth().volume(volume(2)).exists);
+        assert_eq!(ask(&backend, call(volume(1), 5, remove(1))).await, Outcome::done(), "a refusal is not remembered");
+    });
+}
+
+#[test]
+fn a_snapshot_holds_what_was_written_when_it_was_taken_not_when_it_was_asked_for() {
+    in_virtual_time(async {
+        let fault = Fault::EffectLater { after_us: 5 * SECOND_US, hidden: false };
+        let backend = with(FaultRule::once("create_snapshot", fault));
+        assert_eq!(ask(&backend, call(volume(1), 1, CREATE)).await, size(1));
+        connection(ask(&backend, call(volume(1), 2, export(1, 1))).await);
+        backend.truth().write(&export_name(1, 1), "before").unwrap();
+        assert!(is_unknown(&ask(&backend, call(volume(1), 3, take(1))).await));
+        assert!(probe(&backend, 1).await.busy);
+        backend.truth().write(&export_name(1, 1), "meanwhile").unwrap();
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        backend.truth().write(&export_name(1, 1), "after").unwrap();
+        let kept = backend.truth().snapshot_markers(volume(1), snapshot(1));
+        assert_eq!(kept, Some(vec!["before".into(), "meanwhile".into()]));
+        assert_eq!(probe(&backend, 1).await.snapshots, [snapshot(1)]);
+    });
+}
+
+#[test]
+fn snapshots_take_room_and_give_it_back() {
+    in_virtual_time(async {
+        let backend = SimBackend::new(SimOptions { total_gib: 3, ..SimOptions::in_memory(11) });
+        let free = async || Arc::clone(&backend).capacity().await.unwrap().free_gib;
+        assert_eq!(ask(&backend, call(volume(1), 1, CREATE)).await, size(1));
+        assert_eq!(ask(&backend, call(volume(1), 2, Request::Extend { new_size_gib: 2 })).await, size(2));
+        assert_refused(&ask(&backend, call(volume(1), 3, take(1))).await, CauseKind::NoSpace);
+        let smaller = call(volume(2), 4, CREATE);
+        assert_eq!(ask(&backend, smaller).await, size(1));
+        assert_eq!(ask(&backend, call(volume(2), 5, Request::Delete)).await, Outcome::done());
+        assert!((free().await - 1.0).abs() < 0.1);
+        assert_eq!(ask(&backend, call(volume(3), 6, CREATE)).await, size(1));
+        assert_eq!(ask(&backend, call(volume(1), 7, Request::Delete)).await, Outcome::done());
+        assert_eq!(ask(&backend, call(volume(3), 8, take(1))).await, Outcome::done());
+        assert!((free().await - 1.0).abs() < 0.1, "the volume and its snapshot");
+        let revert = Request::RevertToSnapshot { snapshot_id: snapshot(1) };
+        assert_eq!(ask(&backend, call(volume(3), 9, revert)).await, Outcome::done());
+        assert!((free().await - 1.0).abs() < 0.1);
+        let remove = Request::DeleteSnapshot { snapshot_id: snapshot(1) };
+        assert_eq!(ask(&backend, call(volume(3), 10, remove)).await, Outcome::done());
+        assert!((free().await - 2.0).abs() < 0.1);
+    });
+}
+
+#[test]
 fn a_panic_reaches_the_caller_and_leaves_nothing_busy() {
     in_virtual_time(async {
         let backend = with(FaultRule::once("create", Fault::Panic));
@@ -285,6 +370,12 @@ fn every_request_has_its_name_in_the_list_and_rules_read_as_json() {
     let wanted = FaultRule::on("plug", Fault::Hang { effect_first: false }).when(When::Every { n: 2 });
     assert_eq!(rule, wanted);
     let clone = Request::CreateClonedVolume { source_volume_id: volume(1), size_gib: 1 };
+    let snapshot_id = snapshot(1);
+    let from = Request::CreateVolumeFromSnapshot { source_volume_id: volume(1), snapshot_id, size_gib: 1 };
+    let (delete, revert) = (Request::DeleteSnapshot { snapshot_id }, Request::RevertToSnapshot { snapshot_id });
+    for request in [take(1), from, delete, revert] {
+        assert!(hearth::drivers::sim::REQUEST_NAMES.contains(&request.name()));
+    }
     for request in [CREATE, clone, Request::Delete, Request::Probe, export(1, 1), unexport(1, 1)] {
         assert!(hearth::drivers::sim::REQUEST_NAMES.contains(&request.name()));
     }

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hearth::domain::attachment::AttachMode;
 use hearth::domain::backend::{Answer, Call, CallKey, CauseKind, Guest, Outcome, Request, Truth};
-use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, VolumeId};
+use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId, VolumeId};
 use hearth::domain::operation::Step;
 use hearth::domain::server::HypervisorKind;
 use hearth::drivers::Backend;
@@ -92,6 +92,7 @@ impl Subject {
             match outcome {
                 Outcome::Done { answer: Answer::Truth { mut truth } } if !truth.busy => {
                     truth.exports.sort();
+                    truth.snapshots.sort();
                     return truth;
                 }
                 Outcome::Done { answer: Answer::Truth { .. } } => tokio::task::yield_now().await,
@@ -136,6 +137,7 @@ impl Subject {
                 continue;
             }
             all.sort_by_key(|(id, _)| *id);
+            all.iter_mut().for_each(|(_, truth)| truth.snapshots.sort());
             return all;
         }
     }
@@ -286,6 +288,11 @@ impl Drop for SimServer {
 /// A volume id.
 pub fn volume(number: u128) -> VolumeId {
     VolumeId(Uuid::from_u128(number))
+}
+
+/// A snapshot id.
+pub fn snapshot(number: u128) -> SnapshotId {
+    SnapshotId(Uuid::from_u128(0x5_0000 + number))
 }
 
 /// An attachment id.

@@ -344,7 +344,7 @@ fn r84_live_rows_block_a_second_attach_whatever_the_word_says() {
         assert!(matches!(refusal(client.server_attach("b", id).await), Refusal::InvalidVolume(_)));
         assert!(matches!(refusal(client.attachment_create(id, Some("b"), None).await), Refusal::InvalidVolume(_)));
         assert!(matches!(refusal(client.delete(id).await), Refusal::InvalidVolume(_)), "R-57: live rows block delete");
-        let force = client.ask(id, Command::Delete { force: true }).await;
+        let force = client.ask(id, Command::Delete { force: true, cascade: false }).await;
         assert!(matches!(refusal(force), Refusal::InvalidVolume(_)));
     });
 }

@@ -223,7 +223,7 @@ async fn freed_by_owner(client: &Client<'_>, id: VolumeId) {
         }
         client.node.settle(PATIENCE).await.expect("alive");
         let force = client.view(id).await.is_some_and(|state| state.volume.status == VolumeStatus::ErrorDeleting);
-        drop(client.ask(id, hearth::domain::volume::Command::Delete { force }).await);
+        drop(client.ask(id, hearth::domain::volume::Command::Delete { force, cascade: false }).await);
     }
     client.assert_clean().await;
     assert!(client.view(id).await.is_none(), "the volume cannot be freed: {:#?}", client.view(id).await);

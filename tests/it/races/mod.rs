@@ -3,7 +3,9 @@
 mod attach;
 mod detach;
 mod lifecycle;
+mod lists;
 mod marks;
+mod metadata;
 mod old_actions;
 mod recovery;
 pub mod scenario;

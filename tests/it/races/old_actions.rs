@@ -324,7 +324,7 @@ fn a_live_connection_blocks_a_delete_and_a_forced_one_ends_it() {
         let id = client.available(1).await;
         accepted(client.ask(id, initialize("h")).await);
         assert!(matches!(refusal(client.delete(id).await), Refusal::InvalidVolume(_)));
-        accepted(client.ask(id, Command::Delete { force: true }).await);
+        accepted(client.ask(id, Command::Delete { force: true, cascade: false }).await);
         client.wait_gone(id).await.expect("alive");
         client.assert_clean().await;
     });

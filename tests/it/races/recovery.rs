@@ -82,7 +82,7 @@ fn r87_reset_rules() {
             accepted(client.reset(id, status).await);
             assert_eq!(alive(client.view(id).await).volume.status, status);
         }
-        accepted(client.ask(id, Command::Delete { force: true }).await);
+        accepted(client.ask(id, Command::Delete { force: true, cascade: false }).await);
         client.wait_gone(id).await.expect("alive");
         client.assert_clean().await;
     });

@@ -88,7 +88,7 @@ impl<'a> Client<'a> {
     }
 
     pub async fn delete(&self, id: VolumeId) -> Option<Result<Reply, RequestError>> {
-        self.ask(id, Command::Delete { force: false }).await
+        self.ask(id, Command::Delete { force: false, cascade: false }).await
     }
 
     pub async fn reset(&self, id: VolumeId, status: VolumeStatus) -> Option<Result<Reply, RequestError>> {

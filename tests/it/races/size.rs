@@ -167,7 +167,7 @@ fn r56_delete_twice() {
         client.world.backend().faults().set(vec![FaultRule::once("delete", slow)]).expect("rules");
         accepted(client.delete(id).await);
         assert!(matches!(refusal(client.delete(id).await), Refusal::InvalidVolume(_)));
-        accepted(client.ask(id, Command::Delete { force: true }).await);
+        accepted(client.ask(id, Command::Delete { force: true, cascade: false }).await);
         client.wait_gone(id).await.expect("alive");
         assert!(matches!(refusal(client.delete(id).await), Refusal::VolumeNotFound(_)));
         client.assert_clean().await;
@@ -182,7 +182,7 @@ fn r60_a_volume_in_creation_is_not_deleted_unless_forced() {
         let id = client.world.volume_id();
         accepted(client.create(id, 1).await);
         assert!(matches!(refusal(client.delete(id).await), Refusal::InvalidVolume(_)));
-        accepted(client.ask(id, Command::Delete { force: true }).await);
+        accepted(client.ask(id, Command::Delete { force: true, cascade: false }).await);
         client.wait_gone(id).await.expect("alive");
         client.assert_clean().await;
     });

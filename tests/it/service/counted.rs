@@ -8,15 +8,17 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hearth::domain::attachment::Attachment;
-use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, VolumeId};
+use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use hearth::domain::quota::Usage;
 use hearth::domain::server::Server;
+use hearth::domain::snapshot::Snapshot;
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
+use hearth::domain::volume_type::VolumeType;
 use hearth::store::{
     Aborted, AttachmentQuery, CommitOutcome, Event, ListError, Message, MessageQuery, OpenOperation, Page, Reading,
-    ServerQuery, Store, ThreadedStore, Transaction, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery,
-    VolumeType,
+    ServerQuery, SnapshotQuery, Store, ThreadedStore, Transaction, TypeChange, TypeRefused, UsageAudit, VolumeQuery,
+    VolumeSummary, VolumeSummaryQuery,
 };
 use uuid::Uuid;
 
@@ -85,6 +87,12 @@ impl Store for Counted {
     fn attachment_list(&self, query: AttachmentQuery) -> BoxFuture<'static, Result<Page<Attachment>, ListError>> {
         self.inner.attachment_list(query)
     }
+    fn snapshot_volume(&self, id: SnapshotId) -> Reading<Option<VolumeId>> {
+        self.inner.snapshot_volume(id)
+    }
+    fn snapshot_list(&self, query: SnapshotQuery) -> BoxFuture<'static, Result<Page<Snapshot>, ListError>> {
+        self.inner.snapshot_list(query)
+    }
     fn server_attachments(&self, id: ServerId) -> Reading<Vec<Attachment>> {
         self.inner.server_attachments(id)
     }
@@ -96,6 +104,15 @@ impl Store for Counted {
     }
     fn volume_types(&self) -> Reading<Vec<VolumeType>> {
         self.inner.volume_types()
+    }
+    fn type_change(&self, change: TypeChange) -> Reading<Result<(), TypeRefused>> {
+        self.inner.type_change(change)
+    }
+    fn default_type(&self, project_id: ProjectId) -> Reading<Option<VolumeTypeId>> {
+        self.inner.default_type(project_id)
+    }
+    fn default_types(&self) -> Reading<Vec<(ProjectId, VolumeTypeId)>> {
+        self.inner.default_types()
     }
     fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>> {
         self.inner.message_list(query)

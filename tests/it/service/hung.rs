@@ -130,7 +130,7 @@ async fn poke(client: &Client<'_>, hung: VolumeId) {
         drop(client.attachment_create(hung, Some("foreign"), Some(json!({"host": "h"}))).await);
         quiet().await;
         drop(client.reset(hung, status).await);
-        drop(client.ask(hung, Command::Delete { force: true }).await);
+        drop(client.ask(hung, Command::Delete { force: true, cascade: false }).await);
         quiet().await;
         drop(client.reset(hung, VolumeStatus::Available).await);
         client.world.pass_time(Duration::from_secs(1)).await;
@@ -306,9 +306,12 @@ async fn create_at(live: &Live, backend: &str, index: usize) -> VolumeId {
         description: None,
         metadata: Metadata::default(),
         volume_type_id: None,
+        type_revision: None,
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some(format!("sim@{backend}#pool")),
+        bootable: false,
+        origin: None,
     }));
     live.service.volume_command(volume_id, command, caller()).await.expect("created");
     assert_eq!(id_of(&live.show(volume_id).await), volume_id);

@@ -49,9 +49,12 @@ pub fn volume(n: u128, project: &str, size_gib: u32) -> VolumeState {
             availability_zone: "nova".into(),
             host: Some("host@local#pool".into()),
             metadata: Metadata::default(),
+            image_metadata: Metadata::default(),
             admin_metadata: Metadata::default(),
             consumes_quota: true,
+            origin: None,
             provider_id: None,
+            loans: Vec::new(),
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
             claims: None,
@@ -63,6 +66,7 @@ pub fn volume(n: u128, project: &str, size_gib: u32) -> VolumeState {
         },
         attachments: Vec::new(),
         operations: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl};
-use hearth::domain::ids::{ProjectId, ServerId};
+use hearth::domain::ids::{ProjectId, ServerId, VolumeTypeId};
 use hearth::domain::quota::Limits;
 use hearth::domain::server::Server;
 use hearth::domain::status::VolumeStatus;
@@ -12,6 +12,8 @@ use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
 use hearth::runtime::Randomness;
 use hearth::store::{Aborted, CommitOutcome, Store, StoreOptions, ThreadedStore, Transaction, open_threaded};
+
+use uuid::Uuid;
 
 use super::build::*;
 use super::cluster;
@@ -21,6 +23,8 @@ const SEEDS: u64 = 6;
 const ROUNDS: u128 = 12;
 const MEMBERS: usize = 24;
 const VOLUMES: u64 = 8;
+/// The type of the migrations.
+const DEFAULT_TYPE: VolumeTypeId = VolumeTypeId(Uuid::from_u128(0x6f5a_1d0e_7b7c_4c55_9a3f_1f0f_4d1c_2b3a));
 const SERVERS: u64 = 3;
 const DEVICES: u64 = 3;
 
@@ -153,6 +157,11 @@ impl World {
             let epoch = self.servers[index as usize].as_ref().map_or(1, |server| server.epoch);
             member.server_guard = Some((ServerId::from(Self::server_name(index)), epoch + u64::from(self.one_in(4))));
         }
+        if self.one_in(12) {
+            // the default type, as it is or as it never was, and one that is not there
+            let id = if self.one_in(5) { VolumeTypeId(uuid(1)) } else { DEFAULT_TYPE };
+            member.type_guard = Some((id, 1 + u64::from(self.one_in(5))));
+        }
         if self.one_in(3) {
             member.limits = Some(Limits { volumes: 5, gigabytes: 40, per_volume_gigabytes: -1 });
         }
@@ -181,10 +190,10 @@ impl World {
         let index = self.below(VOLUMES);
         let known = self.volumes[index as usize].clone().filter(|_| !self.one_in(30));
         let Some(mut old) = known else {
-            // the generator may also insert what exists
-            let project = if self.one_in(3) { "q" } else { "p" };
-            let new = volume(u128::from(index), project, 1 + self.below(12) as u32);
-            self.volumes[index as usize] = Some(new.clone());
+            // the generator may also insert what exists; a generation is only ever one state, whichever member made it
+            let project = if index.is_multiple_of(3) { "q" } else { "p" };
+            let new = volume(u128::from(index), project, 1 + (5 * index % 12) as u32);
+            self.volumes[index as usize].get_or_insert_with(|| new.clone());
             return insert(&new);
         };
         let mut new = old.clone();
@@ -208,7 +217,7 @@ impl World {
         let number = self.unused();
         let server = Self::server_name(self.below(SERVERS));
         let device = format!("/dev/vd{}", self.below(DEVICES));
-        match self.below(9) {
+        match self.below(10) {
             0 => new.volume.name = Some("it's \"new\", {with} \\ NULL,".into()),
             1 => new.volume.status = VolumeStatus::InUse,
             2 => new.volume.project_id = ProjectId::from(if self.one_in(2) { "p" } else { "q" }),
@@ -218,7 +227,7 @@ impl World {
             }
             4 => new.operations.iter_mut().for_each(|operation| operation.attempt += 1),
             5 => new.operations.clear(),
-            6 => {
+            6 | 9 => {
                 let device = (!self.one_in(5)).then_some(device.as_str());
                 let mut row = attachment(number, new, Some(&server), device);
                 if self.one_in(3) {
@@ -297,6 +306,7 @@ fn kind(outcome: &CommitOutcome) -> &'static str {
         CommitOutcome::Aborted(Aborted::OverQuota(_)) => "over quota",
         CommitOutcome::Aborted(Aborted::Duplicate) => "duplicate",
         CommitOutcome::Aborted(Aborted::ServerChanged) => "server changed",
+        CommitOutcome::Aborted(Aborted::TypeChanged) => "type changed",
         CommitOutcome::Unknown(_) => "unknown",
     }
 }
@@ -326,7 +336,7 @@ async fn a_group_ends_as_its_members_one_by_one() {
         }
     }
     println!("{seen:?}");
-    for kind in ["committed", "stale", "over quota", "duplicate", "server changed"] {
+    for kind in ["committed", "stale", "over quota", "duplicate", "server changed", "type changed"] {
         assert!(seen.get(kind).is_some_and(|count| *count >= 20), "{kind}: {seen:?}");
     }
 }

@@ -15,6 +15,7 @@ mod log;
 mod lost_connection;
 mod postgres;
 mod records;
+mod types;
 pub mod vfs;
 
 /// Runs each case on every database.

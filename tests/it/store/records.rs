@@ -32,6 +32,7 @@ async fn a_volume_comes_back_as_it_was_written(bench: Bench) {
     record.bootable = true;
     record.volume_type_id = Some(VolumeTypeId(uuid(5)));
     record.metadata = Metadata::from([("a\"", "b\\")]);
+    record.image_metadata = Metadata::from([("os_version", "ü"), ("min_disk", "1")]);
     record.admin_metadata = Metadata::from([("readonly", "False")]);
     record.consumes_quota = false;
     record.provider_id = Some("id".into());

@@ -78,9 +78,12 @@ fn state() -> VolumeState {
             availability_zone: "nova".into(),
             host: Some(HOST.into()),
             metadata: Metadata::default(),
+            image_metadata: Metadata::default(),
             admin_metadata: Metadata::default(),
             consumes_quota: true,
+            origin: None,
             provider_id: None,
+            loans: vec![],
             orphan_exports: Vec::new(),
             outstanding: Vec::new(),
             claims: None,
@@ -92,6 +95,7 @@ fn state() -> VolumeState {
         },
         attachments: vec![row()],
         operations: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 

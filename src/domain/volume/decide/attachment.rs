@@ -40,7 +40,7 @@ pub(super) fn may_attach(state: &VolumeState, server: Option<&ServerId>) -> Resu
     let mut holders = state.attachments.iter().filter(|row| row.holds_volume());
     // The word may have been set by hand; a live row of somebody else blocks a plain volume whatever it says.
     let is_free = volume.multiattach || holders.next().is_none();
-    let idle = state.operation_in(Lane::Data).is_none_or(|running| running.kind == OperationKind::Create);
+    let idle = state.operation_in(Lane::Data).is_none_or(|running| running.kind.creates_volume());
     if allowed.contains(&volume.status) && is_free && idle {
         return Ok(());
     }

@@ -25,16 +25,19 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         previous_status: None,
         attach_status: AttachStatus::Detached,
         migration_status: None,
-        bootable: false,
+        bootable: request.bootable,
         multiattach: request.multiattach,
         volume_type_id: request.volume_type_id,
         availability_zone: Text::common(&request.availability_zone),
         host: request.host.as_deref().map(Text::common),
         metadata: request.metadata.clone(),
+        image_metadata: Metadata::default(),
         admin_metadata: Metadata::default(),
         consumes_quota: true,
+        origin: request.origin.map(Box::new),
         provider_id: None,
         orphan_exports: Vec::new(),
+        loans: Vec::new(),
         outstanding: Vec::new(),
         claims: None,
         created_at: facts.now,
@@ -43,10 +46,20 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         deleted: false,
         deleted_at: None,
     };
-    let state = VolumeState { volume, attachments: Vec::new(), operations: Vec::new() };
+    let state = VolumeState { volume, attachments: Vec::new(), operations: Vec::new(), snapshots: Vec::new() };
     let mut draft = Draft::fresh(state, caller, facts);
-    draft.begin(OperationKind::Create, 0);
+    match request.origin {
+        None => drop(draft.begin(OperationKind::Create, 0)),
+        Some(origin) => {
+            // The source may refuse: the answer waits for it.
+            let id = draft.begin(OperationKind::CreateFrom(origin), 0);
+            draft.reply_when_ended(id);
+        }
+    }
     draft.judge_growth();
+    if let (Some(id), Some(revision)) = (request.volume_type_id, request.type_revision) {
+        draft.guard_type(id, revision);
+    }
     draft.finish()
 }
 

@@ -1,10 +1,13 @@
-//! `DELETE /volumes/{id}`, plain and forced (`spec/volumes.md` §6). Live rows block every form of it.
+//! `DELETE /volumes/{id}`, plain, forced, and with the snapshots (`spec/volumes.md` §6). Live rows block every form of it.
+//! The snapshots of a cascade are all prepared in the step that admits it, or it is refused.
 
 use super::connection;
 use super::draft::Draft;
+use super::snapshot::{SNAPSHOT_DELETABLE, set_status};
 use crate::domain::ids::OperationId;
-use crate::domain::operation::{Lane, OperationKind};
-use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::operation::{Lane, Operation, OperationKind};
+use crate::domain::snapshot::Snapshot;
+use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
 use crate::domain::volume::state::VolumeState;
 
@@ -17,7 +20,7 @@ pub const DELETABLE: &[VolumeStatus] = &[
     VolumeStatus::ErrorManaging,
 ];
 
-pub(super) fn delete(state: &VolumeState, force: bool, caller: &Caller, facts: &Facts) -> Verdict {
+pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &Caller, facts: &Facts) -> Verdict {
     let volume = &state.volume;
     let running = state.operation_in(Lane::Data);
     if running.is_some_and(|operation| operation.kind == OperationKind::Delete) {
@@ -30,17 +33,26 @@ pub(super) fn delete(state: &VolumeState, force: bool, caller: &Caller, facts: &
     }
     let held = state.attachments.iter().any(crate::domain::attachment::Attachment::holds_volume);
     // A host that is connected without a row is there all the same; only a forced delete ends its connection (design §5).
-    let is_connected = !force && !volume.connections().is_empty();
+    let is_connected = !force && connection::is_connected(state);
     if is_connected || volume.attach_status == AttachStatus::Attached || held || !state.is_migration_idle() {
         return refuse(state);
     }
     if !force && (!DELETABLE.contains(&volume.status) || running.is_some()) {
         return refuse(state);
     }
+    let may_go = |snapshot: &Snapshot| {
+        let is_own = caller.is_admin || snapshot.project_id == volume.project_id;
+        cascade && is_own && (force || SNAPSHOT_DELETABLE.contains(&snapshot.status))
+    };
+    if !state.snapshots.iter().all(may_go) {
+        return refuse(state);
+    }
 
     let mut draft = Draft::of(state, caller, facts);
-    for operation in &state.operations {
-        // A forced delete fences whatever runs; repair of exports becomes part of the delete itself.
+    // What removes a snapshot does a part of the work: it is waited for.
+    let is_of_use = |operation: &Operation| matches!(operation.kind, OperationKind::DeleteSnapshot { .. });
+    for operation in state.operations.iter().filter(|operation| !is_of_use(operation)) {
+        // A forced delete fences whatever else runs; repair of exports becomes part of the delete itself.
         draft.fence(operation.id, Refusal::Conflict("the volume is being deleted".to_owned()));
     }
     connection::orphan(&mut draft.next, |_| true);
@@ -49,8 +61,12 @@ pub(super) fn delete(state: &VolumeState, force: bool, caller: &Caller, facts: &
         draft.next.volume.deleted = true;
         draft.next.volume.deleted_at = Some(facts.now);
         draft.next.attachments.clear();
+        draft.next.snapshots.clear();
         draft.next.volume.claims = None;
         return draft.finish();
+    }
+    for snapshot in &state.snapshots {
+        set_status(&mut draft, snapshot.id, SnapshotStatus::Deleting);
     }
     begin(&mut draft);
     draft.finish()

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{connection, steps};
+use super::{connection, snapshot, steps};
 use crate::domain::backend::{Call, Request};
 use crate::domain::claims::MarkerKind;
-use crate::domain::ids::{AttachmentId, OperationId, ServerId};
+use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeTypeId};
 use crate::domain::operation::{Lane, Operation, OperationKind, OutstandingCall, Requester, Step, backoff};
 use crate::domain::volume::command::{
     Caller, Decision, Facts, Job, JobTarget, Refusal, ReplyWhen, Ticket, UserMessage, Verdict,
@@ -34,6 +34,7 @@ struct Plan {
     messages: Vec<UserMessage>,
     judge_growth: bool,
     server_guard: Option<(ServerId, u64)>,
+    type_guard: Option<(VolumeTypeId, u64)>,
     cause: Option<String>,
     requester: Requester,
 }
@@ -58,6 +59,7 @@ impl<'a> Draft<'a> {
             messages: Vec::new(),
             judge_growth: false,
             server_guard: None,
+            type_guard: None,
             cause: None,
             requester: caller.requester.clone(),
         };
@@ -70,7 +72,7 @@ impl<'a> Draft<'a> {
         self.next.volume.epoch += 1;
         let lane = kind.lane();
         let id = OperationId(self.facts.ids[id_index]);
-        let waits = self.next.operation_in(lane).is_some();
+        let waits = self.next.operation_in(lane).is_some() || must_wait(&self.next, &kind);
         self.next.operations.reserve_exact(1);
         self.next.operations.push(Operation {
             id,
@@ -134,8 +136,29 @@ impl<'a> Draft<'a> {
         if let Err(refusal) = &answer {
             self.decision.cause.get_or_insert_with(|| refusal.to_string());
         }
+        match ended.kind {
+            OperationKind::CreateFrom(origin) => {
+                self.decision.jobs.push(Job::GiveBack { lender: origin.source_volume_id });
+            }
+            OperationKind::Revert { .. } | OperationKind::Delete => snapshot::release(self),
+            _ => {}
+        }
         self.decision.ended.push((id, answer));
         self.start_waiting(ended.kind.lane());
+        if ended.kind.lane() == Lane::Snapshot {
+            // Work on the data may have waited for it.
+            self.start_waiting(Lane::Data);
+        }
+    }
+
+    /// Answers whoever waits for an operation which goes on.
+    pub(super) fn answer(&mut self, id: OperationId) {
+        self.decision.ended.push((id, Ok(())));
+    }
+
+    /// A job that belongs to no operation.
+    pub(super) fn start_job(&mut self, job: Job) {
+        self.decision.jobs.push(job);
     }
 
     /// Ends an operation from outside: its call may still have effects, so it becomes an outstanding one (P3, R-83).
@@ -143,7 +166,8 @@ impl<'a> Draft<'a> {
         let Some(operation) = self.next.operations.iter().find(|operation| operation.id == id).cloned() else { return };
         self.next.volume.epoch += 1;
         self.remember_outstanding(&operation, 1);
-        if let Some(row) = operation.kind.attachment_id().and_then(|row| self.next.attachment_mut(row))
+        if let OperationKind::ServerDetach { attachment_id, .. } = operation.kind
+            && let Some(row) = self.next.attachment_mut(attachment_id)
             && let Some(bdm) = row.bdm.as_mut()
         {
             bdm.detaching = false;
@@ -165,9 +189,11 @@ impl<'a> Draft<'a> {
         self.probe_outstanding(look);
     }
 
-    fn start_waiting(&mut self, lane: Lane) {
-        let waiting = self.next.operation_in(lane).filter(|next| next.step == Step::Queued).map(|next| next.id);
-        if let Some(id) = waiting {
+    /// Starts the first operation of a lane, if it has waited for nothing but what is over now.
+    pub(super) fn start_waiting(&mut self, lane: Lane) {
+        let waiting = self.next.operation_in(lane).filter(|next| next.step == Step::Queued);
+        let ready = waiting.filter(|next| !must_wait(&self.next, &next.kind)).map(|next| next.id);
+        if let Some(id) = ready {
             self.start(id);
         }
     }
@@ -218,6 +244,11 @@ impl<'a> Draft<'a> {
         self.decision.server_guard = Some((server, epoch));
     }
 
+    /// The commit holds only while the type has this revision.
+    pub(super) fn guard_type(&mut self, id: VolumeTypeId, revision: u64) {
+        self.decision.type_guard = Some((id, revision));
+    }
+
     /// Tells the volume's owner what failed.
     pub(super) fn tell_owner(&mut self, message: UserMessage) {
         self.decision.cause.get_or_insert_with(|| message.cause.clone().unwrap_or_default());
@@ -255,8 +286,10 @@ impl<'a> Draft<'a> {
         }
         // A job begun early in the decision may belong to an operation which the same decision has moved on.
         let live = |job: &Job| match job {
-            Job::Step { ticket, .. } => self.next.operations.iter().any(|operation| ticket_of(operation) == *ticket),
-            Job::ProbeOutstanding { .. } => true,
+            Job::Step { ticket, .. } | Job::Borrow { ticket, .. } => {
+                self.next.operations.iter().any(|operation| ticket_of(operation) == *ticket)
+            }
+            Job::ProbeOutstanding { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => true,
         };
         self.decision.jobs.retain(live);
         Verdict::Commit(Box::new(Decision {
@@ -267,10 +300,25 @@ impl<'a> Draft<'a> {
             messages: self.decision.messages,
             limits: self.decision.judge_growth.then_some(self.facts.limits),
             server_guard: self.decision.server_guard,
+            type_guard: self.decision.type_guard,
             requester: self.decision.requester,
             cause: self.decision.cause,
             next: Arc::new(self.next),
         }))
+    }
+}
+
+/// Whether an operation, the first of its lane, must still wait for those who read what it changes: snapshots that are being
+/// taken, and volumes that are being made from the contents.
+fn must_wait(state: &VolumeState, kind: &OperationKind) -> bool {
+    let is_lent = |id| state.volume.loans.iter().any(|loan| loan.snapshot_id == id);
+    match kind {
+        OperationKind::Extend { .. } => state.operation_in(Lane::Snapshot).is_some() || is_lent(None),
+        OperationKind::Delete | OperationKind::Revert { .. } => {
+            state.operation_in(Lane::Snapshot).is_some() || !state.volume.loans.is_empty()
+        }
+        OperationKind::DeleteSnapshot { snapshot_id } => is_lent(Some(*snapshot_id)),
+        _ => false,
     }
 }
 
@@ -297,6 +345,9 @@ fn jobs_of(state: &VolumeState, id: OperationId, facts: &Facts, jobs: &mut Vec<J
         return jobs.extend([timer, probe_outstanding_job(state, 1)]);
     }
     let delay = backoff(ticket.attempt);
+    if let (Step::Borrow, OperationKind::CreateFrom(origin)) = (&operation.step, &operation.kind) {
+        return jobs.push(Job::Borrow { ticket, origin: *origin, size_gib: state.volume.size_gib });
+    }
     let (target, request) = match steps::request(state, operation) {
         Some(found) => found,
         // The step's row is gone: a timer of no length lets the operation go on.

@@ -3,12 +3,13 @@
 
 use super::draft::Draft;
 use super::results::{MAX_TRIES, done, settle_ended, unexport_row, unexported};
+use super::snapshot::set_status;
 use super::{connection, release, settle};
 use crate::domain::backend::{Answer, Cause, CauseKind};
 use crate::domain::document::Document;
-use crate::domain::ids::{AttachmentId, ExportName, OperationId};
+use crate::domain::ids::{AttachmentId, ExportName, OperationId, SnapshotId};
 use crate::domain::operation::{Operation, OperationKind, Step};
-use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::volume::command::{Refusal, UserMessage};
 
 /// Nothing of a connect is left at the backend: the row goes back, or away if the same request had made it.
@@ -49,7 +50,9 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
     let id = operation.id;
     match &operation.step {
         Step::Queued | Step::Drain => drain_over(draft, operation),
-        Step::Create => {
+        // Its answer is a command of its own (`lend::lent`).
+        Step::Borrow => {}
+        Step::Create | Step::Copy => {
             let text = if draft.next.volume.host.is_none() { ("001", "003") } else { ("008", "012") };
             draft.tell_owner(message(operation, text.0, text.1, cause));
             settle::data_work_failed(&mut draft.next, VolumeStatus::Error);
@@ -73,6 +76,20 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
             done(draft, operation, &Answer::Nothing);
         }
         Step::Delete => delete_failed(draft, operation, cause),
+        Step::Revert => {
+            match cause.kind {
+                // It was not begun.
+                CauseKind::Busy => settle::data_work_ended(&mut draft.next),
+                _ => settle::data_work_failed(&mut draft.next, VolumeStatus::Error),
+            }
+            draft.end(id, Err(Refusal::Backend(cause.text.clone())));
+        }
+        Step::CreateSnapshot { snapshot_id } => {
+            set_status(draft, *snapshot_id, SnapshotStatus::Error);
+            draft.tell_owner(about_snapshot(operation, *snapshot_id, "009", "013", cause));
+            draft.end(id, Err(Refusal::Backend(cause.text.clone())));
+        }
+        Step::DeleteSnapshot { snapshot_id } => snapshot_delete_failed(draft, operation, *snapshot_id, cause),
         Step::Export { export } if !is_own_export(operation, export) => connection_kept(draft, operation, cause),
         Step::Export { export } if matches!(operation.kind, OperationKind::Initialize { .. }) => {
             connection::forget(&mut draft.next, export);
@@ -140,6 +157,26 @@ pub(super) fn delete_failed(draft: &mut Draft<'_>, operation: &Operation, cause:
         settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorDeleting);
         draft.end(operation.id, Err(Refusal::Backend(cause.text.clone())));
     }
+}
+
+/// "Backend busy": back to available (`spec/snapshots.md` §5). In a cascade the volume fails with it, and trying again resumes
+///
+fn snapshot_delete_failed(draft: &mut Draft<'_>, operation: &Operation, snapshot_id: SnapshotId, cause: &Cause) {
+    let goes_along = draft.next.data_work().is_some_and(|waiting| waiting.kind == OperationKind::Delete);
+    if goes_along && operation.kind != OperationKind::Delete {
+        // The volume is waiting to be deleted with it, and tries again.
+        return draft.end(operation.id, Err(Refusal::Backend(cause.text.clone())));
+    }
+    let (status, detail) = match cause.kind {
+        CauseKind::Busy => (SnapshotStatus::Available, "015"),
+        _ => (SnapshotStatus::ErrorDeleting, "016"),
+    };
+    set_status(draft, snapshot_id, status);
+    draft.tell_owner(about_snapshot(operation, snapshot_id, "010", detail, cause));
+    if operation.kind == OperationKind::Delete {
+        settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorDeleting);
+    }
+    draft.end(operation.id, Err(Refusal::Backend(cause.text.clone())));
 }
 
 /// The export is certainly still there: repair keeps at it, and nothing else is connected before that.
@@ -264,6 +301,24 @@ pub(super) fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
     let id = operation.id;
     match &operation.kind {
         OperationKind::Create => failed(draft, &Operation { step: Step::Create, ..operation.clone() }, &cause),
+        OperationKind::CreateFrom(_) => {
+            failed(draft, &Operation { step: Step::Copy, ..operation.clone() }, &cause);
+        }
+        OperationKind::Revert { .. } => settle_ended(draft, id, Err(Refusal::Backend(cause.text))),
+        OperationKind::CreateSnapshot { snapshot_id } => {
+            failed(
+                draft,
+                &Operation { step: Step::CreateSnapshot { snapshot_id: *snapshot_id }, ..operation.clone() },
+                &cause,
+            );
+        }
+        OperationKind::DeleteSnapshot { snapshot_id } => {
+            failed(
+                draft,
+                &Operation { step: Step::DeleteSnapshot { snapshot_id: *snapshot_id }, ..operation.clone() },
+                &cause,
+            );
+        }
         OperationKind::Extend { .. } => {
             draft.tell_owner(message(operation, "007", "010", &cause));
             settle_ended(draft, id, Err(Refusal::Backend(cause.text)));
@@ -289,5 +344,16 @@ pub(super) fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
 }
 
 pub(super) fn message(operation: &Operation, action: &'static str, detail: &'static str, cause: &Cause) -> UserMessage {
-    UserMessage { action, detail, cause: Some(cause.text.clone()), requester: operation.requester.clone() }
+    let requester = operation.requester.clone();
+    UserMessage { action, detail, cause: Some(cause.text.clone()), requester, snapshot_id: None }
+}
+
+fn about_snapshot(
+    operation: &Operation,
+    snapshot_id: SnapshotId,
+    action: &'static str,
+    detail: &'static str,
+    cause: &Cause,
+) -> UserMessage {
+    UserMessage { snapshot_id: Some(snapshot_id), ..message(operation, action, detail, cause) }
 }

@@ -3,7 +3,10 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `create`, `update`, `extend`, `delete`, `reset` | the volume's own verbs |
+//! | `create`, `update`, `extend`, `revert`, `delete`, `reset` | the volume's own verbs |
+//! | `snapshot` | its snapshots |
+//! | `lend` | its contents, read for a new volume |
+//! | `metadata`, `flags` | metadata, and what else clients write about a volume |
 //! | `attachment` | Block Storage's attachments |
 //! | `server` | Compute's attach and detach |
 //! | `reserve` | the old actions' marks: reserved, about to detach |
@@ -24,14 +27,19 @@ mod delete;
 mod draft;
 mod extend;
 mod failures;
+mod flags;
 mod guard;
+mod lend;
+mod metadata;
 mod release;
 mod reserve;
 mod reset;
 mod results;
 mod resume;
+mod revert;
 mod server;
 mod settle;
+mod snapshot;
 mod steps;
 mod update;
 
@@ -39,11 +47,16 @@ pub use attach_volume::{ATTACHABLE_AT_ONCE, ATTACHABLE_AT_ONCE_MULTI};
 pub use attachment::{ATTACHABLE, ATTACHABLE_MULTI};
 pub use delete::DELETABLE;
 pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
+pub use flags::READONLY_CHANGEABLE;
+pub use lend::{CLONEABLE, refusal as lend_refusal};
+pub use metadata::METADATA_LOCKED;
 pub use reserve::{RESERVABLE, RESERVABLE_MULTI};
 pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
+pub use revert::REVERTABLE;
+pub use snapshot::{SNAPSHOT_DELETABLE, SNAPSHOTABLE, SNAPSHOTABLE_IN_USE};
 
 use super::command::{Caller, Command, Facts, Refusal, Verdict};
-use super::state::VolumeState;
+use super::state::{Loan, VolumeState};
 use crate::domain::ids::VolumeId;
 
 /// Decides about `command`. `state` is the committed state; none: there is no live volume `volume_id`.
@@ -60,6 +73,8 @@ pub fn decide(
             Command::JobResult { .. }
             | Command::CallReturned { .. }
             | Command::OutstandingProbed { .. }
+            | Command::Lent { .. }
+            | Command::Returned { .. }
             | Command::Wake
             | Command::Resume => Verdict::Nothing { jobs: Vec::new(), attachment_id: None },
             _ => Verdict::Refuse(Refusal::VolumeNotFound(volume_id)),
@@ -68,13 +83,32 @@ pub fn decide(
     match command {
         Command::Create(_) => Verdict::Refuse(Refusal::Conflict(format!("volume {volume_id} exists already"))),
         Command::Update(change) => update::update(state, change, caller, facts),
-        Command::Delete { force } => delete::delete(state, *force, caller, facts),
+        Command::Delete { force, cascade } => delete::delete(state, *force, *cascade, caller, facts),
+        Command::WriteMetadata(write) => metadata::write(state, write, caller, facts),
+        Command::SetBootable { bootable } => flags::set_bootable(state, *bootable, caller, facts),
+        Command::SetReadonly { readonly } => flags::set_readonly(state, *readonly, caller, facts),
         Command::Extend { new_size_gib, in_use_allowed } => {
             extend::extend(state, *new_size_gib, *in_use_allowed, caller, facts)
         }
         Command::ResetStatus { status, attach_status, migration_status } => {
             reset::reset_status(state, *status, *attach_status, migration_status.as_ref(), caller, facts)
         }
+        Command::SnapshotCreate(request) => snapshot::create(state, request, caller, facts),
+        Command::SnapshotUpdate { snapshot_id, change } => snapshot::update(state, *snapshot_id, change, caller, facts),
+        Command::SnapshotDelete { snapshot_id, force } => snapshot::delete(state, *snapshot_id, *force, caller, facts),
+        Command::SnapshotResetStatus { snapshot_id, status } => {
+            snapshot::reset_status(state, *snapshot_id, *status, caller, facts)
+        }
+        Command::SnapshotProgress { snapshot_id, status, progress } => {
+            snapshot::progress(state, *snapshot_id, *status, *progress, caller, facts)
+        }
+        Command::Revert { snapshot_id } => revert::revert(state, *snapshot_id, caller, facts),
+        Command::Lend { borrower, size_gib, snapshot_id } => {
+            let loan = Loan { borrower: *borrower, snapshot_id: *snapshot_id };
+            lend::lend(state, loan, *size_gib, caller, facts)
+        }
+        Command::Lent { ticket, answer } => lend::lent(state, ticket, answer, caller, facts),
+        Command::Returned { borrower } => lend::returned(state, *borrower, caller, facts),
         Command::AttachmentCreate { instance_uuid, connector, mode } => {
             attachment::create(state, instance_uuid.as_ref(), connector.as_ref(), *mode, caller, facts)
         }

@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::{connection, settle};
-use crate::domain::operation::{Lane, OperationKind};
+use crate::domain::operation::{Lane, Operation, OperationKind};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
@@ -31,7 +31,10 @@ pub(super) fn reset_status(
     }
 
     let mut draft = Draft::of(state, caller, facts);
-    for operation in state.operations.iter().filter(|operation| operation.kind != OperationKind::Repair) {
+    // Snapshots have words of their own (races.md §4).
+    let has_volume_word =
+        |operation: &&Operation| operation.kind != OperationKind::Repair && operation.kind.snapshot_id().is_none();
+    for operation in state.operations.iter().filter(has_volume_word) {
         draft.fence(operation.id, Refusal::Conflict("the volume's status was reset by an administrator".to_owned()));
     }
     if status.is_none() {
@@ -72,7 +75,7 @@ pub(super) fn reset_status(
 /// volume that nobody has seen complete is in error.
 fn words_of_cut_off_work(next: &mut VolumeState, before: &VolumeState) {
     match before.operation_in(Lane::Data).map(|running| &running.kind) {
-        Some(OperationKind::Create) => settle::data_work_failed(next, VolumeStatus::Error),
+        Some(kind) if kind.creates_volume() => settle::data_work_failed(next, VolumeStatus::Error),
         Some(_) => settle::data_work_ended(next),
         None if before.operations.is_empty() => {}
         None => settle::rows_changed(next),

@@ -2,13 +2,14 @@
 
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
+use super::snapshot::set_status;
 use super::{connection, release, resume, settle, steps};
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, OperationId};
 use crate::domain::operation::{Operation, OperationKind, Probing, Requester, Step};
-use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, Facts, Refusal, Ticket, Verdict};
 use crate::domain::volume::state::VolumeState;
@@ -51,8 +52,8 @@ pub(super) fn job_result(
 pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outcome) {
     match outcome {
         Outcome::Done { answer } => done(draft, operation, answer),
-        Outcome::Failed { cause } if cause.kind == CauseKind::NotStarted && operation.attempt < MAX_STARTS => {
-            // The pool had no room: nothing has happened, so no volume may fail for it.
+        Outcome::Failed { cause } if is_to_ask_again(operation, cause) => {
+            // The pool had no room, or the source has: nothing has happened, so no volume may fail for it.
             if let Some(operation) = draft.operation_mut(operation.id) {
                 operation.attempt += 1;
             }
@@ -69,6 +70,17 @@ pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outc
             _ => look_up(draft, operation, cause),
         },
     }
+}
+
+/// Whether the call has met only that there was no room for it, and may be made again.
+fn is_to_ask_again(operation: &Operation, cause: &Cause) -> bool {
+    let is_early = match cause.kind {
+        CauseKind::NotStarted => true,
+        // The source of a copy is busy for a moment.
+        CauseKind::Busy => matches!(operation.step, Step::Copy | Step::CreateSnapshot { .. }),
+        _ => false,
+    };
+    is_early && operation.attempt < MAX_STARTS
 }
 
 /// Asks for the truth, because nobody knows whether the step is done.
@@ -145,7 +157,9 @@ fn finding(step: &Step, operation: &Operation, outcome: &Outcome) -> Finding {
         return Finding::Unclear;
     }
     let is_done = match step {
-        Step::Create => truth.exists,
+        Step::Create | Step::Copy => truth.exists,
+        Step::CreateSnapshot { snapshot_id } => truth.snapshots.contains(snapshot_id),
+        Step::DeleteSnapshot { snapshot_id } => !truth.snapshots.contains(snapshot_id),
         Step::Delete => !truth.exists,
         Step::Extend => match operation.kind {
             OperationKind::Extend { new_size_gib } => truth.exists && truth.size_gib >= new_size_gib,
@@ -185,7 +199,9 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
     let id = operation.id;
     match &operation.step {
         Step::Queued | Step::Drain => draft.start(id),
-        Step::Create => {
+        // Its answer is a command of its own ([`super::lend::lent`]).
+        Step::Borrow => {}
+        Step::Create | Step::Copy => {
             // Rows may exist already (a reservation made while the volume was being filled): they decide.
             settle_ended(draft, id, Ok(()));
         }
@@ -200,6 +216,21 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
             draft.next.attachments.clear();
             draft.next.volume.claims = None;
             draft.end(id, Ok(()));
+        }
+        Step::Revert => settle_ended(draft, id, Ok(())),
+        Step::CreateSnapshot { snapshot_id } => {
+            set_status(draft, *snapshot_id, SnapshotStatus::Available);
+            draft.end(id, Ok(()));
+        }
+        Step::DeleteSnapshot { snapshot_id } => {
+            draft.next.snapshots.retain(|snapshot| snapshot.id != *snapshot_id);
+            match operation.kind {
+                OperationKind::Delete => {
+                    let step = steps::next_removal(&draft.next);
+                    draft.run(id, step);
+                }
+                _ => draft.end(id, Ok(())),
+            }
         }
         Step::Export { .. } => exported(draft, operation, answer),
         Step::Unexport { export } => {
@@ -305,7 +336,7 @@ pub(super) fn unexported(draft: &mut Draft<'_>, operation: &Operation) {
     let id = operation.id;
     match (&operation.kind, &operation.undoing) {
         (OperationKind::Delete, _) => {
-            let step = steps::next_orphan(&draft.next).unwrap_or(Step::Delete);
+            let step = steps::next_removal(&draft.next);
             draft.run(id, step);
         }
         (OperationKind::Repair, _) => match steps::next_orphan(&draft.next) {
@@ -374,7 +405,8 @@ pub(super) fn delete_with_server(draft: &mut Draft<'_>, requester: &Requester) {
     let idle = draft.next.operations.is_empty() && volume.status == VolumeStatus::Available;
     // A host that is connected holds it too, with or without a row.
     let held = held || !volume.connections().is_empty();
-    if held || !idle || !draft.next.is_migration_idle() {
+    // As a client's delete: a volume with snapshots stays.
+    if held || !idle || !draft.next.snapshots.is_empty() || !draft.next.is_migration_idle() {
         return;
     }
     let id = super::delete::begin(draft);

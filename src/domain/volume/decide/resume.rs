@@ -6,7 +6,7 @@ use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::OperationId;
 use crate::domain::operation::{Lane, Operation, OperationKind, OutstandingCall, Step};
 use crate::domain::status::AttachStatus;
-use crate::domain::volume::command::{Caller, Facts, Verdict};
+use crate::domain::volume::command::{Caller, Facts, Job, Verdict};
 use crate::domain::volume::state::VolumeState;
 
 /// The actor has just read this state: each open operation goes on where it stands. Steps are issued again under their own
@@ -48,12 +48,15 @@ pub(super) fn resume(state: &VolumeState, caller: &Caller, facts: &Facts) -> Ver
     if !draft.next.volume.outstanding.is_empty() {
         draft.probe_outstanding(1);
     }
+    for loan in &state.volume.loans {
+        draft.start_job(Job::WatchBorrower { borrower: loan.borrower });
+    }
     draft.finish()
 }
 
 /// Issues a step again whose call nobody has heard of since the restart.
 fn repeat(draft: &mut Draft<'_>, operation: &Operation) {
-    let asks = !matches!(operation.step, Step::Queued | Step::Drain);
+    let asks = !matches!(operation.step, Step::Queued | Step::Drain | Step::Borrow);
     if let Some(operation) = draft.operation_mut(operation.id).filter(|operation| asks && operation.probing.is_none()) {
         operation.is_repeated = true;
     }
@@ -144,9 +147,9 @@ fn reconcile(draft: &mut Draft<'_>, truth: &Truth, ended: &[OutstandingCall]) {
             connection::forget(&mut draft.next, export);
         }
     }
-    // An extend that is under way settles the size itself; one that still waits at `Drain` has not begun.
+    // An extend that is under way settles the size itself; one that still waits has not begun.
     let extending = draft.next.operation_in(Lane::Data).is_some_and(|operation| {
-        matches!(operation.kind, OperationKind::Extend { .. }) && operation.step != Step::Drain
+        matches!(operation.kind, OperationKind::Extend { .. }) && !matches!(operation.step, Step::Drain | Step::Queued)
     });
     if !extending {
         results::adopt_size(draft, truth);

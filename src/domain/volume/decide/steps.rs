@@ -8,7 +8,7 @@ use crate::domain::ids::{AttachmentId, ExportName, OperationId};
 use crate::domain::operation::{Operation, OperationKind, Step};
 use crate::domain::status::AttachStatus;
 use crate::domain::volume::command::JobTarget;
-use crate::domain::volume::state::VolumeState;
+use crate::domain::volume::state::{Origin, VolumeState};
 
 /// The first step of an operation which is about to start. Names the export of a row that is about to get one: the name is
 /// committed before the backend hears of it.
@@ -18,8 +18,12 @@ pub(super) fn first_step(state: &mut VolumeState, id: OperationId) -> Step {
     };
     match &operation.kind {
         OperationKind::Create => Step::Create,
+        OperationKind::CreateFrom(_) => Step::Borrow,
         OperationKind::Extend { .. } => Step::Extend,
-        OperationKind::Delete => next_orphan(state).unwrap_or(Step::Delete),
+        OperationKind::Delete => next_removal(state),
+        OperationKind::Revert { .. } => Step::Revert,
+        OperationKind::CreateSnapshot { snapshot_id } => Step::CreateSnapshot { snapshot_id: *snapshot_id },
+        OperationKind::DeleteSnapshot { snapshot_id } => Step::DeleteSnapshot { snapshot_id: *snapshot_id },
         OperationKind::Repair => next_orphan(state).unwrap_or(Step::Drain),
         OperationKind::Connect { attachment_id, connector, .. } => {
             connect_step(state, &operation, *attachment_id, connector)
@@ -71,6 +75,12 @@ pub(super) fn next_orphan(state: &VolumeState) -> Option<Step> {
     state.volume.orphan_exports.first().map(|export| Step::Unexport { export: export.clone() })
 }
 
+/// The next step of a delete: exports that nobody owns, the snapshots, the volume.
+pub(super) fn next_removal(state: &VolumeState) -> Step {
+    let snapshot = || state.snapshots.first().map(|snapshot| Step::DeleteSnapshot { snapshot_id: snapshot.id });
+    next_orphan(state).or_else(snapshot).unwrap_or(Step::Delete)
+}
+
 /// The step that tells the next guest after `last` of the new size, in the order of the rows. Computed from the rows as
 /// they are at the settle step.
 pub(super) fn next_guest(state: &VolumeState, last: Option<AttachmentId>) -> Option<Step> {
@@ -88,7 +98,23 @@ pub(super) fn next_guest(state: &VolumeState, last: Option<AttachmentId>) -> Opt
 
 /// Whether a storage backend carries the step out, so that its late effects must be waited for.
 pub(super) fn has_backend_call(step: &Step) -> bool {
-    matches!(step, Step::Create | Step::Delete | Step::Extend | Step::Unexport { .. } | Step::Export { .. })
+    match step {
+        Step::Create
+        | Step::Copy
+        | Step::Delete
+        | Step::Extend
+        | Step::Revert
+        | Step::CreateSnapshot { .. }
+        | Step::DeleteSnapshot { .. }
+        | Step::Unexport { .. }
+        | Step::Export { .. } => true,
+        Step::Queued
+        | Step::Drain
+        | Step::Borrow
+        | Step::ResizeGuest { .. }
+        | Step::Plug { .. }
+        | Step::Unplug { .. } => false,
+    }
 }
 
 /// The backend of the volume; a volume without one gets a name that no backend has, so that its calls fail with a cause.
@@ -129,7 +155,17 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
         return Some((backend, Request::Probe));
     }
     let asked = match &operation.step {
-        Step::Queued | Step::Drain => return None,
+        Step::Queued | Step::Drain | Step::Borrow => return None,
+        Step::Copy => match operation.kind {
+            OperationKind::CreateFrom(origin) => (backend, copy_request(origin, state.volume.size_gib)),
+            _ => return None,
+        },
+        Step::Revert => match operation.kind {
+            OperationKind::Revert { snapshot_id } => (backend, Request::RevertToSnapshot { snapshot_id }),
+            _ => return None,
+        },
+        Step::CreateSnapshot { snapshot_id } => (backend, Request::CreateSnapshot { snapshot_id: *snapshot_id }),
+        Step::DeleteSnapshot { snapshot_id } => (backend, Request::DeleteSnapshot { snapshot_id: *snapshot_id }),
         Step::Create => (backend, Request::Create { size_gib: state.volume.size_gib }),
         Step::Delete => (backend, Request::Delete),
         Step::Extend => match &operation.kind {
@@ -161,6 +197,14 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
         }
     };
     Some(asked)
+}
+
+fn copy_request(origin: Origin, size_gib: u32) -> Request {
+    let source_volume_id = origin.source_volume_id;
+    match origin.snapshot_id {
+        None => Request::CreateClonedVolume { source_volume_id, size_gib },
+        Some(snapshot_id) => Request::CreateVolumeFromSnapshot { source_volume_id, snapshot_id, size_gib },
+    }
 }
 
 fn guest_request(

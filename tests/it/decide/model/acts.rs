@@ -2,7 +2,7 @@
 
 use hearth::domain::attachment::AttachMode;
 use hearth::domain::ids::ServerId;
-use hearth::domain::status::{AttachStatus, VolumeStatus};
+use hearth::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use hearth::domain::volume::command::{AttachVolume, ServerAttach, UpdateVolume};
 use hearth::domain::volume::{Caller, Command};
 
@@ -38,6 +38,17 @@ pub enum Act {
     ExtendOffline,
     Delete,
     ForceDelete,
+    /// With the snapshots.
+    Cascade,
+    ForceCascade,
+    /// Also of a volume in use.
+    Snapshot,
+    /// The first one.
+    SnapshotDelete,
+    SnapshotForceDelete,
+    SnapshotReset(SnapshotStatus),
+    /// To the last one.
+    Revert,
     Reset(VolumeStatus),
     ResetDetached,
     /// Sets the volume's attach status alone.
@@ -74,6 +85,9 @@ impl Act {
             | Self::DeleteRowByUser(row)
             | Self::DetachRow(row)
             | Self::ForceDetachRow(row) => row < rows,
+            Self::SnapshotDelete | Self::SnapshotForceDelete | Self::SnapshotReset(_) => {
+                world.live().is_some_and(|state| !state.snapshots.is_empty())
+            }
             _ => world.live().is_some(),
         }
     }
@@ -82,6 +96,8 @@ impl Act {
         // A row that is not there is asked for all the same where `applies` is not heeded.
         let rows = world.live().map_or(&[][..], |state| &state.attachments);
         let row = |index: usize| rows.get(index).map_or(build::row_id(1_000), |row| row.id);
+        let snapshots = world.live().map_or(&[][..], |state| &state.snapshots);
+        let first = snapshots.first().map_or(build::snapshot_id(1_000), |snapshot| snapshot.id);
         let size_gib = world.live().map_or(0, |state| state.volume.size_gib);
         let command = match self {
             Self::Create { multiattach } => build::create_command(multiattach),
@@ -115,8 +131,15 @@ impl Act {
             Self::Extend | Self::ExtendOffline => {
                 Command::Extend { new_size_gib: size_gib.saturating_add(1), in_use_allowed: self == Self::Extend }
             }
-            Self::Delete => Command::Delete { force: false },
-            Self::ForceDelete => Command::Delete { force: true },
+            Self::Delete => Command::Delete { force: false, cascade: false },
+            Self::ForceDelete => Command::Delete { force: true, cascade: false },
+            Self::Cascade => Command::Delete { force: false, cascade: true },
+            Self::ForceCascade => Command::Delete { force: true, cascade: true },
+            Self::Snapshot => build::snapshot_create(world.asked),
+            Self::SnapshotDelete => Command::SnapshotDelete { snapshot_id: first, force: false },
+            Self::SnapshotForceDelete => Command::SnapshotDelete { snapshot_id: first, force: true },
+            Self::SnapshotReset(status) => Command::SnapshotResetStatus { snapshot_id: first, status },
+            Self::Revert => Command::Revert { snapshot_id: snapshots.last().map(|snapshot| snapshot.id) },
             Self::Reset(status) => build::reset(Some(status), None),
             Self::ResetDetached => build::reset(None, Some(AttachStatus::Detached)),
             Self::ResetAttached => build::reset(None, Some(AttachStatus::Attached)),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth::domain::backend::{Answer, Call, Cause, CauseKind, Outcome, Request, Truth};
-use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId};
+use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId};
 use hearth::domain::operation::Step;
 use serde_json::json;
 
@@ -41,6 +41,7 @@ pub struct Backend {
     pub exports: BTreeMap<ExportName, Consumer>,
     pub fenced: BTreeSet<ExportName>,
     pub devices: BTreeMap<(ServerId, AttachmentId), ExportName>,
+    pub snapshots: BTreeSet<SnapshotId>,
     pub running: Vec<Running>,
 }
 
@@ -62,12 +63,27 @@ impl Backend {
                 }
             },
             // No operation of this model issues them.
-            Request::CreateClonedVolume { .. }
-            | Request::CreateVolumeFromSnapshot { .. }
-            | Request::CreateSnapshot { .. }
-            | Request::DeleteSnapshot { .. }
-            | Request::RevertToSnapshot { .. } => refused(CauseKind::Other),
-            Request::Delete if !self.exports.is_empty() => refused(CauseKind::Busy),
+            Request::CreateClonedVolume { .. } | Request::CreateVolumeFromSnapshot { .. } => refused(CauseKind::Other),
+            Request::CreateSnapshot { .. } | Request::RevertToSnapshot { .. } if self.size_gib.is_none() => {
+                refused(CauseKind::Other)
+            }
+            Request::CreateSnapshot { snapshot_id } => {
+                self.snapshots.insert(*snapshot_id);
+                Outcome::done()
+            }
+            Request::DeleteSnapshot { snapshot_id } => {
+                self.snapshots.remove(snapshot_id);
+                Outcome::done()
+            }
+            Request::RevertToSnapshot { .. } if !self.exports.is_empty() => refused(CauseKind::Busy),
+            Request::RevertToSnapshot { snapshot_id } => {
+                if self.snapshots.contains(snapshot_id) {
+                    Outcome::done()
+                } else {
+                    refused(CauseKind::Other)
+                }
+            }
+            Request::Delete if !self.exports.is_empty() || !self.snapshots.is_empty() => refused(CauseKind::Busy),
             Request::Delete => {
                 self.size_gib = None;
                 Outcome::done()
@@ -97,7 +113,7 @@ impl Backend {
                     exists: self.size_gib.is_some(),
                     size_gib: self.size_gib.unwrap_or(0),
                     exports: self.exports.keys().cloned().collect(),
-                    snapshots: Vec::new(),
+                    snapshots: self.snapshots.iter().copied().collect(),
                     busy,
                 },
             }),

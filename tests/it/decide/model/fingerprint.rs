@@ -19,6 +19,7 @@ impl World {
         self.volume.as_deref().inspect(|state| hash_state(state, into));
         self.backend.size_gib.hash(into);
         self.backend.exports.hash(into);
+        self.backend.snapshots.hash(into);
         self.backend.fenced.hash(into);
         self.backend.devices.hash(into);
         hash_unordered(&self.backend.running, into, |running, into| {
@@ -77,6 +78,9 @@ fn hash_state(state: &VolumeState, into: &mut DefaultHasher) {
     for row in &state.attachments {
         hash_row(row, into);
     }
+    for snapshot in &state.snapshots {
+        (snapshot.id, snapshot.status, snapshot.size_gib).hash(into);
+    }
     for operation in &state.operations {
         hash_operation(operation, into);
     }
@@ -93,7 +97,14 @@ fn host(connector: Option<&Document>) -> Option<String> {
 }
 
 fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
-    (operation.id, operation.epoch, operation.kind.name(), operation.kind.attachment_id()).hash(into);
+    (
+        operation.id,
+        operation.epoch,
+        operation.kind.name(),
+        operation.kind.attachment_id(),
+        operation.kind.snapshot_id(),
+    )
+        .hash(into);
     (&operation.step, operation.attempt, operation.is_repeated, operation.reserved_gib).hash(into);
     operation.probing.as_ref().map(|probing| (probing.attempt, probing.cause.kind)).hash(into);
     operation.undoing.as_ref().map(|cause| cause.kind).hash(into);
@@ -105,6 +116,7 @@ fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
         }
         OperationKind::Release { verb, connections, .. } => (verb, connections).hash(into),
         OperationKind::ServerDetach { server_gone, .. } => server_gone.hash(into),
+        OperationKind::Revert { snapshot_id } => snapshot_id.hash(into),
         _ => {}
     }
 }
@@ -121,6 +133,7 @@ fn hash_pending(pending: &Pending, into: &mut DefaultHasher) {
             call.as_ref().map(|call| call.request.name()).hash(into);
         }
         Job::ProbeOutstanding { .. } => 2.hash(into),
+        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => 3.hash(into),
     }
     if let Some(answer) = &pending.answer {
         hash_outcome(answer, into);
@@ -133,7 +146,9 @@ fn hash_outcome(outcome: &Outcome, into: &mut DefaultHasher) {
             Answer::Nothing => 0.hash(into),
             Answer::Size { size_gib } => (1, size_gib).hash(into),
             Answer::Connection { .. } => 2.hash(into),
-            Answer::Truth { truth } => (truth.exists, truth.size_gib, &truth.exports, truth.busy).hash(into),
+            Answer::Truth { truth } => {
+                (truth.exists, truth.size_gib, &truth.exports, &truth.snapshots, truth.busy).hash(into)
+            }
             Answer::Plugged { plugged } => (3, plugged).hash(into),
         },
         Outcome::Refused { cause } => (4, cause.kind).hash(into),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hearth::domain::claims::MarkerKind;
 use hearth::domain::ids::ExportName;
 use hearth::domain::operation::{Lane, Operation, OperationKind, Step};
-use hearth::domain::status::{AttachStatus, VolumeStatus};
+use hearth::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use hearth::domain::volume::command::Ticket;
 use hearth::domain::volume::{Command, Decision, Job, Verdict, VolumeState};
 
@@ -72,9 +72,11 @@ fn of_operations(before: Option<&VolumeState>, decision: &Decision) -> Result<()
         hold!(known || operation.epoch > old_epoch, "the epoch of a new operation is not a new one");
         hold!(operation.epoch <= next.volume.epoch, "an operation's epoch is ahead of its volume's");
     }
-    for lane in [Lane::Data, Lane::Connection] {
+    for lane in [Lane::Data, Lane::Snapshot, Lane::Connection] {
         let mut of_lane = next.operations.iter().filter(|operation| operation.kind.lane() == lane);
-        hold!(of_lane.next().is_none_or(|first| first.step != Step::Queued), "the first of a lane is queued");
+        // Work that changes the data as a whole waits for snapshots that are being taken.
+        let waits = lane == Lane::Data && next.operation_in(Lane::Snapshot).is_some();
+        hold!(of_lane.next().is_none_or(|first| first.step != Step::Queued || waits), "the first of a lane is queued");
         hold!(of_lane.all(|later| later.step == Step::Queued), "two operations run in one lane");
     }
     for job in &decision.jobs {
@@ -126,7 +128,7 @@ fn of_usage(before: Option<&VolumeState>, command: &Command, decision: &Decision
     let expected = if next.volume.deleted { (0, 0) } else { (1, i64::from(next.volume.size_gib)) };
     hold!((usage.volumes, usage.gigabytes) == expected, "the usage is not the volume's");
     let growth = usage.minus(before.map(VolumeState::usage).unwrap_or_default());
-    let wished = matches!(command, Command::Create(_) | Command::Extend { .. });
+    let wished = matches!(command, Command::Create(_) | Command::Extend { .. } | Command::SnapshotCreate(_));
     let grows = growth.volumes > 0 || growth.gigabytes + growth.reserved_gigabytes > 0;
     hold!(!wished || !grows || decision.limits.is_some(), "a wish for more is not judged");
     hold!(wished || decision.limits.is_none(), "a fact is judged");
@@ -156,6 +158,7 @@ fn of_backend(world: &World, state: &VolumeState) -> Result<(), Broken> {
     if state.volume.deleted {
         hold!(world.backend.size_gib.is_none(), "the volume is deleted and exists at the backend");
         hold!(world.backend.exports.is_empty(), "the volume is deleted and exported");
+        hold!(world.backend.snapshots.is_empty(), "the volume is deleted and has snapshots (R-54)");
         return Ok(());
     }
     no_two_writers(world, state)?;
@@ -166,7 +169,17 @@ fn of_backend(world: &World, state: &VolumeState) -> Result<(), Broken> {
 /// No work on the data goes on that no operation owns and that is not on record as outstanding: it would run beside new work.
 /// Of exports only the name counts.
 fn every_call_is_known(world: &World, state: &VolumeState) -> Result<(), Broken> {
-    let on_data = |step: &Step| matches!(step, Step::Create | Step::Extend | Step::Delete);
+    let on_data = |step: &Step| {
+        matches!(
+            step,
+            Step::Create
+                | Step::Extend
+                | Step::Delete
+                | Step::Revert
+                | Step::CreateSnapshot { .. }
+                | Step::DeleteSnapshot { .. }
+        )
+    };
     for running in world.backend.running.iter().filter(|running| on_data(&running.call.key.step)) {
         let key = &running.call.key;
         let is_known = state.operations.iter().any(|operation| operation.id == key.operation_id)
@@ -222,6 +235,7 @@ fn every_word_has_an_owner(world: &World, state: &VolumeState) -> Result<(), Bro
         let has_owner = match volume.status {
             VolumeStatus::Creating => runs(&|kind| *kind == OperationKind::Create),
             VolumeStatus::Extending => runs(&|kind| matches!(kind, OperationKind::Extend { .. })),
+            VolumeStatus::Reverting => runs(&|kind| matches!(kind, OperationKind::Revert { .. })),
             VolumeStatus::Deleting => runs(&|kind| *kind == OperationKind::Delete),
             VolumeStatus::Detaching => {
                 let attached = || holders().any(|row| row.attach_status == AttachStatus::Attached);
@@ -267,16 +281,45 @@ fn every_operation_has_its_word(world: &World, state: &VolumeState) -> Result<()
         let word = match running.kind {
             OperationKind::Create => VolumeStatus::Creating,
             OperationKind::Extend { .. } => VolumeStatus::Extending,
+            OperationKind::Revert { .. } => VolumeStatus::Reverting,
             _ => VolumeStatus::Deleting,
         };
         hold!(state.volume.status == word, "{} runs while the status is {}", running.kind.name(), state.volume.status);
     }
+    every_snapshot_has_its_word(world, state)?;
     for row in &state.attachments {
         let detaches = state.operations.iter().any(|operation| {
             matches!(operation.kind, OperationKind::ServerDetach { attachment_id, .. } if attachment_id == row.id)
         });
         let marked = row.bdm.as_ref().is_some_and(|bdm| bdm.detaching);
         hold!(detaches == marked, "detach runs: {detaches}, the row says: {marked}");
+    }
+    Ok(())
+}
+
+/// A snapshot's word is that of the work on it, and of nothing else.
+fn every_snapshot_has_its_word(world: &World, state: &VolumeState) -> Result<(), Broken> {
+    for snapshot in &state.snapshots {
+        let runs = |is_meant: &dyn Fn(&OperationKind) -> bool| {
+            state.operations.iter().any(|operation| is_meant(&operation.kind))
+        };
+        let id = snapshot.id;
+        let taken = runs(&|kind| *kind == OperationKind::CreateSnapshot { snapshot_id: id });
+        let removed = runs(&|kind| *kind == OperationKind::DeleteSnapshot { snapshot_id: id });
+        let reverted = runs(&|kind| *kind == OperationKind::Revert { snapshot_id: id });
+        let goes_along = runs(&|kind| *kind == OperationKind::Delete);
+        hold!(taken == (snapshot.status == SnapshotStatus::Creating), "taken: {taken}, {}", snapshot.status);
+        hold!(
+            (removed || goes_along) == (snapshot.status == SnapshotStatus::Deleting),
+            "removed: {removed}, with its volume: {goes_along}, {}",
+            snapshot.status
+        );
+        // Reset by hand, the word may be another one.
+        hold!(
+            reverted == (snapshot.status == SnapshotStatus::Restoring) || world.ghost.snapshot_by_hand,
+            "reverted to: {reverted}, {}",
+            snapshot.status
+        );
     }
     Ok(())
 }
@@ -326,6 +369,13 @@ pub fn of_quiet(world: &World) -> Result<(), Broken> {
             "the connection's export {} is not served",
             connection.export
         );
+    }
+    for snapshot in &world.backend.snapshots {
+        hold!(state.snapshot(*snapshot).is_some(), "the snapshot {snapshot} is there and in no book");
+    }
+    for snapshot in state.snapshots.iter().filter(|snapshot| snapshot.status == SnapshotStatus::Available) {
+        let is_there = world.backend.snapshots.contains(&snapshot.id);
+        hold!(is_there || world.ghost.snapshot_by_hand, "an available snapshot is not there");
     }
     for row in state.attachments.iter().filter(|row| row.attach_status == AttachStatus::Attached) {
         if let Some(export) = row.export.as_ref().filter(|_| !world.ghost.was_reset) {

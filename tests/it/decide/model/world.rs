@@ -78,6 +78,8 @@ pub struct Ghost {
     pub attach_status_by_hand: bool,
     /// An administrator has cut work off: a row may stay whose connection is half gone, to be detached again.
     pub was_reset: bool,
+    /// An administrator has set the word of a snapshot.
+    pub snapshot_by_hand: bool,
     /// Results need not be true: nothing can be promised about the backend.
     pub was_lied_to: bool,
     /// Whom each row that ever existed was for.
@@ -175,6 +177,9 @@ impl World {
             Job::Step { target: JobTarget::Timer, .. } => 2,
             Job::ProbeOutstanding { .. } => 1,
             Job::Step { .. } => 0,
+            Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => {
+                unreachable!("nothing is lent here")
+            }
         };
         let mut order = self.jobs.iter().enumerate().collect::<Vec<_>>();
         order.sort_by_key(|(_, pending)| turn(&pending.job));
@@ -240,6 +245,9 @@ impl World {
             Job::Step { call: None, .. } => {
                 self.jobs[index].answer = Some(unknown());
                 return;
+            }
+            Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => {
+                unreachable!("nothing is lent here")
             }
         };
         let writes = writes(&self.jobs[index].job);
@@ -367,7 +375,8 @@ impl World {
                 }
                 self.ghost.attach_status_by_hand |= attach_status.is_some() || status.is_some();
             }
-            _ => {
+            command => {
+                self.ghost.snapshot_by_hand |= matches!(command, Command::SnapshotResetStatus { .. });
                 if status_changed {
                     self.ghost.status_by_hand = None;
                 }
@@ -469,6 +478,7 @@ pub fn result_of(pending: Pending) -> Command {
     match pending.job {
         Job::Step { ticket, .. } => Command::JobResult { ticket, outcome },
         Job::ProbeOutstanding { attempt, asked_at, .. } => Command::OutstandingProbed { outcome, attempt, asked_at },
+        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => unreachable!("nothing is lent here"),
     }
 }
 
@@ -476,13 +486,13 @@ pub fn result_of(pending: Pending) -> Command {
 fn writes(job: &Job) -> bool {
     match job {
         Job::Step { ticket, call, .. } => call.is_some() && !ticket.probe && !is_nowhere(job),
-        Job::ProbeOutstanding { .. } => false,
+        _ => false,
     }
 }
 
 /// Whether a backend is asked that there is not: the volume has none.
 fn is_nowhere(job: &Job) -> bool {
-    let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job;
+    let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job else { return false };
     *target == JobTarget::Backend("".into())
 }
 

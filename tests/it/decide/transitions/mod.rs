@@ -175,14 +175,19 @@ fn end_of(mut world: World) -> String {
 fn word_of(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::InvalidInput(_) => "400 input",
+        Refusal::BadRequest(_) => "400",
         Refusal::InvalidVolume(_) => "400 status",
+        Refusal::InvalidSnapshot(_) => "400 snapshot",
+        Refusal::SnapshotNotFound(_) => "404 snapshot",
         Refusal::BadConnector(_) => "400 connector",
         Refusal::VolumeNotFound(_) => "404 volume",
         Refusal::AttachmentNotFound(_) => "404 row",
         Refusal::NotAttached(_) => "404 not attached",
+        Refusal::MetadataNotFound { .. } | Refusal::ImageMetadataNotFound(_) => "404 key",
+        Refusal::TagDiffers => "412",
         Refusal::Conflict(_) => "409",
         Refusal::UsedByServer(_) => "409 server",
         Refusal::OverQuota(_) | Refusal::OverVolumeSize { .. } => "413",
-        Refusal::Backend(_) | Refusal::QueueDeadline | Refusal::ServerChanged => "500",
+        Refusal::Backend(_) | Refusal::QueueDeadline | Refusal::ServerChanged | Refusal::TypeChanged => "500",
     }
 }

@@ -26,12 +26,12 @@ fn new_id() -> VolumeId {
 }
 
 /// A pool that copies, because its file system shares nothing, whatever the machine's own can.
-struct CopyingPool {
-    pool: Pool,
-    _mounted: Option<super::files::SmallFileSystem>,
+pub struct CopyingPool {
+    pub pool: Pool,
+    pub _mounted: Option<super::files::SmallFileSystem>,
 }
 
-async fn copying_pool(root: &Path, room: &str) -> Option<CopyingPool> {
+pub async fn copying_pool(root: &Path, room: &str) -> Option<CopyingPool> {
     let mounted = super::files::SmallFileSystem::mount(root.join("pool"), room)?;
     let pool = Pool::start_with(|options| {
         options.path = root.join("pool");
@@ -43,7 +43,7 @@ async fn copying_pool(root: &Path, room: &str) -> Option<CopyingPool> {
 }
 
 /// Writes so many MiB of data, none of it zero, from 8 MiB on.
-fn fill(pool: &Pool, volume: VolumeId, mib: u64) {
+pub fn fill(pool: &Pool, volume: VolumeId, mib: u64) {
     let file = fs::File::options().write(true).open(pool.file(volume)).expect("there");
     let data: Vec<u8> = (0..MIB).map(|at| u8::try_from(at % 251).expect("small") + 1).collect();
     for number in 0..mib {
@@ -51,7 +51,7 @@ fn fill(pool: &Pool, volume: VolumeId, mib: u64) {
     }
 }
 
-fn temporaries(pool: &Pool) -> usize {
+pub fn temporaries(pool: &Pool) -> usize {
     let entries = fs::read_dir(&pool.options.path).expect("there").map(|entry| entry.expect("readable").path());
     entries.filter(|path| path.extension().is_some_and(|extension| extension == "tmp")).count()
 }
@@ -147,14 +147,23 @@ async fn a_copy_without_room_is_no_space_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_source_in_use_is_copied_only_where_blocks_are_shared() {
+async fn a_source_in_use_is_copied_by_its_storage_daemon_with_its_holes() {
     let root = tempfile::tempdir().expect("a directory");
-    let Some(CopyingPool { pool, _mounted }) = copying_pool(root.path(), "size=24m").await else { return };
+    // Room for two copies of the data, and not for a volume without holes.
+    let Some(CopyingPool { pool, _mounted }) = copying_pool(root.path(), "size=32m").await else { return };
     let source = pool.create(1).await;
-    let (name, _) = pool.exported(source).await;
-    assert_refused(&pool.call(new_id(), clone_of(source)).await, CauseKind::Busy);
-    assert_eq!(pool.unexport(source, &name).await, Outcome::done());
-    assert_eq!(pool.call(new_id(), clone_of(source)).await, sized(1));
+    fill(&pool, source, 10);
+    let (name, info) = pool.exported(source).await;
+    let mut guest = NbdClient::connect(&info, 0).await.expect("connected");
+    assert!(guest.write(0x21, 4096).await);
+    let volume = new_id();
+    let larger = Request::CreateClonedVolume { source_volume_id: source, size_gib: 2 };
+    assert_eq!(pool.call(volume, larger).await, sized(2));
+    assert_eq!(blocks(&pool.file(volume)), blocks(&pool.file(source)));
+    assert!(guest.write(0x22, 4096).await, "the guest noticed nothing");
+    assert_ne!(blocks(&pool.file(volume)), blocks(&pool.file(source)));
+    assert_eq!(pool.probe(source).await.exports, [name]);
+    assert_eq!(temporaries(&pool), 0);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod exports;
 mod files;
 pub mod reflink;
 mod restart;
+mod snapshots;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use hearth::domain::attachment::AttachMode;
 use hearth::domain::backend::{Answer, Call, CallKey, CauseKind, Outcome, Request, Truth};
-use hearth::domain::ids::{AttachmentId, ExportName, OperationId, VolumeId};
+use hearth::domain::ids::{AttachmentId, ExportName, OperationId, SnapshotId, VolumeId};
 use hearth::domain::operation::Step;
 use hearth::drivers::Backend;
 use hearth::drivers::file::{FileBackend, FileOptions};
@@ -148,6 +149,10 @@ impl Pool {
 
     pub fn file(&self, volume: VolumeId) -> PathBuf {
         self.options.path.join(format!("{volume}.raw"))
+    }
+
+    pub fn snapshot_file(&self, volume: VolumeId, snapshot: SnapshotId) -> PathBuf {
+        self.options.path.join(format!("{volume}.{snapshot}.snap"))
     }
 
     /// The first bytes of the volume, as its file has them.

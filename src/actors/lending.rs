@@ -1,0 +1,92 @@
+//! Between a volume that lends its contents and the one that is made from them (P8): messages only, nobody waits for
+//! anybody. The question is asked until it is answered; whether the contents are still read is looked up in the borrower's
+//! record, so that a loan ends also when the message that would have ended it was lost.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::core::{Core, RESEND_PAUSE, system_caller};
+use super::reply::{ReplyTo, Returned};
+use super::service::RequestError;
+use crate::domain::ids::VolumeId;
+use crate::domain::operation::{OperationKind, Step};
+use crate::domain::volume::command::Ticket;
+use crate::domain::volume::state::Origin;
+use crate::domain::volume::{Command, Refusal, VolumeState};
+
+/// The pause between two looks at a borrower whose word is missing.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
+
+impl Core {
+    /// Asks the source for its contents until it has answered, and tells the borrower.
+    pub(super) fn borrow(self: &Arc<Self>, borrower: VolumeId, ticket: Ticket, origin: Origin, size_gib: u32) {
+        let core = Arc::clone(self);
+        actix_rt::spawn(async move {
+            let lend = Command::Lend { borrower, size_gib, snapshot_id: origin.snapshot_id };
+            if let Some(answer) = core.answer_of(origin.source_volume_id, lend).await {
+                core.deliver(borrower, Command::Lent { ticket, answer });
+            }
+        });
+    }
+
+    /// Sends a command until the volume has decided about it, and says what it answered; none: the service ends.
+    async fn answer_of(self: &Arc<Self>, id: VolumeId, command: Command) -> Option<Result<(), Refusal>> {
+        while !self.is_stopping() {
+            let (reply, receiver) = ReplyTo::channel();
+            self.send(id, Box::new(command.clone()), system_caller(), reply);
+            match receiver.await {
+                Ok(Returned::Answer(Ok(_))) => return Some(Ok(())),
+                Ok(Returned::Answer(Err(RequestError::Refused(refusal)))) => return Some(Err(refusal)),
+                _ => tokio::time::sleep(RESEND_PAUSE).await,
+            }
+        }
+        None
+    }
+
+    /// Looks at the borrower until it does not read the lender's contents any more, and tells the lender.
+    pub(super) fn watch_borrower(self: &Arc<Self>, lender: VolumeId, borrower: VolumeId) {
+        let core = Arc::clone(self);
+        actix_rt::spawn(async move {
+            while !core.is_stopping() {
+                if core.has_returned(lender, borrower).await {
+                    return core.deliver(lender, Command::Returned { borrower });
+                }
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+        });
+    }
+
+    /// The borrower says that it has done with the lender's contents: the lender hears of it at once if that is so.
+    pub(super) fn give_back(self: &Arc<Self>, lender: VolumeId, borrower: VolumeId) {
+        let core = Arc::clone(self);
+        actix_rt::spawn(async move {
+            if core.has_returned(lender, borrower).await {
+                core.deliver(lender, Command::Returned { borrower });
+            }
+        });
+    }
+
+    async fn has_returned(&self, lender: VolumeId, borrower: VolumeId) -> bool {
+        let view = match self.slot_if_active(borrower).and_then(|slot| slot.fresh_view()) {
+            Some(view) => Some(view),
+            None => match self.world.store.volume_get(borrower).await {
+                Ok(state) => state.map(Arc::new),
+                Err(_) => return false,
+            },
+        };
+        !view.is_some_and(|state| reads(&state, lender))
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// Whether a volume is being made from the lender's contents, or an earlier call to do so may still go on.
+fn reads(borrower: &VolumeState, lender: VolumeId) -> bool {
+    let borrows =
+        |kind: &OperationKind| matches!(kind, OperationKind::CreateFrom(origin) if origin.source_volume_id == lender);
+    borrower.operations.iter().any(|operation| borrows(&operation.kind))
+        || borrower.volume.outstanding.iter().any(|call| call.key.step == Step::Copy)
+}

@@ -1,0 +1,60 @@
+//! `revert` (`spec/volume-actions.md` §2.4): volume and snapshot change their words in one step, or neither does, and
+//! the latest snapshot is the latest of that step.
+
+use super::connection;
+use super::draft::Draft;
+use super::snapshot::set_status;
+use crate::domain::ids::SnapshotId;
+use crate::domain::operation::OperationKind;
+use crate::domain::status::{SnapshotStatus, VolumeStatus};
+use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
+use crate::domain::volume::state::VolumeState;
+
+/// Source status of the volume.
+pub const REVERTABLE: VolumeStatus = VolumeStatus::Available;
+
+pub(super) fn revert(state: &VolumeState, asked: Option<SnapshotId>, caller: &Caller, facts: &Facts) -> Verdict {
+    let volume = &state.volume;
+    let Some(latest) = state.snapshots.last() else {
+        return Verdict::Refuse(Refusal::BadRequest(format!("Volume {} has no snapshots.", volume.id)));
+    };
+    if asked != Some(latest.id) {
+        let asked = asked.map_or_else(|| "None".to_owned(), |id| id.to_string());
+        return Verdict::Refuse(Refusal::BadRequest(format!(
+            "Specified snapshot {asked} is not the latest one of volume {}.",
+            volume.id
+        )));
+    }
+    if latest.size_gib != volume.size_gib {
+        return Verdict::Refuse(Refusal::BadRequest(format!(
+            "The size of snapshot {} ({} GiB) is not that of volume {} ({} GiB).",
+            latest.id, latest.size_gib, volume.id, volume.size_gib
+        )));
+    }
+    let held = state.attachments.iter().any(crate::domain::attachment::Attachment::holds_volume);
+    if volume.status != REVERTABLE || state.data_work().is_some() || held || !state.is_migration_idle() {
+        return Verdict::Refuse(Refusal::Conflict(format!(
+            "volume {} status must be {REVERTABLE} to revert, but current status is: {}",
+            volume.id, volume.status
+        )));
+    }
+    if connection::is_connected(state) {
+        return Verdict::Refuse(Refusal::Conflict(format!("volume {} is connected to a host", volume.id)));
+    }
+    if !volume.orphan_exports.is_empty() {
+        let text = format!("an earlier connection of volume {} is still being ended", volume.id);
+        return Verdict::Refuse(Refusal::Conflict(text));
+    }
+    if latest.status != SnapshotStatus::Available {
+        return Verdict::Refuse(Refusal::Conflict(format!(
+            "snapshot {} status must be available to revert, but current status is: {}",
+            latest.id, latest.status
+        )));
+    }
+    let mut draft = Draft::of(state, caller, facts);
+    draft.begin(OperationKind::Revert { snapshot_id: latest.id }, 0);
+    draft.next.volume.previous_status = Some(volume.status);
+    draft.next.volume.status = VolumeStatus::Reverting;
+    set_status(&mut draft, latest.id, SnapshotStatus::Restoring);
+    draft.finish()
+}

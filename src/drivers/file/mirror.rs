@@ -1,0 +1,206 @@
+//! A copy of a volume that clients write to, made by the storage daemon that serves it: nobody else may read its file.
+//!
+//! It is a mirror job that is ended in good order as soon as it is level. The daemon then drains the volume's node, so that the
+//! copy is what the volume was at one instant: everything that was answered before it, and nothing that began after it. A
+//! backup job would do the same for the instant of its start, but (measured) it allocates the holes of a sparse volume, and
+//! a target without room fails the guest's own writes; a mirror keeps the holes and fails alone. Writes go to both files
+//! while it runs (`write-blocking`), so that a busy guest cannot keep it from becoming level.
+//!
+//! The job and the node of the new file have one name, made of the id of what is made. The service that is killed leaves both
+//! in the daemon: [`abandon`] ends them, at the next start or when the same thing is made again.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use qapi::qmp::{self, Event, JobInfo, JobStatus};
+use serde_json::json;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+use super::copy::{CopyError, CopyState, SYNC_BYTES};
+use super::daemon::{Daemon, DaemonError};
+use super::exports::{cause_of, cause_of_link};
+use super::images::FileError;
+use super::link::{Link, LinkError, node_name as volume_node, node_options};
+use crate::domain::ids::VolumeId;
+use crate::drivers::qmp::{BlockdevAdd, BlockdevMirror, QmpError, node_name};
+
+/// The job is looked at this often for its progress, and whether it is still wanted; its events are seen at once.
+const POLL: Duration = Duration::from_millis(200);
+
+/// What is copied, and where to.
+pub(super) struct Mirror {
+    pub(super) daemon: Arc<Daemon>,
+    pub(super) home: Handle,
+    /// Of what is made.
+    pub(super) id: Uuid,
+    /// The new file, to be brought to the disk piece by piece.
+    pub(super) file: File,
+}
+
+impl Mirror {
+    /// Starts the job. The volume's lock is held, and its exports are served.
+    pub(super) async fn begin(&self, volume: VolumeId, from: &Path, bytes: u64, to: &Path) -> Result<(), FileError> {
+        let name = job_name(self.id);
+        let link = self.daemon.link(&self.home).await.map_err(unavailable)?;
+        let started = async {
+            link.ensure_node(volume, from, bytes).await?;
+            if let Err(QmpError::Refused { .. }) = link.qmp().run(BlockdevAdd(node_options(&name, to))).await {
+                // What a killed service has left.
+                abandon(&link, self.id).await?;
+                link.qmp().run(BlockdevAdd(node_options(&name, to))).await?;
+            }
+            let job = json!({
+                "job-id": name,
+                "device": volume_node(volume),
+                "target": name,
+                "sync": "full",
+                "copy-mode": "write-blocking",
+                "auto-dismiss": false,
+            });
+            link.qmp().run(BlockdevMirror(job)).await.map_err(LinkError::from)
+        };
+        match started.await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.abandon().await;
+                Err(failed(&error))
+            }
+        }
+    }
+
+    /// Sees the job to its end. Whatever that is, the daemon has let go of the new file afterwards, or is dead.
+    pub(super) async fn drive(self, state: &CopyState) -> Result<(), FileError> {
+        let name = job_name(self.id);
+        let (mut ending, mut synced) = (false, 0);
+        let ended = loop {
+            if state.check().is_err() {
+                break Err(CopyError::CutOff.into());
+            }
+            let link = match self.daemon.existing_link(&self.home).await {
+                Ok(Some(link)) => link,
+                Ok(None) => {
+                    break Err(FileError::Unavailable("the storage daemon has died in the midst of a copy".into()));
+                }
+                // It lives and does not answer: until it does nobody knows, and nobody else may touch what it copies.
+                Err(_) => {
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
+            };
+            let events = link.qmp().subscribe();
+            let Ok(job) = find(&link, &name).await else {
+                tokio::time::sleep(POLL).await;
+                continue;
+            };
+            match job {
+                None => break Err(FileError::Unavailable("the storage daemon has lost a copy".into())),
+                Some(job) if job.status == JobStatus::concluded => break outcome(&job, ending),
+                Some(job) if job.status == JobStatus::ready && !ending => {
+                    let end = qmp::block_job_cancel { device: name.clone(), force: Some(false) };
+                    ending = link.qmp().run(end).await.is_ok();
+                    continue;
+                }
+                Some(job) => state.reach(u64::try_from(job.current_progress).unwrap_or(0)),
+            }
+            if state.copied() >= synced + SYNC_BYTES {
+                synced = state.copied();
+                if let Err(error) = self.sync().await {
+                    break Err(error);
+                }
+            }
+            let changed = async {
+                let Some(mut events) = events else { return };
+                while let Ok(event) = events.recv().await {
+                    if matches!(event, Event::JOB_STATUS_CHANGE { data, .. } if data.id == name) {
+                        return;
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(POLL, changed).await;
+        };
+        self.abandon().await;
+        ended
+    }
+
+    async fn abandon(&self) {
+        if let Ok(Some(link)) = self.daemon.existing_link(&self.home).await
+            && let Err(error) = abandon(&link, self.id).await
+        {
+            tracing::warn!(%error, "the storage daemon holds on to a file");
+        }
+    }
+
+    async fn sync(&self) -> Result<(), FileError> {
+        let file = self.file.try_clone()?;
+        match self.home.spawn_blocking(move || file.sync_data()).await {
+            Ok(synced) => Ok(synced?),
+            Err(_) => Err(FileError::Unavailable("the copy was cut off".into())),
+        }
+    }
+}
+
+/// Ends the job that makes `id`, if there is one, and closes the file that it wrote.
+pub(super) async fn abandon(link: &Link, id: Uuid) -> Result<(), LinkError> {
+    let name = job_name(id);
+    let mut events = link.qmp().subscribe();
+    let mut cancelled = false;
+    while let Some(job) = find(link, &name).await? {
+        if job.status == JobStatus::concluded {
+            unless_refused(link.qmp().run(qmp::job_dismiss { id: name.clone() }).await)?;
+        } else if !cancelled {
+            cancelled = true;
+            unless_refused(link.qmp().run(qmp::block_job_cancel { device: name.clone(), force: Some(true) }).await)?;
+        } else if let Some(events) = &mut events {
+            let _ = tokio::time::timeout(POLL, events.recv()).await;
+        } else {
+            return Err(LinkError::Broken("closed".into()));
+        }
+    }
+    unless_refused(link.qmp().run(qmp::blockdev_del { node_name: name }).await)
+}
+
+fn unless_refused<T>(result: Result<T, QmpError>) -> Result<(), LinkError> {
+    match result {
+        // It is not there: that is what was wanted.
+        Ok(_) | Err(QmpError::Refused { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn find(link: &Link, name: &str) -> Result<Option<JobInfo>, LinkError> {
+    Ok(link.qmp().run(qmp::query_jobs {}).await?.into_iter().find(|job| job.id == name))
+}
+
+/// A job that ends without having been told to has not become level, whatever it says.
+fn outcome(job: &JobInfo, told_to_end: bool) -> Result<(), FileError> {
+    match &job.error {
+        None if told_to_end => Ok(()),
+        // The daemon has no code for it, only the operating system's words.
+        Some(text) if text.contains("No space left") => Err(FileError::NoSpace("the backend has no space left".into())),
+        error => {
+            tracing::warn!(job = job.id, ?error, "a copy has failed in the storage daemon");
+            Err(FileError::Unavailable("the copy has failed in the storage daemon".into()))
+        }
+    }
+}
+
+fn unavailable(error: DaemonError) -> FileError {
+    FileError::Unavailable(cause_of(&error).text)
+}
+
+fn failed(error: &LinkError) -> FileError {
+    match error {
+        LinkError::Refused(text) => {
+            tracing::warn!(%text, "the storage daemon refuses a copy");
+            FileError::Unavailable("the storage daemon refused to copy the volume".into())
+        }
+        LinkError::Broken(_) => FileError::Unavailable(cause_of_link(error).text),
+    }
+}
+
+fn job_name(id: Uuid) -> String {
+    node_name('c', id)
+}

@@ -1,0 +1,99 @@
+//! The names of a pool's files. They are made of ids and epochs only, so that no name comes from a client, and each tells
+//! what the file is.
+
+use crate::domain::ids::{SnapshotId, VolumeId};
+
+/// What a whole file of the pool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Image {
+    /// A volume: `<volume>.raw`.
+    Volume(VolumeId),
+    /// A snapshot of a volume: `<volume>.<snapshot>.snap`.
+    Snapshot(VolumeId, SnapshotId),
+}
+
+impl Image {
+    /// The volume that it is, or is of.
+    pub(super) const fn volume(self) -> VolumeId {
+        match self {
+            Self::Volume(volume) | Self::Snapshot(volume, _) => volume,
+        }
+    }
+
+    /// Its own id.
+    pub(super) const fn id(self) -> uuid::Uuid {
+        match self {
+            Self::Volume(volume) => volume.0,
+            Self::Snapshot(_, snapshot) => snapshot.0,
+        }
+    }
+
+    /// The file's name.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Volume(_) => format!("{}.raw", self.stem()),
+            Self::Snapshot(..) => format!("{}.snap", self.stem()),
+        }
+    }
+
+    /// The file's name while it is being made by the call of this epoch.
+    pub(super) fn temporary_name(self, epoch: u64) -> String {
+        format!("{}.{epoch}.tmp", self.stem())
+    }
+
+    /// What a name says; none: not one of the pool's files.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        let (stem, _) = name.rsplit_once('.')?;
+        Self::parse_stem(stem).filter(|image| image.name() == name)
+    }
+
+    /// The same for the name of a temporary.
+    pub(super) fn parse_temporary(name: &str) -> Option<Self> {
+        let (stem, epoch) = name.strip_suffix(".tmp")?.rsplit_once('.')?;
+        let epoch: u64 = epoch.parse().ok()?;
+        Self::parse_stem(stem).filter(|image| image.temporary_name(epoch) == name)
+    }
+
+    fn stem(self) -> String {
+        match self {
+            Self::Volume(volume) => volume.to_string(),
+            Self::Snapshot(volume, snapshot) => format!("{volume}.{snapshot}"),
+        }
+    }
+
+    fn parse_stem(stem: &str) -> Option<Self> {
+        Some(match stem.split_once('.') {
+            None => Self::Volume(stem.parse().ok()?),
+            Some((volume, snapshot)) => Self::Snapshot(volume.parse().ok()?, snapshot.parse().ok()?),
+        })
+    }
+}
+
+impl From<VolumeId> for Image {
+    fn from(volume: VolumeId) -> Self {
+        Self::Volume(volume)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_name_tells_what_the_file_is_and_nothing_else_is_taken_for_one() {
+        let volume = VolumeId(Uuid::from_u128(7));
+        let snapshot = Image::Snapshot(volume, SnapshotId(Uuid::from_u128(8)));
+        for image in [Image::Volume(volume), snapshot] {
+            assert_eq!(Image::parse(&image.name()), Some(image));
+            assert_eq!(Image::parse_temporary(&image.temporary_name(12)), Some(image));
+            assert_eq!(Image::parse(&image.temporary_name(12)), None);
+            assert_eq!(Image::parse_temporary(&image.name()), None);
+        }
+        let simple = volume.0.simple();
+        for foreign in ["notes.tmp", "notes.raw", ".hearth-pool", &format!("{simple}.raw"), &format!("{volume}.snap")] {
+            assert_eq!((Image::parse(foreign), Image::parse_temporary(foreign)), (None, None), "{foreign}");
+        }
+    }
+}

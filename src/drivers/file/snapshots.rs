@@ -1,0 +1,110 @@
+//! Snapshots, clones and reverts as calls: what is refused, and what waits for what. How the bytes get there is `make`.
+
+use super::FileBackend;
+use super::images::{FileError, GIB};
+use super::locks::Locked;
+use super::make::{Goal, Making};
+use super::names::Image;
+use crate::domain::backend::{CallKey, Cause, CauseKind, Outcome};
+use crate::domain::ids::{SnapshotId, VolumeId};
+
+impl FileBackend {
+    /// A volume with the contents of another one, or of a snapshot.
+    pub(super) async fn create_copy(&self, key: CallKey, from: Image, size_gib: u32) -> Outcome {
+        let to = Image::Volume(key.volume_id);
+        if from == to {
+            return FileError::Conflict("a volume cannot be a clone of itself".into()).into_outcome();
+        }
+        let making = self.making(key, from, to, Goal::Volume(u64::from(size_gib) * GIB));
+        let (long, short) = making.locks();
+        let (long, short) = self.locks.acquire_two(long, short).await;
+        if let Some(answer) = self.answered.get(&making.key) {
+            return Outcome::Done { answer };
+        }
+        if self.copies.make(from) {
+            return busy("the volume is being put back to a snapshot");
+        }
+        self.make(making, long, short).await
+    }
+
+    pub(super) async fn create_snapshot(&self, key: CallKey, snapshot: SnapshotId) -> Outcome {
+        let volume = key.volume_id;
+        let making = self.making(key, Image::Volume(volume), Image::Snapshot(volume, snapshot), Goal::Snapshot);
+        let (long, short) = making.locks();
+        let (long, short) = self.locks.acquire_two(long, short).await;
+        if let Some(answer) = self.answered.get(&making.key) {
+            return Outcome::Done { answer };
+        }
+        if self.removed.get(&snapshot).is_some_and(|epoch| making.key.epoch <= epoch) {
+            return FileError::Conflict("the snapshot was deleted by a later operation".into()).into_outcome();
+        }
+        if self.copies.make(making.from) {
+            return busy("the volume is being put back to a snapshot");
+        }
+        self.make(making, long, short).await
+    }
+
+    pub(super) async fn delete_snapshot(&self, key: CallKey, snapshot: SnapshotId) -> Outcome {
+        let volume = key.volume_id;
+        let image = Image::Snapshot(volume, snapshot);
+        let in_use = || {
+            let cause = || Cause::new(CauseKind::Busy, "a volume is being made from the snapshot");
+            self.copies.read(image).then(|| Outcome::Refused { cause: cause() })
+        };
+        // Before the lock: a copy has it.
+        if let Some(refused) = in_use() {
+            return refused;
+        }
+        self.copies.cut_off(image);
+        let _guards = self.locks.acquire_two(Locked::Snapshot(snapshot), Locked::Volume(volume)).await;
+        if let Some(refused) = in_use() {
+            return refused;
+        }
+        // From here on no creation of before has an effect; one that has begun has ended.
+        let epoch = self.removed.get(&snapshot).map_or(key.epoch, |epoch| epoch.max(key.epoch));
+        self.removed.insert(snapshot, epoch);
+        match self.on_files(move |images| images.delete_snapshot(volume, snapshot)).await {
+            Ok(()) => Outcome::done(),
+            Err(error) => error.into_outcome(),
+        }
+    }
+
+    pub(super) async fn revert_to_snapshot(&self, key: CallKey, snapshot: SnapshotId) -> Outcome {
+        let volume = key.volume_id;
+        let making = self.making(key, Image::Snapshot(volume, snapshot), Image::Volume(volume), Goal::Revert);
+        let (long, short) = making.locks();
+        let (long, short) = self.locks.acquire_two(long, short).await;
+        if let Some(answer) = self.answered.get(&making.key) {
+            return Outcome::Done { answer };
+        }
+        if let Some(busy) = self.being_copied(volume) {
+            return busy;
+        }
+        // A daemon that has the old file open would go on serving that.
+        if let Err(outcome) = self.let_go(volume).await {
+            return outcome;
+        }
+        self.make(making, long, short).await
+    }
+
+    fn making(&self, key: CallKey, from: Image, to: Image, goal: Goal) -> Making {
+        let sync_first = self.reflink.load(std::sync::atomic::Ordering::Relaxed);
+        Making { key, from, to, goal, origins: self.origins.clone(), sync_first }
+    }
+
+    /// Closes the volume's file at its daemon if nothing of it is served: an export may have ended while it was copied.
+    pub(super) async fn close_if_unused(&self, volume: VolumeId) {
+        let _guard = self.locks.acquire(volume).await;
+        let wanted = self.wanted_of(volume);
+        if let Some(link) = self.daemons[wanted.daemon].current()
+            && wanted.exports.is_empty()
+            && let Err(error) = link.close_node(volume).await
+        {
+            tracing::warn!(%volume, %error, "the volume's node stays open");
+        }
+    }
+}
+
+fn busy(text: &str) -> Outcome {
+    Outcome::Failed { cause: Cause::new(CauseKind::Busy, text) }
+}
