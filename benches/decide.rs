@@ -33,6 +33,7 @@ fn facts() -> Facts {
         ids: [2, 3, 4, 5].map(Uuid::from_u128),
         limits: Limits::default(),
         drain_deadline: Duration::from_secs(30),
+        hosts: Default::default(),
     }
 }
 
@@ -62,6 +63,7 @@ fn decisions(criterion: &mut Criterion) {
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some("host@local#pool".to_owned()),
+        wanted: None,
         bootable: false,
         origin: None,
     }));

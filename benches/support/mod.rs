@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 /// `host@backend#pool` of every volume.
 const BACKEND: &str = "hearth@sim#sim";
-const NO_LIMITS: Limits = Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 };
+const NO_LIMITS: Limits = Limits::NONE;
 
 /// An administrator of project `project`.
 pub fn caller() -> Caller {
@@ -47,6 +47,7 @@ pub fn new_volume(number: u128) -> Arc<VolumeState> {
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some(BACKEND.to_owned()),
+        wanted: None,
         bootable: false,
         origin: None,
     }));
@@ -55,6 +56,7 @@ pub fn new_volume(number: u128) -> Arc<VolumeState> {
         ids: [0, 1, 2, 3].map(|offset| Uuid::from_u128((1 << 100) + number * 4 + offset)),
         limits: NO_LIMITS,
         drain_deadline: Duration::from_secs(30),
+        hosts: Default::default(),
     };
     match decide(volume_id, None, &create, &caller(), &facts) {
         Verdict::Commit(decision) => decision.next,

@@ -1,14 +1,16 @@
 //! The supervisor: finds the slot of a volume, activates its actor once, restarts it after a panic with a fresh state.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::attachments::AttachmentIndex;
 use super::events::EventFeed;
+use super::hosts::{HostBook, PlacementOptions};
 use super::reply::{ReplyTo, Returned};
 use super::server::ServerActor;
-use super::service::RequestError;
+use super::service::{Backends, RequestError};
 use super::slot::{CRASHES_TO_QUARANTINE, Occupant, Permit, QUARANTINE, VolumeSlot};
 use super::volume::{Envelope, VolumeActor};
 use crate::domain::ids::{ServerId, VolumeId};
@@ -36,10 +38,12 @@ pub struct ActorOptions {
     pub queue_deadline: Duration,
     /// How long an operation waits for outstanding calls of earlier ones.
     pub drain_deadline: Duration,
-    /// The limits of every project.
+    /// The limits of a project, as far as no administrator has set others.
     pub limits: Limits,
     /// User messages are kept for so long.
     pub message_ttl: Duration,
+    /// What the settings say of each backend, by its full name.
+    pub placement: BTreeMap<String, PlacementOptions>,
 }
 
 impl Default for ActorOptions {
@@ -52,6 +56,7 @@ impl Default for ActorOptions {
             drain_deadline: Duration::from_secs(30),
             limits: Limits::default(),
             message_ttl: Duration::from_secs(30 * 24 * 3600),
+            placement: BTreeMap::new(),
         }
     }
 }
@@ -81,6 +86,10 @@ pub(super) struct Core {
     pub(super) servers: DashMap<ServerId, actix::Addr<ServerActor>>,
     /// Who follows the committed transitions.
     pub(super) events: EventFeed,
+    /// What the pool knows of the backends.
+    pub(super) backends: Arc<dyn Backends>,
+    /// What is known of them besides.
+    pub(super) host_book: HostBook,
     /// Actors that crashed since the start.
     pub(super) restarts: AtomicU64,
     /// Requests turned away by admission since the start.
@@ -89,7 +98,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(world: Dependencies, options: ActorOptions) -> Arc<Self> {
+    pub(super) fn new(world: Dependencies, options: ActorOptions, backends: Arc<dyn Backends>) -> Arc<Self> {
         Arc::new(Self {
             world,
             options,
@@ -97,6 +106,8 @@ impl Core {
             attachments: Arc::default(),
             servers: DashMap::new(),
             events: EventFeed::default(),
+            backends,
+            host_book: HostBook::default(),
             restarts: AtomicU64::new(0),
             overloads: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -126,13 +137,25 @@ impl Core {
 
     /// Sends a client's command: admission first, then the mailbox.
     pub(super) fn send(self: &Arc<Self>, id: VolumeId, command: Box<Command>, caller: Caller, reply: ReplyTo) {
+        self.send_within(None, id, command, caller, reply);
+    }
+
+    /// The same, with the limits by which the command's growth is judged.
+    pub(super) fn send_within(
+        self: &Arc<Self>,
+        limits: Option<Box<Limits>>,
+        id: VolumeId,
+        command: Box<Command>,
+        caller: Caller,
+        reply: ReplyTo,
+    ) {
         let slot = self.slot(id);
         let now = self.world.clock.now();
         let Some(permit) = slot.admit(self.options.admission, now) else {
             self.overloads.fetch_add(1, Ordering::Relaxed);
             return reply.answer(Err(RequestError::Overloaded { retry_after: Duration::from_secs(1) }));
         };
-        self.post(&slot, Envelope::new(command, caller, reply, Some(permit)));
+        self.post(&slot, Envelope::new(command, caller, reply, Some(permit)).within(limits));
     }
 
     /// Sends a command until the volume has decided about it: nobody would send it again if it were lost because the volume's

@@ -10,7 +10,7 @@ use super::core::{Core, RESEND_PAUSE, system_caller};
 use super::reply::{ReplyTo, Returned};
 use super::service::RequestError;
 use crate::domain::ids::VolumeId;
-use crate::domain::operation::{OperationKind, Step};
+use crate::domain::operation::OperationKind;
 use crate::domain::volume::command::Ticket;
 use crate::domain::volume::state::Origin;
 use crate::domain::volume::{Command, Refusal, VolumeState};
@@ -83,10 +83,10 @@ impl Core {
     }
 }
 
-/// Whether a volume is being made from the lender's contents, or an earlier call to do so may still go on.
+/// Whether a volume is being made from the lender's contents. A copy that was given up may still go on at the backend, which
+/// then refuses as busy what would change them: nobody waits for a call that may never return.
 fn reads(borrower: &VolumeState, lender: VolumeId) -> bool {
     let borrows =
         |kind: &OperationKind| matches!(kind, OperationKind::CreateFrom(origin) if origin.source_volume_id == lender);
     borrower.operations.iter().any(|operation| borrows(&operation.kind))
-        || borrower.volume.outstanding.iter().any(|call| call.key.step == Step::Copy)
 }

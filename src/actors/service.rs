@@ -9,10 +9,13 @@ use tokio::sync::oneshot;
 
 use super::core::{ActorOptions, Core, Dependencies};
 use super::events::EventStream;
+use super::hosts::BackendReport;
 use super::reply::{ReplyTo, Returned};
 use super::server::{AttachRequest, DetachRequest, ServerMessage};
 use crate::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
 use crate::domain::operation::{Operation, Step};
+use crate::domain::placement::Room;
+use crate::domain::quota::Limits;
 use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::status::VmState;
 use crate::domain::volume::{Caller, Command, Refusal, Reply, VolumeState};
@@ -27,14 +30,13 @@ const MAX_DELIVERIES: u32 = 8;
 /// The running service. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
-    core: Arc<Core>,
-    backends: Arc<dyn Backends>,
+    pub(super) core: Arc<Core>,
 }
 
 /// What the service asks of the driver pool besides carrying out calls.
 pub trait Backends: Send + Sync + 'static {
-    /// The backend for a new volume of this size: `host@backend#pool`.
-    fn place(&self, size_gib: u32) -> Option<String>;
+    /// Every backend, in the order of the settings. Asking may cause rooms to be measured again. Never waits.
+    fn reports(&self) -> Vec<BackendReport>;
     /// How long a call of an operation's step, or its probe, may run at `host`; none for a step without a call.
     fn deadline(&self, host: Option<&str>, step: &Step, is_probe: bool) -> Option<Duration>;
     /// What `/metrics` shows. Never waits.
@@ -144,9 +146,10 @@ impl Service {
     /// Starts the supervisor. Must be called where actors can be started (an actix system, or a `LocalSet` under virtual
     /// time). Recovery is separate: [`Self::recover`].
     pub fn start(world: Dependencies, options: ActorOptions, backends: Arc<dyn Backends>) -> Self {
-        let core = Core::new(world, options);
+        let core = Core::new(world, options, backends);
         super::sweep::start(&core);
-        Self { core, backends }
+        super::hosts::start(&core);
+        Self { core }
     }
 
     /// Actors that end from now on are not restarted; whatever is open is left to the next start's recovery.
@@ -169,16 +172,58 @@ impl Service {
     ) -> Result<Reply, RequestError> {
         let mut command = Box::new(command);
         for _ in 0..MAX_DELIVERIES {
+            let limits = self.limits_of(volume_id, &command, &caller).await?;
+            // what was judged by limits that do not hold any more is judged again by those that do
+            let again = limits.is_some().then(|| command.clone());
             let (reply, receiver) = ReplyTo::channel();
-            self.core.send(volume_id, command, caller.clone(), reply);
-            match receiver.await {
-                Ok(Returned::Answer(answer)) => return answer,
+            self.core.send_within(limits, volume_id, command, caller.clone(), reply);
+            match (receiver.await, again) {
+                (Ok(Returned::Answer(Err(RequestError::Refused(Refusal::TypeChanged)))), Some(same))
+                    if !matches!(*same, Command::Create(_)) =>
+                {
+                    command = same;
+                }
+                (Ok(Returned::Answer(answer)), _) => return answer,
                 // The actor left or crashed before it looked at the command: nothing has happened, so it is sent again.
-                Ok(Returned::Undelivered(back)) => command = back,
-                Ok(Returned::Lost) | Err(_) => return Err(RequestError::Lost),
+                (Ok(Returned::Undelivered(back)), _) => command = back,
+                (Ok(Returned::Lost) | Err(_), _) => return Err(RequestError::Lost),
             }
         }
         Err(RequestError::Overloaded { retry_after: Duration::from_secs(1) })
+    }
+
+    /// The limits that a command's growth is judged by, as they are now; none for one that adds nothing.
+    async fn limits_of(
+        &self,
+        volume_id: VolumeId,
+        command: &Command,
+        caller: &Caller,
+    ) -> Result<Option<Box<Limits>>, RequestError> {
+        let own = &caller.requester.project_id;
+        let (project_id, type_id) = match command {
+            Command::Create(request) => (own.clone(), request.volume_type_id),
+            Command::Extend { .. } | Command::SnapshotCreate(_) => {
+                let Some(state) = self.volume_target(volume_id).await? else { return Ok(None) };
+                let of_volume = matches!(command, Command::Extend { .. });
+                let project_id = if of_volume { &state.volume.project_id } else { own };
+                (project_id.clone(), state.volume.volume_type_id)
+            }
+            _ => return Ok(None),
+        };
+        let (store, everybodys) = (&self.core.world.store, &self.core.options.limits);
+        let rules = store.growth_rules(project_id.clone(), type_id).await?;
+        let mut limits = everybodys.of_project(&rules.limits, &project_id, rules.volume_type.as_ref());
+        if project_id != *own {
+            // how large one volume may be is the caller's limit, whosever the volume is
+            let rules = store.growth_rules(own.clone(), None).await?;
+            limits.per_volume_gigabytes = everybodys.of_project(&rules.limits, own, None).per_volume_gigabytes;
+        }
+        Ok(Some(Box::new(limits)))
+    }
+
+    /// The limits of a project, as far as no administrator has set others.
+    pub fn default_limits(&self) -> &Limits {
+        &self.core.options.limits
     }
 
     /// The committed state of a live volume: the published view if it is active, else one indexed read. Never activates.
@@ -288,11 +333,6 @@ impl Service {
         &self.core.world.store
     }
 
-    /// The backend for a new volume of this size: `host@backend#pool`; none when no backend is configured.
-    pub fn place(&self, size_gib: u32) -> Option<String> {
-        self.backends.place(size_gib)
-    }
-
     /// What is known of every active volume, by id. Never waits for an actor.
     pub fn actors(&self) -> Vec<ActorSummary> {
         // The slots first: looking at one takes its lock, and whoever retires a slot holds that lock while it changes the
@@ -316,7 +356,7 @@ impl Service {
     pub fn step_deadline(&self, host: Option<&str>, operation: &Operation) -> Option<Duration> {
         match operation.step {
             Step::Drain => Some(self.core.options.drain_deadline),
-            _ => self.backends.deadline(host, &operation.step, operation.probing.is_some()),
+            _ => self.backends().deadline(host, &operation.step, operation.probing.is_some()),
         }
     }
 
@@ -328,13 +368,13 @@ impl Service {
     /// What the actors and the drivers show to `/metrics`. Never waits for either.
     pub fn samples(&self) -> Vec<Sample> {
         let mut samples = super::metrics::samples(&self.core);
-        samples.extend(self.backends.samples());
+        samples.extend(self.backends().samples());
         samples
     }
 
     /// The driver pool's state, as JSON for `/admin/drivers`.
     pub fn drivers(&self) -> serde_json::Value {
-        self.backends.observe()
+        self.backends().observe()
     }
 
     /// Makes the volume's actor panic when it handles its next command (`/admin/faults`; tests only).
@@ -345,7 +385,7 @@ impl Service {
     /// Replaces the fault rules of a simulated backend, or of all of them; `rules` as `/admin/faults` takes them.
     pub async fn set_faults(&self, backend: Option<String>, rules: serde_json::Value) -> Result<(), FaultsRefused> {
         let rules = serde_json::from_value(rules).map_err(|error| FaultsRefused::Senseless(error.to_string()))?;
-        self.backends.set_faults(backend, rules).await
+        self.backends().set_faults(backend, rules).await
     }
 
     /// Drops actors that have been idle, as the sweeper does from time to time.
@@ -355,13 +395,19 @@ impl Service {
 }
 
 impl Backends for crate::drivers::pool::DriverPool {
-    /// The backend with the most free room; one whose room is not known yet counts as empty.
-    fn place(&self, _size_gib: u32) -> Option<String> {
-        let free = |backend: &String| self.capacity(backend).map_or(f64::MAX, |capacity| capacity.free_gib);
-        let mut backends = self.backends();
-        // Stable: the first configured one wins among equals.
-        backends.sort_by(|left, right| free(right).total_cmp(&free(left)));
-        backends.into_iter().next()
+    fn reports(&self) -> Vec<BackendReport> {
+        let report = |name: String| {
+            let room = self.capacity(&name);
+            let capabilities = self.capabilities(&name)?;
+            Some(BackendReport {
+                room: room.map(|room| Room { total_gib: room.total_gib, free_gib: room.free_gib }),
+                up: self.is_answering(&name),
+                storage_protocol: capabilities.storage_protocol,
+                online_extend: capabilities.online_extend,
+                name,
+            })
+        };
+        self.backends().into_iter().filter_map(report).collect()
     }
 
     fn deadline(&self, host: Option<&str>, step: &Step, is_probe: bool) -> Option<Duration> {

@@ -109,6 +109,8 @@ pub enum Problem {
     Request(RequestError),
     /// The service's answer to a Compute call.
     Compute(ComputeCall, RequestError),
+    /// 502 with this text.
+    BadGateway(String),
     /// 503: a named bound is reached.
     Busy(&'static str),
     /// A list.
@@ -227,6 +229,7 @@ impl From<Problem> for Fault {
             Problem::Forbidden(text) => Self::new(403, text),
             Problem::Request(error) => request_fault(error, refusal_fault),
             Problem::Compute(call, error) => request_fault(error, |refusal| compute_refusal_fault(call, refusal)),
+            Problem::BadGateway(text) => Self { cause: Some(text.clone()), ..Self::new(502, text) },
             Problem::Busy(bound) => Self::unavailable(RETRY_AFTER, bound),
             Problem::List(kind, ListError::MarkerNotFound(marker)) => Self::new(404, kind.text(&marker)),
             Problem::List(_, ListError::InvalidSortKey) => Self::new(400, "Invalid input received: Invalid sort key"),
@@ -273,6 +276,9 @@ fn refusal_fault(refusal: Refusal) -> Fault {
         Refusal::BadRequest(text) => Fault::new(400, text),
         Refusal::InvalidVolume(text) => Fault::new(400, format!("Invalid volume: {text}")),
         Refusal::InvalidSnapshot(text) => Fault::new(400, format!("Invalid snapshot: {text}")),
+        Refusal::SnapshotMetadataNotFound { snapshot_id, key } => {
+            Fault::new(404, format!("Snapshot {snapshot_id} has no metadata with key {key}."))
+        }
         Refusal::SnapshotNotFound(id) => Fault::new(404, Kind::Snapshot.text(&id.to_string())),
         Refusal::VolumeNotFound(id) => Fault::new(404, Kind::Volume.text(&id.to_string())),
         Refusal::AttachmentNotFound(id) => Fault::new(404, Kind::Attachment.text(&id.to_string())),
@@ -289,11 +295,17 @@ fn refusal_fault(refusal: Refusal) -> Fault {
             409,
             format!("ConflictNovaUsingAttachment: Detach volume from instance {id} using the Compute API"),
         ),
-        Refusal::OverQuota(OverQuota::Volumes { limit }) => Fault::quota(format!(
-            "VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for quota 'volumes'."
+        Refusal::OverQuota(OverQuota::Volumes { key, limit }) => Fault::quota(format!(
+            "VolumeLimitExceeded: Maximum number of volumes allowed ({limit}) exceeded for quota '{key}'."
         )),
-        Refusal::OverQuota(OverQuota::Gigabytes { requested, limit, consumed }) => Fault::quota(format!(
-            "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes quota. \
+        Refusal::OverQuota(OverQuota::Snapshots { key: _, limit }) => {
+            Fault::quota(format!("SnapshotLimitExceeded: Maximum number of snapshots allowed ({limit}) exceeded"))
+        }
+        Refusal::OverQuota(OverQuota::Overflow { key }) => {
+            Fault::quota(format!("QuotaUsageOverflow: The usage of quota '{key}' would exceed what can be counted."))
+        }
+        Refusal::OverQuota(OverQuota::Gigabytes { key, requested, limit, consumed }) => Fault::quota(format!(
+            "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed {key} quota. \
              Requested {requested}G, quota is {limit}G and {consumed}G has been consumed."
         )),
         Refusal::OverVolumeSize { requested, limit } => Fault::quota(format!(
@@ -377,13 +389,18 @@ mod tests {
             "ConflictNovaUsingAttachment: Detach volume from instance s using the Compute API",
         );
         check(
-            refused(Refusal::OverQuota(OverQuota::Volumes { limit: 1 })),
+            refused(Refusal::OverQuota(OverQuota::Volumes { key: "volumes".to_owned(), limit: 1 })),
             413,
             "overLimit",
             "VolumeLimitExceeded: Maximum number of volumes allowed (1) exceeded for quota 'volumes'.",
         );
         check(
-            refused(Refusal::OverQuota(OverQuota::Gigabytes { requested: 2, limit: 1, consumed: 1 })),
+            refused(Refusal::OverQuota(OverQuota::Gigabytes {
+                key: "gigabytes".to_owned(),
+                requested: 2,
+                limit: 1,
+                consumed: 1,
+            })),
             413,
             "overLimit",
             "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes quota. \
@@ -425,7 +442,8 @@ mod tests {
 
     #[test]
     fn quota_faults_carry_the_retry_after_that_clients_read() {
-        let fault = Fault::from(refused(Refusal::OverQuota(OverQuota::Volumes { limit: 1 })));
+        let fault =
+            Fault::from(refused(Refusal::OverQuota(OverQuota::Volumes { key: "volumes".to_owned(), limit: 1 })));
         assert_eq!(fault.retry_after, Some(0));
         assert_eq!(fault.body()["overLimit"]["retryAfter"], "0");
         let fault = Fault::from(Problem::BodyTooLarge);

@@ -1,8 +1,12 @@
 //! From method and path to a route: a total, pure function, so that slashes are never merged and every order of checks of
 //! the specification can be kept.
 
+mod operator;
+mod quotas;
 mod types;
 
+pub use operator::OperatorRoute;
+pub use quotas::QuotaRoute;
 pub use types::TypeRoute;
 
 use super::microversion::Microversion;
@@ -180,6 +184,18 @@ pub enum Route {
     SnapshotUpdate(String),
     /// `DELETE /snapshots/{id}`.
     SnapshotDelete(String),
+    /// `GET /snapshots/{id}/metadata`.
+    SnapshotMetadataList(String),
+    /// `POST` there.
+    SnapshotMetadataMerge(String),
+    /// `PUT` there.
+    SnapshotMetadataReplace(String),
+    /// `GET /snapshots/{id}/metadata/{key}`.
+    SnapshotMetadataShow(String, String),
+    /// `PUT` there.
+    SnapshotMetadataSet(String, String),
+    /// `DELETE` there.
+    SnapshotMetadataDelete(String, String),
     /// `POST /snapshots/{id}/action`.
     SnapshotAction(String),
     /// `GET /attachments[/detail]`.
@@ -199,6 +215,10 @@ pub enum Route {
     AttachmentAction(String),
     /// Volume types.
     Type(TypeRoute),
+    /// Quotas and limits.
+    Quota(QuotaRoute),
+    /// For operators, and the small resources.
+    Operator(OperatorRoute),
     /// `GET /messages`.
     MessageList,
     /// `GET /messages/{id}`.
@@ -263,6 +283,7 @@ impl Route {
             Self::MessageList | Self::MessageShow(_) | Self::MessageDelete(_) => Some(Microversion::v3(3)),
             Self::VolumeSummary => Some(Microversion::v3(12)),
             Self::Type(route) => route.since(),
+            Self::Operator(route) => route.since(),
             _ => None,
         }
     }
@@ -287,6 +308,12 @@ impl Route {
             Self::SnapshotList { detail: false } | Self::SnapshotCreate => "/snapshots",
             Self::SnapshotList { detail: true } => "/snapshots/detail",
             Self::SnapshotShow(_) | Self::SnapshotUpdate(_) | Self::SnapshotDelete(_) => "/snapshots/{snapshot_id}",
+            Self::SnapshotMetadataList(_) | Self::SnapshotMetadataMerge(_) | Self::SnapshotMetadataReplace(_) => {
+                "/snapshots/{snapshot_id}/metadata"
+            }
+            Self::SnapshotMetadataShow(..) | Self::SnapshotMetadataSet(..) | Self::SnapshotMetadataDelete(..) => {
+                "/snapshots/{snapshot_id}/metadata/{key}"
+            }
             Self::SnapshotAction(_) => "/snapshots/{snapshot_id}/action",
             Self::AttachmentList { detail: false } | Self::AttachmentCreate => "/attachments",
             Self::AttachmentList { detail: true } => "/attachments/detail",
@@ -295,6 +322,8 @@ impl Route {
             }
             Self::AttachmentAction(_) => "/attachments/{attachment_id}/action",
             Self::Type(route) => route.template(),
+            Self::Quota(route) => route.template(),
+            Self::Operator(route) => route.template(),
             Self::MessageList => "/messages",
             Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
             Self::ServerList { detail: false } => "/servers",
@@ -332,12 +361,17 @@ impl Route {
     pub fn needs_body(&self) -> bool {
         self.is_action()
             || matches!(self, Self::Type(route) if route.needs_body())
+            || matches!(self, Self::Quota(route) if route.needs_body())
+            || matches!(self, Self::Operator(route) if route.needs_body())
             || matches!(
                 self,
                 Self::VolumeCreate
                     | Self::VolumeUpdate(_)
                     | Self::SnapshotCreate
                     | Self::SnapshotUpdate(_)
+                    | Self::SnapshotMetadataMerge(_)
+                    | Self::SnapshotMetadataReplace(_)
+                    | Self::SnapshotMetadataSet(..)
                     | Self::MetadataMerge(_)
                     | Self::MetadataReplace(_)
                     | Self::MetadataSet(..)
@@ -395,6 +429,12 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["snapshots", snapshot]) => Route::SnapshotShow(id(snapshot)?),
         ("PUT", ["snapshots", snapshot]) => Route::SnapshotUpdate(id(snapshot)?),
         ("DELETE", ["snapshots", snapshot]) => Route::SnapshotDelete(id(snapshot)?),
+        ("GET", ["snapshots", snapshot, "metadata"]) => Route::SnapshotMetadataList(id(snapshot)?),
+        ("POST", ["snapshots", snapshot, "metadata"]) => Route::SnapshotMetadataMerge(id(snapshot)?),
+        ("PUT", ["snapshots", snapshot, "metadata"]) => Route::SnapshotMetadataReplace(id(snapshot)?),
+        ("GET", ["snapshots", snapshot, "metadata", key]) => Route::SnapshotMetadataShow(id(snapshot)?, id(key)?),
+        ("PUT", ["snapshots", snapshot, "metadata", key]) => Route::SnapshotMetadataSet(id(snapshot)?, id(key)?),
+        ("DELETE", ["snapshots", snapshot, "metadata", key]) => Route::SnapshotMetadataDelete(id(snapshot)?, id(key)?),
         ("POST", ["snapshots", snapshot, "action"]) => Route::SnapshotAction(id(snapshot)?),
         ("GET", ["attachments"]) => Route::AttachmentList { detail: false },
         ("GET", ["attachments", "detail"]) => Route::AttachmentList { detail: true },
@@ -406,8 +446,16 @@ fn block_storage(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["messages"]) => Route::MessageList,
         ("GET", ["messages", message]) => Route::MessageShow(id(message)?),
         ("DELETE", ["messages", message]) => Route::MessageDelete(id(message)?),
-        _ => Route::Type(TypeRoute::find(method, rest)?),
+        _ => return other(method, rest),
     })
+}
+
+/// The nouns that have files of their own.
+fn other(method: &str, rest: &[&str]) -> Option<Route> {
+    TypeRoute::find(method, rest)
+        .map(Route::Type)
+        .or_else(|| QuotaRoute::find(method, rest).map(Route::Quota))
+        .or_else(|| OperatorRoute::find(method, rest).map(Route::Operator))
 }
 
 fn compute(method: &str, rest: &[&str]) -> Option<Route> {

@@ -32,7 +32,7 @@ pub struct ApiOptions {
     pub workers: usize,
     /// Base of all links; none: what the client's Host header says.
     pub public_endpoint: Option<String>,
-    /// The one availability zone.
+    /// The zone of volumes that ask for none.
     pub availability_zone: String,
     /// The type of a volume without one.
     pub default_volume_type: String,

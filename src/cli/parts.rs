@@ -1,9 +1,11 @@
 //! Builds the parts from the settings: store, backends, hypervisors. Shared by the commands, so that `fsck` looks at exactly
 //! what `serve` works with.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::actors::PlacementOptions;
 use crate::domain::server::HypervisorKind;
 use crate::drivers::file::{FileBackend, FileOptions};
 use crate::drivers::hypervisor::qmp::QmpHypervisor;
@@ -49,6 +51,16 @@ pub fn full_name(backend: &BackendSettings) -> String {
     format!("{HOST}@{name}#{name}", name = backend.name)
 }
 
+/// What the settings say of each backend as far as new volumes are concerned, by its full name.
+pub fn placement(settings: &Settings) -> BTreeMap<String, PlacementOptions> {
+    let of = |backend: &BackendSettings| PlacementOptions {
+        zone: backend.availability_zone.clone().unwrap_or_else(|| settings.availability_zone.clone()),
+        reserved_percentage: backend.reserved_percentage,
+        max_over_subscription_ratio: backend.max_over_subscription_ratio,
+    };
+    settings.backends.iter().map(|backend| (full_name(backend), of(backend))).collect()
+}
+
 /// Opens every backend and hypervisor of the settings. Starts no daemon.
 pub fn open(settings: &Settings) -> Result<Parts, PartError> {
     let mut parts = Parts { backends: Vec::new(), hypervisors: Vec::new(), files: Vec::new() };
@@ -59,7 +71,7 @@ pub fn open(settings: &Settings) -> Result<Parts, PartError> {
             DriverSettings::File(file) => {
                 let mut driver = FileOptions::new(&backend.name, &file.path, socket_dir(settings, &backend.name));
                 driver.daemons_per_pool = file.daemons_per_pool;
-                driver.max_over_subscription_ratio = file.max_over_subscription_ratio;
+                driver.max_over_subscription_ratio = backend.max_over_subscription_ratio;
                 let driver = FileBackend::open(driver)?;
                 parts.files.push((name.clone(), Arc::clone(&driver)));
                 parts.backends.push((name, driver, options));

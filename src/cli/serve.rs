@@ -94,6 +94,7 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     let placement = Placement::arbiters(threads(settings.actors.arbiters));
     let pool = DriverPool::start(&placement, parts.backends, parts.hypervisors);
     let service = start_service(settings, Arc::clone(&store), Arc::clone(&pool), placement);
+    load_services(&service).await;
     // in the background: the API serves at once, and a volume that is asked for resumes by itself
     actix_web::rt::spawn(recover(service.clone()));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
@@ -160,6 +161,7 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
         admission: settings.actors.admission,
         queue_deadline: settings.connections.queue_deadline,
         limits: settings.quota.limits(),
+        placement: parts::placement(settings),
         ..ActorOptions::default()
     };
     Service::start(world, options, pool)
@@ -181,6 +183,14 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>) -> ApiOptions {
         metrics,
         noauth: Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() },
         ..ApiOptions::default()
+    }
+}
+
+/// Reads what administrators have said of backends: a closed one must not get a volume in the first moments.
+async fn load_services(service: &Service) {
+    while let Err(error) = service.services_load().await {
+        tracing::error!(%error, "what administrators say of services cannot be read, and will be tried again");
+        tokio::time::sleep(RECOVERY_PAUSE).await;
     }
 }
 

@@ -23,6 +23,12 @@ pub struct BackendSettings {
     pub max_outstanding: usize,
     /// Deadline of every call.
     pub deadlines: Deadlines,
+    /// The zone of its volumes; none: the common one.
+    pub availability_zone: Option<String>,
+    /// Percent of the pool that new volumes do not get.
+    pub reserved_percentage: u8,
+    /// Provisioned GiB may be so many times the pool's size.
+    pub max_over_subscription_ratio: f64,
     /// The driver and its options.
     pub driver: DriverSettings,
 }
@@ -43,8 +49,6 @@ pub struct FileDriverSettings {
     pub path: PathBuf,
     /// Volumes are spread over so many storage daemons, so that a daemon's death takes only its share of exports along.
     pub daemons_per_pool: usize,
-    /// Provisioned GiB may be so many times the pool's size.
-    pub max_over_subscription_ratio: f64,
 }
 
 /// Options of `sim`.
@@ -82,8 +86,18 @@ impl BackendSettings {
     }
 }
 
-const COMMON: [&str; 6] = ["name", "driver", "workers", "queue", "max_outstanding", "deadlines"];
-const FILE_OPTIONS: [&str; 3] = ["path", "daemons_per_pool", "max_over_subscription_ratio"];
+const COMMON: [&str; 9] = [
+    "name",
+    "driver",
+    "workers",
+    "queue",
+    "max_outstanding",
+    "deadlines",
+    "availability_zone",
+    "reserved_percentage",
+    "max_over_subscription_ratio",
+];
+const FILE_OPTIONS: [&str; 2] = ["path", "daemons_per_pool"];
 const SIM_OPTIONS: [&str; 5] = ["process", "socket", "truth", "latency_ms", "seed"];
 
 /// Reads one `[[backends]]` section.
@@ -93,6 +107,9 @@ pub(super) fn parse(mut table: Table, state_path: &Path, problems: &mut Vec<Prob
     let workers = table.number(problems, "workers", 4, 1..=1024);
     let queue = table.number(problems, "queue", 1024, 1..=1_000_000);
     let max_outstanding = table.number(problems, "max_outstanding", 32, 1..=100_000);
+    let availability_zone = table.optional_text(problems, "availability_zone").filter(|zone| !zone.is_empty());
+    let reserved_percentage = table.number(problems, "reserved_percentage", 0, 0..=100);
+    let max_over_subscription_ratio = table.fraction(problems, "max_over_subscription_ratio", 20.0, 1.0);
     let deadlines = deadlines(table.table(problems, "deadlines"), problems);
     let (driver, options) = match driver_word {
         Some("sim") => (DriverSettings::Sim(sim(&mut table, &name, state_path, problems)), &SIM_OPTIONS[..]),
@@ -100,7 +117,17 @@ pub(super) fn parse(mut table: Table, state_path: &Path, problems: &mut Vec<Prob
     };
     let known: Vec<&str> = COMMON.iter().chain(options).copied().collect();
     table.finish(problems, &known);
-    BackendSettings { name, workers, queue, max_outstanding, deadlines, driver }
+    BackendSettings {
+        name,
+        workers,
+        queue,
+        max_outstanding,
+        deadlines,
+        availability_zone,
+        reserved_percentage,
+        max_over_subscription_ratio,
+        driver,
+    }
 }
 
 fn name(table: &mut Table, problems: &mut Vec<Problem>) -> String {
@@ -124,7 +151,6 @@ fn file(table: &mut Table, name: &str, state_path: &Path, problems: &mut Vec<Pro
     FileDriverSettings {
         path: absolute(path.map_or_else(|| state_path.join("pools").join(name), PathBuf::from)),
         daemons_per_pool: table.number(problems, "daemons_per_pool", 2, 1..=64),
-        max_over_subscription_ratio: table.fraction(problems, "max_over_subscription_ratio", 20.0, 1.0),
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Settings {
     pub history: HistorySettings,
     /// `faults`.
     pub faults: FaultSettings,
-    /// `availability_zone`: the zone of every volume and of the sole storage service.
+    /// `availability_zone`: the zone of volumes that ask for none, and of backends that have none of their own.
     pub availability_zone: String,
 }
 
@@ -176,12 +176,30 @@ pub struct QuotaSettings {
     pub snapshots: i64,
     /// GiB of one volume.
     pub per_volume_gigabytes: i64,
+    /// Backups.
+    pub backups: i64,
+    /// GiB of backups.
+    pub backup_gigabytes: i64,
+    /// Groups.
+    pub groups: i64,
+    /// The GiB of snapshots do not count.
+    pub no_snapshot_gb_quota: bool,
 }
 
 impl QuotaSettings {
-    /// The limits that judge a volume's growth.
+    /// The limits of a project for which none are set.
     pub fn limits(&self) -> Limits {
-        Limits { volumes: self.volumes, gigabytes: self.gigabytes, per_volume_gigabytes: self.per_volume_gigabytes }
+        Limits {
+            volumes: self.volumes,
+            snapshots: self.snapshots,
+            gigabytes: self.gigabytes,
+            backups: self.backups,
+            backup_gigabytes: self.backup_gigabytes,
+            groups: self.groups,
+            per_volume_gigabytes: self.per_volume_gigabytes,
+            no_snapshot_gigabytes: self.no_snapshot_gb_quota,
+            ..Limits::NONE
+        }
     }
 }
 

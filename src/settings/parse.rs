@@ -225,8 +225,24 @@ fn quota(mut table: Table, problems: &mut Vec<Problem>) -> QuotaSettings {
         gigabytes: table.number(problems, "gigabytes", 1000, QUOTA),
         snapshots: table.number(problems, "snapshots", 10, QUOTA),
         per_volume_gigabytes: table.number(problems, "per_volume_gigabytes", -1, QUOTA),
+        backups: table.number(problems, "backups", 10, QUOTA),
+        backup_gigabytes: table.number(problems, "backup_gigabytes", 1000, QUOTA),
+        groups: table.number(problems, "groups", 10, QUOTA),
+        no_snapshot_gb_quota: table.flag(problems, "no_snapshot_gb_quota", false),
     };
-    table.finish(problems, &["volumes", "gigabytes", "snapshots", "per_volume_gigabytes"]);
+    table.finish(
+        problems,
+        &[
+            "volumes",
+            "gigabytes",
+            "snapshots",
+            "per_volume_gigabytes",
+            "backups",
+            "backup_gigabytes",
+            "groups",
+            "no_snapshot_gb_quota",
+        ],
+    );
     quota
 }
 

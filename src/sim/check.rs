@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::world::World;
 use crate::domain::claims::MarkerKind;
 use crate::domain::ids::{ExportName, VolumeId};
-use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::volume::VolumeState;
 use crate::store::{Direction, Extent, Paging, Store, VolumeQuery};
 
@@ -108,6 +108,21 @@ fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
     let served = truth.exports.iter().cloned().collect::<BTreeSet<_>>();
     if recorded != served {
         note(format!("exports {served:?} are served and {recorded:?} recorded"));
+    }
+    for snapshot in &state.snapshots {
+        use SnapshotStatus::{Available, Creating, Deleting, Restoring};
+        if matches!(snapshot.status, Creating | Deleting | Restoring) {
+            note(format!("its snapshot {} is {}", snapshot.id, snapshot.status));
+        }
+        if snapshot.status == Available && !truth.snapshots.contains(&snapshot.id) {
+            note(format!("its snapshot {} is not at the backend", snapshot.id));
+        }
+    }
+    for snapshot in truth.snapshots.iter().filter(|snapshot| state.snapshot(**snapshot).is_none()) {
+        note(format!("its snapshot {snapshot} is at the backend and not in the records"));
+    }
+    if !volume.loans.is_empty() {
+        note("its contents are lent to nobody who reads them".to_owned());
     }
     for row in &state.attachments {
         let Some(bdm) = &row.bdm else { continue };

@@ -56,7 +56,7 @@ impl WorldOptions {
             probe: 2 * second,
             copy_stall: 5 * second,
         };
-        let limits = crate::domain::quota::Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 };
+        let limits = crate::domain::quota::Limits::NONE;
         Self {
             seed,
             actors: ActorOptions { limits, ..ActorOptions::default() },
@@ -138,6 +138,7 @@ impl World {
                     placement: Placement::Here,
                 };
                 let service = Service::start(world, self.options.actors.clone(), pool);
+                service.services_load().await.expect("the inline store reads");
                 let recovering = service.clone();
                 tokio::task::spawn_local(async move {
                     if let Err(error) = recovering.recover().await {
@@ -211,6 +212,7 @@ impl World {
             multiattach: false,
             availability_zone: "nova".to_owned(),
             host: Some(BACKEND.to_owned()),
+            wanted: None,
             bootable: false,
             origin: None,
         }))

@@ -22,8 +22,8 @@ use super::schema::{
 use super::sql::{Dialect, Id, Sql, Value};
 use super::statements::{AttachmentGone, OperationEnded, VolumeProgress};
 use super::{Aborted, Event, ServerChange, Transaction, VolumeChange};
-use crate::domain::quota::Usage;
-use crate::domain::volume::Volume;
+use crate::domain::quota::{Limits, Scope, Usage};
+use crate::domain::volume::{Volume, usage_growth};
 
 /// How one member of a group ended inside of the (not yet committed) database transaction.
 pub(super) type Judgement = Result<(), Aborted>;
@@ -44,12 +44,8 @@ pub(super) fn apply_group(connection: &mut AnyConnection, members: &[&Transactio
 
 fn apply_member(connection: &mut AnyConnection, member: &Transaction, ledger: &mut Ledger) -> QueryResult<Judgement> {
     let deltas = usage_deltas(member);
-    if let Some(limits) = &member.limits {
-        for (project_id, delta) in &deltas {
-            if let Err(over) = limits.check(ledger.usage(project_id), *delta) {
-                return Ok(Err(Aborted::OverQuota(over)));
-            }
-        }
+    if let Err(aborted) = ledger.judge(member.limits.as_ref(), &deltas) {
+        return Ok(Err(aborted));
     }
     // a member which can only be refused by its first statement leaves nothing behind: it needs no savepoint
     let savepoint = may_be_refused_late(member);
@@ -70,9 +66,7 @@ fn apply_member(connection: &mut AnyConnection, member: &Transaction, ledger: &m
     }
     Ok(match refused {
         None => {
-            for (project_id, delta) in deltas {
-                ledger.add(project_id, delta);
-            }
+            ledger.add(&deltas);
             Ok(())
         }
         Some(aborted) => Err(aborted),
@@ -368,20 +362,9 @@ fn write_server(connection: &mut AnyConnection, change: &ServerChange) -> Result
     if written == 1 { Ok(()) } else { Err(Refused::By(Aborted::Stale)) }
 }
 
-/// What the member adds to the usage of each project it touches.
-pub(super) fn usage_deltas(member: &Transaction) -> Vec<(&str, Usage)> {
-    let Some(change) = &member.volume else { return Vec::new() };
-    let new = change.new.as_ref();
-    let after = new.usage();
-    let before = change.old.as_ref().map_or(Usage::default(), |old| old.usage());
-    let deltas = match &change.old {
-        Some(old) if old.volume.project_id != new.volume.project_id => vec![
-            (old.volume.project_id.as_str(), Usage::default().minus(before)),
-            (new.volume.project_id.as_str(), after),
-        ],
-        _ => vec![(new.volume.project_id.as_str(), after.minus(before))],
-    };
-    deltas.into_iter().filter(|(_, delta)| !delta.is_zero()).collect()
+/// What the member adds to the usages it touches.
+pub(super) fn usage_deltas(member: &Transaction) -> Vec<(Scope, Usage)> {
+    member.volume.as_ref().map_or_else(Vec::new, |change| usage_growth(change.old.as_deref(), &change.new))
 }
 
 /// PostgreSQL: takes the locks on servers in the common order. The one volume of a lone member is locked out of order, by its
@@ -418,83 +401,84 @@ fn lock_types(connection: &mut AnyConnection, members: &[&Transaction]) -> Query
     sql.load::<Id>(connection).map(drop)
 }
 
-/// The projects' usage as the group goes along: read under lock, judged member by member, written once at the end.
+/// The usages as the group goes along: read under lock, judged member by member, written once at the end.
 pub(super) struct Ledger {
-    projects: BTreeMap<String, Account>,
+    /// By their keys, which are in the order of the locks.
+    accounts: BTreeMap<String, Account>,
 }
 
 struct Account {
-    /// None: the project has no row yet (SQLite only).
+    scope: Scope,
+    /// None: there is no row yet (SQLite only).
     stored: Option<Usage>,
     added: Usage,
 }
 
+impl Account {
+    fn total(&self) -> Usage {
+        self.stored.unwrap_or_default().plus(self.added)
+    }
+}
+
 impl Ledger {
     fn load(connection: &mut AnyConnection, members: &[&Transaction]) -> QueryResult<Self> {
-        let ids: BTreeSet<&str> =
-            members.iter().flat_map(|member| usage_deltas(member)).map(|(project_id, _)| project_id).collect();
-        let mut projects = BTreeMap::new();
-        for id in ids {
-            let stored = match connection {
-                AnyConnection::Sqlite(_) => quota_usages::table
-                    .filter(quota_usages::project_id.eq(id))
-                    .first::<UsageRow>(connection)
-                    .optional()?,
+        let mut accounts = BTreeMap::new();
+        for (scope, _) in members.iter().flat_map(|member| usage_deltas(member)) {
+            let account = Account { scope, stored: None, added: Usage::default() };
+            accounts.insert(UsageRow::key_of(&account.scope), account);
+        }
+        for (key, account) in &mut accounts {
+            let own = quota_usages::table.filter(quota_usages::id.eq(key));
+            let row: Option<UsageRow> = match connection {
+                AnyConnection::Sqlite(inner) => own.first(inner).optional()?,
                 AnyConnection::Postgres(inner) => {
                     diesel::insert_into(quota_usages::table)
-                        .values(&UsageRow::of(id, Usage::default()))
+                        .values(&UsageRow::of(&account.scope, Usage::default()))
                         .on_conflict_do_nothing()
                         .execute(inner)?;
-                    Some(quota_usages::table.filter(quota_usages::project_id.eq(id)).for_update().first(inner)?)
+                    Some(own.for_update().first(inner)?)
                 }
             };
-            let account = Account { stored: stored.map(|row| row.usage()), added: Usage::default() };
-            projects.insert(id.to_owned(), account);
+            account.stored = row.map(|row| row.usage());
         }
-        Ok(Self { projects })
+        Ok(Self { accounts })
     }
 
-    pub(super) fn usage(&self, project_id: &str) -> Usage {
-        self.projects
-            .get(project_id)
-            .map_or(Usage::default(), |account| account.stored.unwrap_or_default().plus(account.added))
+    /// A ledger of usages that have been read, by their keys.
+    pub(super) fn of(stored: impl IntoIterator<Item = (String, Scope, Usage)>) -> Self {
+        let account = |scope, usage| Account { scope, stored: Some(usage), added: Usage::default() };
+        Self { accounts: stored.into_iter().map(|(key, scope, usage)| (key, account(scope, usage))).collect() }
     }
 
-    pub(super) fn add(&mut self, project_id: &str, delta: Usage) {
-        if let Some(account) = self.projects.get_mut(project_id) {
-            account.added = account.added.plus(delta);
+    /// Whether `limits` allow what a member adds.
+    pub(super) fn judge(&self, limits: Option<&Limits>, deltas: &[(Scope, Usage)]) -> Judgement {
+        let Some(limits) = limits else { return Ok(()) };
+        let usage = |scope: &Scope| self.accounts.get(&UsageRow::key_of(scope)).map(Account::total).unwrap_or_default();
+        limits.check(deltas.iter().map(|(scope, delta)| (scope, usage(scope), *delta))).map_err(Aborted::OverQuota)
+    }
+
+    pub(super) fn add(&mut self, deltas: &[(Scope, Usage)]) {
+        for (scope, delta) in deltas {
+            if let Some(account) = self.accounts.get_mut(&UsageRow::key_of(scope)) {
+                account.added = account.added.plus(*delta);
+            }
         }
     }
 
-    /// A ledger of projects whose usage has been read.
-    pub(super) fn of(stored: BTreeMap<String, Usage>) -> Self {
-        let account = |usage| Account { stored: Some(usage), added: Usage::default() };
-        Self { projects: stored.into_iter().map(|(project_id, usage)| (project_id, account(usage))).collect() }
-    }
-
-    /// The new usage of the projects where it has changed.
-    pub(super) fn changed(self) -> impl Iterator<Item = (String, Usage)> {
-        self.projects
-            .into_iter()
-            .filter(|(_, account)| !account.added.is_zero())
-            .map(|(project_id, account)| (project_id, account.stored.unwrap_or_default().plus(account.added)))
+    /// The rows that have changed.
+    pub(super) fn changed(&self) -> impl Iterator<Item = UsageRow> {
+        let changed = self.accounts.values().filter(|account| !account.added.is_zero());
+        changed.map(|account| UsageRow::of(&account.scope, account.total()))
     }
 
     fn write(self, connection: &mut AnyConnection) -> QueryResult<()> {
-        for (project_id, account) in self.projects.into_iter().filter(|(_, account)| !account.added.is_zero()) {
-            let total = account.stored.unwrap_or_default().plus(account.added);
-            if account.stored.is_some() {
-                diesel::update(quota_usages::table.filter(quota_usages::project_id.eq(&project_id)))
-                    .set((
-                        quota_usages::volumes.eq(total.volumes),
-                        quota_usages::gigabytes.eq(total.gigabytes),
-                        quota_usages::reserved_gigabytes.eq(total.reserved_gigabytes),
-                    ))
+        for row in self.changed() {
+            if self.accounts.get(&row.id).is_some_and(|account| account.stored.is_some()) {
+                diesel::update(quota_usages::table.filter(quota_usages::id.eq(&row.id)))
+                    .set(&row)
                     .execute(connection)?;
             } else {
-                diesel::insert_into(quota_usages::table)
-                    .values(&UsageRow::of(&project_id, total))
-                    .execute(connection)?;
+                diesel::insert_into(quota_usages::table).values(&row).execute(connection)?;
             }
         }
         Ok(())

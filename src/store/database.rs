@@ -10,16 +10,19 @@ use uuid::Uuid;
 use super::connection::AnyConnection;
 use super::journal::Overlay;
 use super::queries::operation::Cursor;
-use super::queries::{attachment, history, message, operation, server, usage, volume, volume_snapshot, volume_type};
+use super::queries::{
+    attachment, history, message, operation, quota, server, service, usage, volume, volume_snapshot, volume_type,
+};
 use super::{
-    AttachmentQuery, CommitOutcome, Event, ListError, Message, MessageQuery, OpenOperation, Page, Reading, ServerQuery,
-    SnapshotQuery, Store, StoreError, Transaction, TypeChange, TypeRefused, UsageAudit, VolumeQuery, VolumeSummary,
-    VolumeSummaryQuery,
+    AttachmentQuery, CommitOutcome, Event, GrowthRules, ListError, Message, MessageQuery, OpenOperation, Page, Reading,
+    ServerQuery, SnapshotQuery, Store, StoreError, Transaction, TypeChange, TypeRefused, UsageAudit, VolumeQuery,
+    VolumeSummary, VolumeSummaryQuery,
 };
 use crate::domain::attachment::Attachment;
 use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
-use crate::domain::quota::Usage;
+use crate::domain::quota::{QuotaKey, QuotaOwner, StoredLimit, Usage};
 use crate::domain::server::Server;
+use crate::domain::service::{HostUsage, ServiceRecord};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::VolumeState;
@@ -170,6 +173,18 @@ impl<E: Engine> Store for Database<E> {
         self.engine.read(Lane::List, volume_type::default_types)
     }
 
+    fn services(&self) -> Reading<Vec<ServiceRecord>> {
+        self.engine.read(Lane::Point, service::service_list)
+    }
+
+    fn service_put(&self, record: ServiceRecord) -> Reading<()> {
+        self.engine.write(move |connection| service::service_put(connection, record))
+    }
+
+    fn host_usage(&self) -> Reading<Vec<HostUsage>> {
+        self.read_settled(Lane::List, service::host_usage)
+    }
+
     fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>> {
         self.engine.read(Lane::List, move |connection| message::message_list(connection, &query))
     }
@@ -215,6 +230,26 @@ impl<E: Engine> Store for Database<E> {
 
     fn usage(&self, project_id: ProjectId) -> Reading<Usage> {
         self.engine.read(Lane::Point, move |connection| usage::usage(connection, &project_id))
+    }
+
+    fn usages(&self, project_id: ProjectId) -> Reading<Vec<(Option<VolumeTypeId>, Usage)>> {
+        self.engine.read(Lane::Point, move |connection| usage::usages(connection, &project_id))
+    }
+
+    fn growth_rules(&self, project_id: ProjectId, volume_type_id: Option<VolumeTypeId>) -> Reading<GrowthRules> {
+        self.engine.read(Lane::Point, move |connection| quota::growth_rules(connection, &project_id, volume_type_id))
+    }
+
+    fn quota_limits(&self, owners: Vec<QuotaOwner>) -> Reading<Vec<StoredLimit>> {
+        self.engine.read(Lane::Point, move |connection| quota::quota_limits(connection, &owners))
+    }
+
+    fn limits_set(&self, owner: QuotaOwner, limits: Vec<(QuotaKey, i64)>) -> Reading<()> {
+        self.engine.write(move |connection| quota::limits_set(connection, &owner, &limits))
+    }
+
+    fn limits_clear(&self, owner: QuotaOwner) -> Reading<()> {
+        self.engine.write(move |connection| quota::limits_clear(connection, &owner))
     }
 
     fn history_purge(&self, before: Timestamp, batch: u64) -> Reading<u64> {

@@ -40,8 +40,9 @@ use uuid::Uuid;
 use crate::domain::attachment::Attachment;
 use crate::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::operation::Operation;
-use crate::domain::quota::{Limits, OverQuota, Usage};
+use crate::domain::quota::{Limits, OverQuota, QuotaKey, QuotaOwner, Scope, StoredLimit, Usage};
 use crate::domain::server::Server;
+use crate::domain::service::{HostUsage, ServiceRecord};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::VmState;
 use crate::domain::time::Timestamp;
@@ -418,12 +419,21 @@ pub struct OpenOperation {
 /// What the projects have used, for `fsck` and the quota views: stored against counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageAudit {
-    /// The project.
-    pub project_id: ProjectId,
+    /// Whose.
+    pub scope: Scope,
     /// The stored usage.
     pub stored: Usage,
     /// The sum over volumes and open operations, in the same snapshot.
     pub counted: Usage,
+}
+
+/// What growth is judged by, as it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GrowthRules {
+    /// The limits set for the project and for the default class.
+    pub limits: Vec<StoredLimit>,
+    /// The type, if it is there.
+    pub volume_type: Option<VolumeType>,
 }
 
 /// A future that a store gives.
@@ -471,6 +481,13 @@ pub trait Store: Send + Sync + 'static {
     /// The defaults of all projects that have their own, by project.
     fn default_types(&self) -> Reading<Vec<(ProjectId, VolumeTypeId)>>;
 
+    /// What administrators said of the parts of the service.
+    fn services(&self) -> Reading<Vec<ServiceRecord>>;
+    /// Writes one of these records, new or changed.
+    fn service_put(&self, record: ServiceRecord) -> Reading<()>;
+    /// What every project has at every backend.
+    fn host_usage(&self) -> Reading<Vec<HostUsage>>;
+
     /// A page of messages.
     fn message_list(&self, query: MessageQuery) -> BoxFuture<'static, Result<Page<Message>, ListError>>;
     /// One message.
@@ -491,10 +508,20 @@ pub trait Store: Send + Sync + 'static {
     fn unsettled_volumes(&self) -> Reading<Vec<VolumeId>>;
     /// Deleted servers which still have live attachments that Compute made: their detach was cut short.
     fn deleted_servers_with_attachments(&self) -> Reading<Vec<ServerId>>;
-    /// Stored and counted usage of every project, from one snapshot.
+    /// Stored and counted usage of every project, and of its volumes of each type, from one snapshot.
     fn usage_audit(&self) -> Reading<Vec<UsageAudit>>;
-    /// Stored usage of one project.
+    /// Stored usage of one project, all types together.
     fn usage(&self, project_id: ProjectId) -> Reading<Usage>;
+    /// Stored usage of one project: of all types together, and of each.
+    fn usages(&self, project_id: ProjectId) -> Reading<Vec<(Option<VolumeTypeId>, Usage)>>;
+    /// By what it is judged that a project adds to its volumes of a type, from one snapshot.
+    fn growth_rules(&self, project_id: ProjectId, volume_type_id: Option<VolumeTypeId>) -> Reading<GrowthRules>;
+    /// The limits that are set for these owners.
+    fn quota_limits(&self, owners: Vec<QuotaOwner>) -> Reading<Vec<StoredLimit>>;
+    /// Sets limits of one owner, all or none.
+    fn limits_set(&self, owner: QuotaOwner, limits: Vec<(QuotaKey, i64)>) -> Reading<()>;
+    /// Forgets what is set for one owner.
+    fn limits_clear(&self, owner: QuotaOwner) -> Reading<()>;
 
     /// Removes at most `batch` rows of each kind of old record: events, soft-deleted rows and tombstones that ended before
     /// `before`, and messages that expired before it. Events that were settled together share a row, which ends with the last

@@ -5,7 +5,7 @@ mod usage;
 mod volume_type;
 
 pub(super) use message::MessageRow;
-pub(super) use usage::UsageRow;
+pub(super) use usage::{LimitRow, UsageRow};
 pub(super) use volume_type::VolumeTypeRow;
 
 use std::borrow::Cow;

@@ -122,11 +122,25 @@ diesel::table! {
 }
 
 diesel::table! {
-    quota_usages (project_id) {
+    quota_usages (id) {
+        id -> Text,
         project_id -> Text,
+        volume_type_id -> Nullable<Text>,
         volumes -> BigInt,
+        snapshots -> BigInt,
         gigabytes -> BigInt,
+        snapshot_gigabytes -> BigInt,
         reserved_gigabytes -> BigInt,
+        live_volumes -> BigInt,
+    }
+}
+
+diesel::table! {
+    quota_limits (owner, resource, volume_type_id) {
+        owner -> Text,
+        resource -> Text,
+        volume_type_id -> Text,
+        hard_limit -> BigInt,
     }
 }
 
@@ -165,6 +179,17 @@ diesel::table! {
         cause -> Nullable<Text>,
         created_at -> BigInt,
         expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    services (host, program) {
+        host -> Text,
+        program -> Text,
+        disabled -> Bool,
+        disabled_reason -> Nullable<Text>,
+        frozen -> Bool,
+        updated_at -> BigInt,
     }
 }
 

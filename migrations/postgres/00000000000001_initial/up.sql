@@ -166,11 +166,34 @@ CREATE TABLE servers (
 CREATE INDEX servers_by_project ON servers (project_id, deleted, created_at);
 CREATE INDEX servers_by_creation ON servers (deleted, created_at);
 
+-- Two kinds of rows: of a project's volumes of one type, and of all of them together. Their keys are in the order in which
+-- they are locked: what most commits meet in comes last.
 CREATE TABLE quota_usages (
-    project_id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    -- '<type>/<project>', or 'total/<project>'
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    project_id TEXT COLLATE "C" NOT NULL,
+    volume_type_id TEXT COLLATE "C",
     volumes BIGINT NOT NULL,
+    snapshots BIGINT NOT NULL,
     gigabytes BIGINT NOT NULL,
-    reserved_gigabytes BIGINT NOT NULL
+    snapshot_gigabytes BIGINT NOT NULL,
+    reserved_gigabytes BIGINT NOT NULL,
+    -- also those that do not count: a type with any is in use
+    live_volumes BIGINT NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE INDEX quota_usages_by_project ON quota_usages (project_id);
+CREATE INDEX quota_usages_by_type ON quota_usages (volume_type_id) WHERE volume_type_id IS NOT NULL;
+
+-- What an administrator has said; where there is no row, the class 'default' holds, else the settings.
+CREATE TABLE quota_limits (
+    -- 'project/<id>', or 'class/<name>'
+    owner TEXT COLLATE "C" NOT NULL,
+    resource TEXT COLLATE "C" NOT NULL,
+    -- '': of all types together
+    volume_type_id TEXT COLLATE "C" NOT NULL,
+    hard_limit BIGINT NOT NULL,
+    PRIMARY KEY (owner, resource, volume_type_id)
 );
 
 CREATE TABLE volume_types (
@@ -214,6 +237,17 @@ CREATE TABLE messages (
 CREATE INDEX messages_by_project ON messages (project_id, created_at, id);
 CREATE INDEX messages_by_resource ON messages (project_id, resource_uuid, created_at, id);
 CREATE INDEX messages_by_expiry ON messages (expires_at);
+
+-- What administrators said of the parts of the service; of which there is no row, nothing was said.
+CREATE TABLE services (
+    host TEXT COLLATE "C" NOT NULL,
+    program TEXT COLLATE "C" NOT NULL,
+    disabled BOOLEAN NOT NULL,
+    disabled_reason TEXT COLLATE "C",
+    frozen BOOLEAN NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (host, program)
+);
 
 -- The history: the committed transitions of a volume up to a generation, in order, as a JSON array of [generation, instant,
 -- command, request, status before, status after, cause]. One row for each transition, or for several settled together.

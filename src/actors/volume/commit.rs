@@ -46,7 +46,7 @@ impl VolumeActor {
             server: None,
             server_guard: decision.server_guard.clone(),
             type_guard: decision.type_guard,
-            limits: decision.limits,
+            limits: decision.limits.clone(),
             messages,
             event: Some(Arc::new(event)),
         }
@@ -99,6 +99,11 @@ impl VolumeActor {
 
     fn apply(&mut self, content: Content, decision: Decision, ctx: &mut Context<Self>) {
         let next = decision.next;
+        if self.state.is_none()
+            && let Some(host) = &next.volume.host
+        {
+            self.core.promised(host, next.volume.size_gib);
+        }
         let deleted = next.volume.deleted;
         self.state = (!deleted).then(|| Arc::clone(&next));
         // Published before the reply is released: nobody can see an older state afterwards.

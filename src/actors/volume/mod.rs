@@ -16,6 +16,7 @@ use super::service::RequestError;
 use super::slot::VolumeSlot;
 use crate::domain::ids::OperationId;
 use crate::domain::operation::Lane;
+use crate::domain::quota::Limits;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::{Caller, Command, Facts, Refusal, Reply, Verdict, VolumeState, decide};
 use crate::store::{StoreError, Transaction};
@@ -34,6 +35,8 @@ pub(super) struct Content {
     caller: Caller,
     reply: ReplyTo,
     permit: Admission,
+    /// What its growth is judged by; none: by what holds for everybody.
+    limits: Option<Box<Limits>>,
     /// When it entered the connection queue.
     queued_at: Option<Timestamp>,
     stale: u32,
@@ -49,7 +52,15 @@ impl Content {
 
 impl Envelope {
     pub(super) fn new(command: Box<Command>, caller: Caller, reply: ReplyTo, permit: Admission) -> Self {
-        Self(Some(Content { command, caller, reply, permit, queued_at: None, stale: 0 }))
+        Self(Some(Content { command, caller, reply, permit, limits: None, queued_at: None, stale: 0 }))
+    }
+
+    /// The same, of a command whose growth is judged by these limits.
+    pub(super) fn within(mut self, limits: Option<Box<Limits>>) -> Self {
+        if let Some(content) = &mut self.0 {
+            content.limits = limits;
+        }
+        self
     }
 
     /// Whether it creates the volume, so that there is nothing to load.
@@ -173,6 +184,7 @@ impl VolumeActor {
                         caller: super::core::system_caller(),
                         reply: ReplyTo::nobody(),
                         permit: None,
+                        limits: None,
                         queued_at: None,
                         stale: 0,
                     };
@@ -222,7 +234,7 @@ impl VolumeActor {
 
     /// Decides about one command.
     fn take(&mut self, content: Content, ctx: &mut Context<Self>) {
-        let facts = self.facts();
+        let facts = self.facts(&content);
         let verdict = decide(self.slot.volume_id, self.state.as_deref(), &content.command, &content.caller, &facts);
         match verdict {
             Verdict::Refuse(refusal) => content.answer(Err(RequestError::Refused(refusal))),
@@ -239,13 +251,14 @@ impl VolumeActor {
         }
     }
 
-    fn facts(&self) -> Facts {
+    fn facts(&self, content: &Content) -> Facts {
         let ids = &self.core.world.randomness;
         Facts {
             now: self.core.world.clock.now(),
             ids: ids.uuids(),
-            limits: self.core.options.limits,
+            limits: content.limits.as_deref().unwrap_or(&self.core.options.limits).clone(),
             drain_deadline: self.core.options.drain_deadline,
+            hosts: self.core.hosts(&content.command, self.state.as_deref()),
         }
     }
 

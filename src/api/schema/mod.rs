@@ -94,22 +94,24 @@ requests! {
     VOLUME_EXTEND = [(3, 0, "volume_extend_3.0")];
     /// `os-reset_status`.
     VOLUME_RESET_STATUS = [(3, 0, "volume_reset_status_3.0")];
-    /// `os-attach`.
-    VOLUME_ATTACH = [(3, 0, "volume_attach_3.0")];
-    /// `os-detach`.
-    VOLUME_DETACH = [(3, 0, "volume_detach_3.0")];
-    /// `os-force_detach`.
-    VOLUME_FORCE_DETACH = [(3, 0, "volume_force_detach_3.0")];
-    /// `os-initialize_connection`.
-    VOLUME_INITIALIZE_CONNECTION = [(3, 0, "volume_initialize_connection_3.0")];
-    /// `os-terminate_connection`.
-    VOLUME_TERMINATE_CONNECTION = [(3, 0, "volume_terminate_connection_3.0")];
+    /// `PUT /os-services/enable`, `PUT /os-services/disable`.
+    SERVICE_SWITCH = [(3, 0, "service_switch_3.0")];
+    /// `PUT /os-services/disable-log-reason`.
+    SERVICE_DISABLE_REASON = [(3, 0, "service_disable_reason_3.0")];
+    /// `PUT /os-services/freeze` and its like.
+    SERVICE_HOST = [(3, 0, "service_host_3.0")];
+    /// `PUT /clusters/enable`, `PUT /clusters/disable`.
+    CLUSTER_SWITCH = [(3, 7, "cluster_switch_3.7")];
     /// `revert`.
     VOLUME_REVERT = [(3, 40, "volume_revert_3.40")];
     /// `POST /snapshots`.
     SNAPSHOT_CREATE = [(3, 0, "snapshot_create_3.0")];
     /// `PUT /snapshots/{id}`.
     SNAPSHOT_UPDATE = [(3, 0, "snapshot_update_3.0")];
+    /// `POST` and `PUT` `/snapshots/{id}/metadata`.
+    SNAPSHOT_METADATA = [(3, 0, "snapshot_metadata_3.0")];
+    /// `PUT …/metadata/{key}` of a snapshot.
+    SNAPSHOT_METADATA_ITEM = [(3, 0, "snapshot_metadata_item_3.0")];
     /// `os-reset_status` of a snapshot.
     SNAPSHOT_RESET_STATUS = [(3, 0, "snapshot_reset_status_3.0")];
     /// `os-update_snapshot_status`.
@@ -128,6 +130,20 @@ requests! {
     TYPE_SPEC_UPDATE = [(3, 0, "type_spec_update_3.0")];
     /// `PUT /default-types/{project}`.
     DEFAULT_TYPE_SET = [(3, 62, "default_type_set_3.62")];
+    /// `PUT /os-quota-sets/{project}`.
+    QUOTA_SET_UPDATE = [(3, 0, "quota_set_update_3.0")];
+    /// `PUT /os-quota-class-sets/{class}`.
+    QUOTA_CLASS_SET_UPDATE = [(3, 0, "quota_class_set_update_3.0")];
+    /// `os-attach`.
+    VOLUME_ATTACH = [(3, 0, "volume_attach_3.0")];
+    /// `os-detach`.
+    VOLUME_DETACH = [(3, 0, "volume_detach_3.0")];
+    /// `os-force_detach`.
+    VOLUME_FORCE_DETACH = [(3, 0, "volume_force_detach_3.0")];
+    /// `os-initialize_connection`.
+    VOLUME_INITIALIZE_CONNECTION = [(3, 0, "volume_initialize_connection_3.0")];
+    /// `os-terminate_connection`.
+    VOLUME_TERMINATE_CONNECTION = [(3, 0, "volume_terminate_connection_3.0")];
     /// `POST /attachments`.
     ATTACHMENT_CREATE = [(3, 27, "attachment_create_3.27"), (3, 54, "attachment_create_3.54")];
     /// `PUT /attachments/{id}`.

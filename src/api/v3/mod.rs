@@ -2,7 +2,14 @@
 
 pub mod attachments;
 pub mod default_types;
+pub mod extensions;
 pub mod messages;
+pub mod operator;
+pub mod placement;
+pub mod pools;
+pub mod quotas;
+pub mod services;
+pub mod snapshot_metadata;
 pub mod snapshots;
 pub mod type_access;
 pub mod type_specs;
@@ -20,7 +27,8 @@ use serde_json::Value;
 use super::answer::Answer;
 use super::call::Call;
 use super::fault::Problem;
-use super::route::{Route, TypeRoute};
+use super::route::{QuotaRoute, Route, TypeRoute};
+use crate::domain::volume::metadata::MetadataChange;
 
 /// The actions that exist on each action route.
 const SNAPSHOT_ACTIONS: &[&str] = &["os-force_delete", "os-reset_status", "os-update_snapshot_status"];
@@ -84,6 +92,14 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::SnapshotShow(id) => snapshots::snapshot_show(call, id).await,
         Route::SnapshotUpdate(id) => snapshots::snapshot_update(call, id).await,
         Route::SnapshotDelete(id) => snapshots::snapshot_delete(call, id).await,
+        Route::SnapshotMetadataList(id) => snapshot_metadata::metadata_list(call, id).await,
+        Route::SnapshotMetadataMerge(id) => snapshot_metadata::metadata_write(call, id, MetadataChange::Merge).await,
+        Route::SnapshotMetadataReplace(id) => {
+            snapshot_metadata::metadata_write(call, id, MetadataChange::Replace).await
+        }
+        Route::SnapshotMetadataShow(id, key) => snapshot_metadata::metadata_show(call, id, key).await,
+        Route::SnapshotMetadataSet(id, key) => snapshot_metadata::metadata_set(call, id, key).await,
+        Route::SnapshotMetadataDelete(id, key) => snapshot_metadata::metadata_delete(call, id, key).await,
         Route::SnapshotAction(id) => snapshots::snapshot_action(call, id, action.unwrap_or_default()).await,
         Route::AttachmentList { detail } => attachments::attachment_list(call, *detail).await,
         Route::AttachmentCreate => attachments::attachment_create(call).await,
@@ -91,7 +107,9 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::AttachmentUpdate(id) => attachments::attachment_update(call, id).await,
         Route::AttachmentDelete(id) => attachments::attachment_delete(call, id).await,
         Route::AttachmentAction(id) => attachments::attachment_complete(call, id).await,
+        Route::Operator(route) => operator::handle(call, route).await,
         Route::Type(route) => handle_type(call, route, action).await,
+        Route::Quota(route) => handle_quota(call, route).await,
         Route::MessageList => messages::message_list(call).await,
         Route::MessageShow(id) => messages::message_show(call, id).await,
         Route::MessageDelete(id) => messages::message_delete(call, id).await,
@@ -117,5 +135,17 @@ async fn handle_type(call: &Call, route: &TypeRoute, action: Option<&str>) -> Re
         TypeRoute::DefaultShow(project) => default_types::default_show(call, project).await,
         TypeRoute::DefaultSet(project) => default_types::default_set(call, project).await,
         TypeRoute::DefaultUnset(project) => default_types::default_unset(call, project).await,
+    }
+}
+
+async fn handle_quota(call: &Call, route: &QuotaRoute) -> Result<Answer, Problem> {
+    match route {
+        QuotaRoute::SetShow(project) => quotas::set_show(call, project).await,
+        QuotaRoute::SetDefaults(project) => quotas::set_defaults(call, project).await,
+        QuotaRoute::SetUpdate(project) => quotas::set_update(call, project).await,
+        QuotaRoute::SetDelete(project) => quotas::set_delete(call, project).await,
+        QuotaRoute::ClassShow(class) => quotas::class_show(call, class).await,
+        QuotaRoute::ClassUpdate(class) => quotas::class_update(call, class).await,
+        QuotaRoute::Limits => quotas::limits_show(call).await,
     }
 }

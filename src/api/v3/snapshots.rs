@@ -16,7 +16,7 @@ use crate::api::schema::{self, formats};
 use crate::api::views::snapshot::{self as view, Shown};
 use crate::domain::ids::SnapshotId;
 use crate::domain::snapshot::Snapshot;
-use crate::domain::volume::command::{CreateSnapshot, UpdateVolume};
+use crate::domain::volume::command::CreateSnapshot;
 use crate::domain::volume::{Command, Refusal, VolumeState};
 use crate::store::SnapshotQuery;
 
@@ -139,12 +139,9 @@ pub async fn snapshot_show(call: &Call, id: &str) -> Result<Answer, Problem> {
 pub async fn snapshot_update(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::SNAPSHOT_UPDATE.check(call.version, &call.body)?;
     let members = &call.body["snapshot"];
-    let change = UpdateVolume {
-        name: text_member(members, ["name", "display_name"]),
-        description: text_member(members, ["description", "display_description"]),
-        metadata: None,
-    };
-    let update = |snapshot_id| Command::SnapshotUpdate { snapshot_id, change };
+    let name = text_member(members, ["name", "display_name"]);
+    let description = text_member(members, ["description", "display_description"]);
+    let update = |snapshot_id| Command::SnapshotUpdate { snapshot_id, name, description };
     let (snapshot_id, state) = snapshot_command(call, id, &["volume:update_snapshot"], update).await?;
     answer(call, 200, snapshot_id, &state, Shown::Changed)
 }

@@ -41,12 +41,6 @@ async fn volume_extend(call: &Call, id: &str) -> Result<Answer, Problem> {
     let attached_path = in_use_allowed && state.volume.status == VolumeStatus::InUse;
     let rule = if attached_path { "volume:extend_attached_volume" } else { "volume:extend" };
     call.enforce(rule, &state.volume.project_id)?;
-    if new_size_gib > state.volume.size_gib
-        && let Some(type_id) = state.volume.volume_type_id
-        && let Some(volume_type) = call.api.types.get(call.service().store().as_ref()).await?.by_id(type_id)
-    {
-        volume_type.sizes().check(new_size_gib, &volume_type.name).map_err(Problem::InvalidInput)?;
-    }
     let command = Command::Extend { new_size_gib, in_use_allowed };
     call.service().volume_command(state.id(), command, call.context.caller()).await?;
     Ok(Answer::empty(202))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::placement;
 use super::snapshots::snapshot_visible;
 use super::types::{Named, type_implied, type_visible};
 use super::volumes::{metadata_member, text_member, volume_answer};
@@ -19,7 +20,7 @@ use crate::domain::volume::command::CreateVolume;
 use crate::domain::volume::decide::lend_refusal;
 use crate::domain::volume::state::Origin;
 use crate::domain::volume::{Command, Refusal, VolumeState};
-use crate::domain::volume_type::{AVAILABILITY_ZONES, MULTIATTACH, VolumeType};
+use crate::domain::volume_type::MULTIATTACH;
 
 fn text<'a>(members: &'a Value, name: &str) -> Option<&'a str> {
     members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
@@ -56,7 +57,8 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         None => type_implied(call, inherited).await?,
     };
     volume_type.sizes().check(size_gib, &volume_type.name).map_err(Problem::InvalidInput)?;
-    let availability_zone = zone(call, members, &volume_type)?;
+    let source_zone = source.as_ref().map(|source| &*source.state.volume.availability_zone);
+    let availability_zone = placement::zone(call, text(members, "availability_zone"), source_zone, &volume_type)?;
     if multiattach_member(members) {
         return Err(Problem::InvalidInput(
             "multiattach cannot be asked for directly: use a volume type with multiattach".to_owned(),
@@ -66,15 +68,11 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     if multiattach {
         call.enforce_own("volume:multiattach")?;
     }
+    let wanted = placement::wanted(call, &availability_zone, size_gib, &volume_type).await?;
     if let Some(refusal) = source.as_ref().and_then(|source| source.refusal(size_gib)) {
         // As the source would say when it is asked: but before anything is written.
         return Err(RequestError::Refused(refusal).into());
     }
-    let host = match &source {
-        // Its contents are there.
-        Some(source) => source.state.volume.host.as_deref().map(str::to_owned),
-        None => call.service().place(size_gib),
-    };
     let volume_id = VolumeId(call.api.randomness.uuid());
     let create = CreateVolume {
         volume_id,
@@ -86,7 +84,9 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         type_revision: Some(volume_type.revision),
         multiattach,
         availability_zone,
-        host,
+        // Where its source is: its contents are there.
+        host: source.as_ref().and_then(|source| source.state.volume.host.as_deref().map(str::to_owned)),
+        wanted: source.is_none().then_some(wanted),
         bootable: source.as_ref().is_some_and(|source| source.state.volume.bootable),
         origin: source.as_ref().map(|source| source.origin),
     };
@@ -164,23 +164,6 @@ fn size(members: &Value, source: Option<&Source>) -> Result<u32, Problem> {
     };
     size.or_else(|| source.map(Source::size_gib))
         .ok_or_else(|| Problem::InvalidInput("Volume size must be specified and greater than 0.".to_owned()))
-}
-
-/// Row 17: the one zone there is; the type may be limited to others.
-fn zone(call: &Call, members: &Value, volume_type: &VolumeType) -> Result<String, Problem> {
-    let ours = &call.api.options.availability_zone;
-    if let Some(wanted) = text(members, "availability_zone").filter(|wanted| wanted != ours) {
-        return Err(Problem::InvalidInput(format!("Availability zone '{wanted}' is invalid.")));
-    }
-    if let Some(zones) = volume_type.spec(AVAILABILITY_ZONES)
-        && !zones.split(',').any(|zone| zone.trim() == ours)
-    {
-        return Err(Problem::InvalidInput(format!(
-            "Volume type '{}' is limited to the availability zones '{zones}'.",
-            volume_type.name
-        )));
-    }
-    Ok(ours.clone())
 }
 
 fn multiattach_member(members: &Value) -> bool {

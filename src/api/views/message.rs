@@ -23,6 +23,9 @@ const ACTIONS: &[&str] = &[
     "delete backup",
     "restore backup",
     "reimage volume",
+    // Cinder has no words for these (docs/differences.md)
+    "delete volume",
+    "detach volume",
 ];
 
 const DETAILS: &[&str] = &[

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Cause, Truth};
-use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, VolumeId};
-use crate::domain::quota::Usage;
+use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
+use crate::domain::quota::{Scope, Usage};
 use crate::domain::server::Server;
-use crate::domain::status::{AttachStatus, VolumeStatus};
+use crate::domain::snapshot::Snapshot;
+use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::volume::VolumeState;
 use crate::store::UsageAudit;
 
@@ -103,6 +104,20 @@ pub enum Finding {
         /// Export.
         export: ExportName,
     },
+    /// An available snapshot is not at its volume's backend.
+    SnapshotMissing {
+        /// Volume.
+        volume_id: VolumeId,
+        /// Snapshot.
+        snapshot_id: SnapshotId,
+    },
+    /// The backend has a snapshot of which there is no record.
+    SnapshotUnowned {
+        /// Volume.
+        volume_id: VolumeId,
+        /// Snapshot.
+        snapshot_id: SnapshotId,
+    },
     /// An attached row's device is not in the guest.
     DeviceMissing {
         /// Volume.
@@ -153,6 +168,9 @@ pub enum Finding {
     UsageDiffers {
         /// Project.
         project_id: ProjectId,
+        /// Only of volumes of this type; none: of all together.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        volume_type_id: Option<VolumeTypeId>,
         /// Stored.
         stored: Usage,
         /// Counted.
@@ -176,6 +194,12 @@ impl fmt::Display for Difference {
             Finding::ExportUnowned { volume_id, export } => {
                 write!(f, "volume {volume_id}: export {export} is served and no row owns it")?;
             }
+            Finding::SnapshotMissing { volume_id, snapshot_id } => {
+                write!(f, "volume {volume_id}: snapshot {snapshot_id} is missing at its backend")?;
+            }
+            Finding::SnapshotUnowned { volume_id, snapshot_id } => {
+                write!(f, "volume {volume_id}: snapshot {snapshot_id} is at the backend without a record")?;
+            }
             Finding::DeviceMissing { volume_id, attachment_id, server_id } => {
                 write!(f, "volume {volume_id}: server {server_id} lacks the device of attachment {attachment_id}")?;
             }
@@ -190,8 +214,9 @@ impl fmt::Display for Difference {
             }
             Finding::BackendUnreadable { host, cause } => write!(f, "{host} cannot be read: {cause}")?,
             Finding::GuestUnreadable { server_id, cause } => write!(f, "server {server_id} cannot be asked: {cause}")?,
-            Finding::UsageDiffers { project_id, stored, counted } => {
-                write!(f, "project {project_id} has usage {stored:?} stored and {counted:?} counted")?;
+            Finding::UsageDiffers { project_id, volume_type_id, stored, counted } => {
+                let of_type = volume_type_id.map(|id| format!(" of type {id}")).unwrap_or_default();
+                write!(f, "project {project_id} has usage{of_type} {stored:?} stored and {counted:?} counted")?;
             }
         }
         match &self.explained_by {
@@ -219,8 +244,9 @@ pub fn differences(survey: &Survey) -> Vec<Difference> {
     unowned_volumes(survey, &mut found);
     unowned_devices(survey, &mut found);
     for audit in survey.usage.iter().filter(|audit| audit.stored != audit.counted) {
-        let UsageAudit { project_id, stored, counted } = audit.clone();
-        found.push(Difference { finding: Finding::UsageDiffers { project_id, stored, counted }, explained_by: None });
+        let UsageAudit { scope: Scope { project_id, volume_type_id }, stored, counted } = audit.clone();
+        let finding = Finding::UsageDiffers { project_id, volume_type_id, stored, counted };
+        found.push(Difference { finding, explained_by: None });
     }
     found
 }
@@ -233,7 +259,10 @@ fn open_work(state: &VolumeState) -> Option<String> {
     if !state.volume.outstanding.is_empty() {
         return Some("a call that the backend has not answered yet".to_owned());
     }
-    (!state.volume.orphan_exports.is_empty()).then(|| "a repair that is to come".to_owned())
+    if !state.volume.orphan_exports.is_empty() {
+        return Some("a repair that is to come".to_owned());
+    }
+    (!state.volume.loans.is_empty()).then(|| "a copy that is being made of it".to_owned())
 }
 
 /// Whether the record says that the backend has the volume. After a failed create or delete it may or may not.
@@ -271,6 +300,13 @@ fn at_backend(
         {
             add(Finding::ExportMissing { volume_id, attachment_id: row.id, export: export.clone() });
         }
+    }
+    let is_available = |snapshot: &&Snapshot| snapshot.status == SnapshotStatus::Available;
+    for snapshot in state.snapshots.iter().filter(is_available).filter(|own| !truth.snapshots.contains(&own.id)) {
+        add(Finding::SnapshotMissing { volume_id, snapshot_id: snapshot.id });
+    }
+    for snapshot_id in truth.snapshots.iter().filter(|id| state.snapshot(**id).is_none()) {
+        add(Finding::SnapshotUnowned { volume_id, snapshot_id: *snapshot_id });
     }
     for connection in volume.connections().iter().filter(|connection| connection.connection_info.is_some()) {
         if !truth.exports.contains(&connection.export) {
@@ -326,7 +362,14 @@ fn unowned_volumes(survey: &Survey, found: &mut Vec<Difference>) {
             }
         };
         for (volume_id, truth) in volumes {
-            if homes.get(volume_id) == Some(&host.as_str()) || !(truth.exists || truth.busy) {
+            if homes.get(volume_id) == Some(&host.as_str()) {
+                continue;
+            }
+            for snapshot_id in &truth.snapshots {
+                let finding = Finding::SnapshotUnowned { volume_id: *volume_id, snapshot_id: *snapshot_id };
+                found.push(Difference { finding, explained_by: None });
+            }
+            if !(truth.exists || truth.busy) {
                 continue;
             }
             let finding = Finding::VolumeUnowned { volume_id: *volume_id, host: host.to_string() };

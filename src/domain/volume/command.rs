@@ -7,13 +7,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use super::attach::{AttachVolume, ServerAttach};
-use super::metadata::{MetadataKind, MetadataWrite};
+use super::metadata::{MetadataChange, MetadataKind, MetadataWrite};
 use super::state::{Origin, VolumeState};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Call, Outcome, Request};
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Requester, Step};
+use crate::domain::placement::{Standing, Wanted};
 use crate::domain::quota::{Limits, OverQuota};
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
@@ -37,10 +38,21 @@ pub struct Facts {
     pub now: Timestamp,
     /// Fresh ids, from the seeded source: an operation, a row, a block-device mapping, a repair operation.
     pub ids: [Uuid; 4],
-    /// The project's limits.
+    /// The limits of whoever the command adds to, as they were when it was admitted.
     pub limits: Limits,
     /// How long an operation waits for outstanding calls before it gives up.
     pub drain_deadline: Duration,
+    /// The backends, as they stand in this step.
+    pub hosts: Hosts,
+}
+
+/// What a decision may know of the backends.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    /// The volume's own is frozen: nothing is created or deleted there.
+    pub frozen: bool,
+    /// All of them, for a create.
+    pub standings: Vec<Standing>,
 }
 
 /// A request or a result for one volume.
@@ -113,12 +125,21 @@ pub enum Command {
     },
     /// `POST /snapshots`.
     SnapshotCreate(Box<CreateSnapshot>),
-    /// `PUT /snapshots/{id}` and its metadata.
+    /// `PUT /snapshots/{id}`: outer `None` leaves a field alone.
     SnapshotUpdate {
         /// The snapshot.
         snapshot_id: SnapshotId,
-        /// What changes.
-        change: UpdateVolume,
+        /// Display name.
+        name: Option<Option<String>>,
+        /// Display description.
+        description: Option<Option<String>>,
+    },
+    /// `/snapshots/{id}/metadata…`.
+    SnapshotWriteMetadata {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// What becomes of it.
+        change: MetadataChange,
     },
     /// `DELETE /snapshots/{id}`, and its `os-force_delete`.
     SnapshotDelete {
@@ -268,6 +289,7 @@ impl Command {
             Self::ResetStatus { .. } => "volume_reset_status",
             Self::SnapshotCreate(_) => "snapshot_create",
             Self::SnapshotUpdate { .. } => "snapshot_update",
+            Self::SnapshotWriteMetadata { .. } => "snapshot_metadata_write",
             Self::SnapshotDelete { force: false, .. } => "snapshot_delete",
             Self::SnapshotDelete { force: true, .. } => "snapshot_force_delete",
             Self::SnapshotResetStatus { .. } => "snapshot_reset_status",
@@ -322,8 +344,10 @@ pub struct CreateVolume {
     pub multiattach: bool,
     /// Availability zone.
     pub availability_zone: String,
-    /// `host@backend#pool`; none: no backend fits, the volume ends in `error`.
+    /// `host@backend#pool`, where its source is; none: see `wanted`.
     pub host: Option<String>,
+    /// What its backend must have; none, and no host either: no backend fits, the volume ends in `error`.
+    pub wanted: Option<Wanted>,
     /// Whether servers may boot from it: as its source.
     pub bootable: bool,
     /// What it is made from.
@@ -536,6 +560,14 @@ pub enum Refusal {
     /// 404 of Compute: the volume is not attached to the server.
     #[error("{0}")]
     NotAttached(String),
+    /// 404: the snapshot has no metadata with this key.
+    #[error("snapshot {snapshot_id} has no metadata with the key {key}")]
+    SnapshotMetadataNotFound {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// The key.
+        key: String,
+    },
     /// 404: the volume has no metadata with this key.
     #[error("volume {volume_id} has no metadata with the key {key}")]
     MetadataNotFound {
@@ -579,7 +611,7 @@ pub enum Refusal {
     /// The attachment rows of the server changed in the same instant (its name or the server itself): decide again.
     #[error("the server changed meanwhile")]
     ServerChanged,
-    /// The volume type is no longer as the request saw it: look again.
-    #[error("the volume type changed meanwhile")]
+    /// The volume type, or whose volume it is, is no longer as the request saw it: look again.
+    #[error("the volume type or the project of the volume changed meanwhile")]
     TypeChanged,
 }

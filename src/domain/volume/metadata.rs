@@ -25,6 +25,22 @@ pub enum MetadataChange {
     Remove(Box<str>),
 }
 
+impl MetadataChange {
+    /// What becomes of `present`; the key to be taken away if it is not there.
+    pub fn applied(&self, present: &Metadata) -> Result<Metadata, &str> {
+        match self {
+            Self::Replace(all) => Ok(all.clone()),
+            Self::Merge(more) => Ok(present.iter().chain(more.iter()).collect()),
+            Self::Remove(key) if present.contains_key(key) => {
+                let mut rest = present.clone();
+                rest.remove(key);
+                Ok(rest)
+            }
+            Self::Remove(key) => Err(key),
+        }
+    }
+}
+
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataWrite {

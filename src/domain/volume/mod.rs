@@ -8,7 +8,9 @@ pub mod command;
 pub mod decide;
 pub mod metadata;
 pub mod state;
+mod usage;
 
 pub use command::{Caller, Command, Decision, Facts, Job, JobTarget, Refusal, Reply, Verdict};
 pub use decide::decide;
 pub use state::{Volume, VolumeState};
+pub use usage::usage_growth;

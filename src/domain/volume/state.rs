@@ -7,7 +7,6 @@ use crate::domain::claims::{Claims, Connection, Marker, MarkerKind};
 use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, UserId, VolumeId, VolumeTypeId};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Lane, Operation, OutstandingCall};
-use crate::domain::quota::Usage;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::text::Text;
@@ -220,17 +219,5 @@ impl VolumeState {
     /// No migration is under way (MIG_IDLE, `spec/volume-actions.md` §0.6).
     pub fn is_migration_idle(&self) -> bool {
         matches!(self.volume.migration_status.as_deref(), None | Some("deleting" | "error" | "success"))
-    }
-
-    /// What this volume counts for in its project (promise I5).
-    pub fn usage(&self) -> Usage {
-        if self.volume.deleted || !self.volume.consumes_quota {
-            return Usage::default();
-        }
-        Usage {
-            volumes: 1,
-            gigabytes: i64::from(self.volume.size_gib),
-            reserved_gigabytes: self.operations.iter().map(|operation| i64::from(operation.reserved_gib)).sum(),
-        }
     }
 }

@@ -1,10 +1,13 @@
 //! The copies under way: what reads what, so that nothing is changed, exported or removed that a copy depends on.
 //!
 //! A copy that is registered here has given back the lock of its volume. Whoever wants to change a volume asks here, with the
-//! volume's lock held.
+//! volume's lock held. Whoever only lets others write to it, displaces the copies that cannot bear that; they begin again, by
+//! the storage daemon.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
 
 use super::FileBackend;
 use super::copy::CopyState;
@@ -14,12 +17,21 @@ use crate::domain::ids::VolumeId;
 
 /// The copies under way.
 #[derive(Clone, Default)]
-pub(super) struct Copies(Arc<Mutex<HashMap<CallKey, Copy>>>);
+pub(super) struct Copies(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    copies: Mutex<HashMap<CallKey, Copy>>,
+    /// Told when one has ended.
+    ended: Notify,
+}
 
 /// What a copy reads and makes.
 pub(super) struct Copy {
     pub(super) from: Image,
     pub(super) to: Image,
+    /// By the storage daemon, which others may write through meanwhile.
+    pub(super) is_mirror: bool,
     pub(super) state: CopyState,
 }
 
@@ -37,12 +49,28 @@ impl Copies {
     }
 
     /// Whether a copy reads it.
-    pub(super) fn read(&self, image: Image) -> bool {
+    pub(super) fn is_read(&self, image: Image) -> bool {
         self.lock().values().any(|copy| copy.from == image)
     }
 
+    /// Ends the copies that bear no write to what they read, and waits until they have.
+    pub(super) async fn displace(&self, image: Image) {
+        loop {
+            let ended = self.0.ended.notified();
+            let mut found = false;
+            for copy in self.lock().values().filter(|copy| copy.from == image && !copy.is_mirror) {
+                copy.state.displace();
+                found = true;
+            }
+            if !found {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     /// Whether a copy makes it.
-    pub(super) fn make(&self, image: Image) -> bool {
+    pub(super) fn is_made(&self, image: Image) -> bool {
         self.lock().values().any(|copy| copy.to == image)
     }
 
@@ -62,26 +90,35 @@ impl Copies {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CallKey, Copy>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.copies.lock().remove(&self.key);
+        self.copies.0.ended.notify_waiters();
     }
 }
 
 impl FileBackend {
-    /// What a call is told that would change a volume, or let others change it, which a copy reads or puts back.
+    /// What a call is told that would change a volume which a copy reads or puts back.
     pub(super) fn being_copied(&self, volume: VolumeId) -> Option<Outcome> {
-        let image = Image::Volume(volume);
-        let cause = || Cause::new(CauseKind::Busy, "the volume is being copied");
-        (self.copies.read(image) || self.copies.make(image)).then(|| Outcome::Failed { cause: cause() })
+        let is_read = self.copies.is_read(Image::Volume(volume));
+        is_read.then(|| busy("the volume is being copied")).or_else(|| self.being_replaced(volume))
+    }
+
+    /// The same for one that would only let others write to it.
+    pub(super) fn being_replaced(&self, volume: VolumeId) -> Option<Outcome> {
+        self.copies.is_made(Image::Volume(volume)).then(|| busy("the volume is being put back to a snapshot"))
     }
 
     /// Whether a call for the volume is under way.
     pub(super) fn is_busy(&self, volume: VolumeId) -> bool {
         self.locks.is_busy(volume) || self.copies.are_for(volume)
     }
+}
+
+fn busy(text: &str) -> Outcome {
+    Outcome::Failed { cause: Cause::new(CauseKind::Busy, text) }
 }

@@ -61,6 +61,7 @@ pub(super) struct CopyState(Arc<State>);
 struct State {
     copied: AtomicU64,
     cut_off: AtomicBool,
+    displaced: AtomicBool,
 }
 
 impl CopyWatch {
@@ -90,6 +91,17 @@ impl CopyState {
     /// Ends the copy, whoever waits for it.
     pub(super) fn cut_off(&self) {
         self.0.cut_off.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the copy, which then begins again in the other way: its source is about to be written to.
+    pub(super) fn displace(&self) {
+        self.0.displaced.store(true, Ordering::Relaxed);
+        self.cut_off();
+    }
+
+    /// Whether it was displaced.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.0.displaced.load(Ordering::Relaxed)
     }
 
     /// Notes that so many bytes are copied in all.

@@ -45,9 +45,10 @@ impl FileBackend {
             return refused(CauseKind::Other, "the export has no valid name or mode");
         }
         let _guard = self.locks.acquire(volume).await;
-        if let Some(busy) = self.being_copied(volume) {
+        if let Some(busy) = self.being_replaced(volume) {
             return busy;
         }
+        self.copies.displace(Image::Volume(volume)).await;
         let (ended, looked_up) = (self.ended.clone(), name.clone());
         let look = move |images: &Arc<super::Images>| Ok((images.size(volume)?, ended.has(volume, &looked_up)?));
         let (bytes, ended) = match self.on_files(look).await {
@@ -242,6 +243,8 @@ impl FileBackend {
         exports: BTreeMap<ExportName, AttachMode>,
     ) -> Result<(), ServeError> {
         let path = self.images.path(volume);
+        // By this process; what a dead one has begun is never made use of.
+        let is_mirrored = self.copies.is_read(Image::Volume(volume));
         let mut broken = None;
         for _ in 0..ATTEMPTS {
             let link = match daemon.link(&self.home()).await {
@@ -252,7 +255,7 @@ impl FileBackend {
             };
             broken = None;
             for (name, mode) in &exports {
-                match link.add(volume, &path, bytes, name, *mode).await {
+                match link.add(volume, &path, bytes, name, *mode, is_mirrored).await {
                     Ok(()) => {}
                     Err(LinkError::Refused(text)) => {
                         tracing::warn!(%volume, export = %name, %text, "the storage daemon refuses an export");

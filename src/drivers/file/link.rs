@@ -37,6 +37,7 @@ pub(super) const NEEDED: &[&str] = &[
     "query-block-exports",
     "BLOCK_EXPORT_DELETED",
     "blockdev-mirror/copy-mode",
+    "blockdev-mirror/filter-node-name",
     "blockdev-mirror/auto-dismiss",
     "block-job-cancel/force",
     "query-jobs",
@@ -139,7 +140,8 @@ impl Link {
         self.books().get(&volume).and_then(|entry| entry.node_bytes)
     }
 
-    /// Serves `name`; already served is success.
+    /// Serves `name`; already served is success. Of a volume that is being mirrored the mirror's node is served: the job would
+    /// miss what is written past it (measured), and hands its exports on when it ends.
     pub(super) async fn add(
         &self,
         volume: VolumeId,
@@ -147,22 +149,28 @@ impl Link {
         bytes: u64,
         name: &ExportName,
         mode: AttachMode,
+        is_mirrored: bool,
     ) -> Result<(), LinkError> {
         if self.served(volume).contains(name) {
             return Ok(());
         }
         self.ensure_node(volume, path, bytes).await?;
         self.books().entry(volume).or_default().served.insert(name.clone());
-        let added = self
-            .qmp
-            .run(BlockExportAdd(json!({
+        let add = |node: String| {
+            self.qmp.run(BlockExportAdd(json!({
                 "type": "nbd",
                 "id": export_id(volume, name),
-                "node-name": node_name(volume),
+                "node-name": node,
                 "name": name.as_str(),
                 "writable": mode == AttachMode::ReadWrite,
             })))
-            .await;
+        };
+        let mut added = if is_mirrored { add(mirror_node(volume)).await } else { add(node_name(volume)).await };
+        // The job has not begun, or has ended, and none begins while the volume's lock is held. Only then: any other refusal must
+        // not lead past it.
+        if is_mirrored && matches!(&added, Err(QmpError::Refused { text, .. }) if text.contains("Cannot find")) {
+            added = add(node_name(volume)).await;
+        }
         if let Err(QmpError::Refused { text, .. }) = added {
             self.strike(volume, name);
             return Err(LinkError::Refused(text));
@@ -310,6 +318,11 @@ fn parse_export_id(id: &str) -> Option<(VolumeId, ExportName)> {
 /// The volume's node: one for all its exports, so that it is opened and resized once.
 pub(super) fn node_name(volume: VolumeId) -> String {
     crate::drivers::qmp::node_name('v', volume.0)
+}
+
+/// The node that a mirror job puts between the volume's node and its exports.
+pub(super) fn mirror_node(volume: VolumeId) -> String {
+    crate::drivers::qmp::node_name('m', volume.0)
 }
 
 #[cfg(test)]

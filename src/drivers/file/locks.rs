@@ -12,15 +12,16 @@ use crate::domain::ids::{SnapshotId, VolumeId};
 
 type Lock = Arc<tokio::sync::Mutex<()>>;
 
-/// What is locked.
+/// What is locked. Where a call takes two of different kinds it waits for the one of the earlier kind first, so that nobody
+/// holds a volume while a copy has what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Locked {
-    /// A volume: its file, its exports.
-    Volume(VolumeId),
-    /// A snapshot.
-    Snapshot(SnapshotId),
     /// A volume's contents, while they are replaced.
     Contents(VolumeId),
+    /// A snapshot.
+    Snapshot(SnapshotId),
+    /// A volume: its file, its exports.
+    Volume(VolumeId),
 }
 
 /// The locks that are held or waited for; the others do not exist.

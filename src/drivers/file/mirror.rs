@@ -2,8 +2,8 @@
 //!
 //! It is a mirror job that is ended in good order as soon as it is level. The daemon then drains the volume's node, so that the
 //! copy is what the volume was at one instant: everything that was answered before it, and nothing that began after it. A
-//! backup job would do the same for the instant of its start, but (measured) it allocates the holes of a sparse volume, and
-//! a target without room fails the guest's own writes; a mirror keeps the holes and fails alone. Writes go to both files
+//! backup job would do the same for the instant of its start, but it allocates the holes of a sparse volume, and when the
+//! new file has no room the guest's own writes fail (both measured); a mirror keeps the holes and fails alone. Writes go to both files
 //! while it runs (`write-blocking`), so that a busy guest cannot keep it from becoming level.
 //!
 //! The job and the node of the new file have one name, made of the id of what is made. The service that is killed leaves both
@@ -20,10 +20,10 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::copy::{CopyError, CopyState, SYNC_BYTES};
-use super::daemon::{Daemon, DaemonError};
+use super::daemon::{ATTEMPTS, Daemon, DaemonError};
 use super::exports::{cause_of, cause_of_link};
 use super::images::FileError;
-use super::link::{Link, LinkError, node_name as volume_node, node_options};
+use super::link::{Link, LinkError, mirror_node, node_name as volume_node, node_options};
 use crate::domain::ids::VolumeId;
 use crate::drivers::qmp::{BlockdevAdd, BlockdevMirror, QmpError, node_name};
 
@@ -58,6 +58,7 @@ impl Mirror {
                 "target": name,
                 "sync": "full",
                 "copy-mode": "write-blocking",
+                "filter-node-name": mirror_node(volume),
                 "auto-dismiss": false,
             });
             link.qmp().run(BlockdevMirror(job)).await.map_err(LinkError::from)
@@ -65,16 +66,19 @@ impl Mirror {
         match started.await {
             Ok(_) => Ok(()),
             Err(error) => {
-                self.abandon().await;
+                let _ = self.let_go().await;
                 Err(failed(&error))
             }
         }
     }
 
-    /// Sees the job to its end. Whatever that is, the daemon has let go of the new file afterwards, or is dead.
+    /// Sees the job to its end. Success says as well that the daemon has let go of the new file, or is dead: it holds locks on
+    /// what it has open.
     pub(super) async fn drive(self, state: &CopyState) -> Result<(), FileError> {
         let name = job_name(self.id);
-        let (mut ending, mut synced) = (false, 0);
+        // What an attempt in another way has copied is progress, too.
+        let before = state.copied();
+        let (mut ending, mut synced) = (false, before);
         let ended = loop {
             if state.check().is_err() {
                 break Err(CopyError::CutOff.into());
@@ -103,7 +107,7 @@ impl Mirror {
                     ending = link.qmp().run(end).await.is_ok();
                     continue;
                 }
-                Some(job) => state.reach(u64::try_from(job.current_progress).unwrap_or(0)),
+                Some(job) => state.reach(before + u64::try_from(job.current_progress).unwrap_or(0)),
             }
             if state.copied() >= synced + SYNC_BYTES {
                 synced = state.copied();
@@ -121,16 +125,23 @@ impl Mirror {
             };
             let _ = tokio::time::timeout(POLL, changed).await;
         };
-        self.abandon().await;
-        ended
+        let let_go = self.let_go().await;
+        ended.and(let_go)
     }
 
-    async fn abandon(&self) {
-        if let Ok(Some(link)) = self.daemon.existing_link(&self.home).await
-            && let Err(error) = abandon(&link, self.id).await
-        {
-            tracing::warn!(%error, "the storage daemon holds on to a file");
+    async fn let_go(&self) -> Result<(), FileError> {
+        let mut last = FileError::Unavailable("the storage daemon does not answer".into());
+        for _ in 0..ATTEMPTS {
+            match self.daemon.existing_link(&self.home).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(link)) => match abandon(&link, self.id).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => last = failed(&error),
+                },
+                Err(error) => return Err(unavailable(error)),
+            }
         }
+        Err(last)
     }
 
     async fn sync(&self) -> Result<(), FileError> {

@@ -16,32 +16,42 @@ impl FileBackend {
             return FileError::Conflict("a volume cannot be a clone of itself".into()).into_outcome();
         }
         let making = self.making(key, from, to, Goal::Volume(u64::from(size_gib) * GIB));
-        let (long, short) = making.locks();
-        let (long, short) = self.locks.acquire_two(long, short).await;
-        if let Some(answer) = self.answered.get(&making.key) {
-            return Outcome::Done { answer };
-        }
-        if self.copies.make(from) {
-            return busy("the volume is being put back to a snapshot");
-        }
-        self.make(making, long, short).await
+        let refusal = || match from {
+            Image::Volume(source) => self.being_replaced(source),
+            Image::Snapshot(..) => None,
+        };
+        self.copied(making, refusal).await
     }
 
     pub(super) async fn create_snapshot(&self, key: CallKey, snapshot: SnapshotId) -> Outcome {
         let volume = key.volume_id;
         let making = self.making(key, Image::Volume(volume), Image::Snapshot(volume, snapshot), Goal::Snapshot);
-        let (long, short) = making.locks();
-        let (long, short) = self.locks.acquire_two(long, short).await;
-        if let Some(answer) = self.answered.get(&making.key) {
-            return Outcome::Done { answer };
+        let epoch = making.key.epoch;
+        let refusal = || {
+            if self.removed.get(&snapshot).is_some_and(|removed| epoch <= removed) {
+                let deleted = FileError::Conflict("the snapshot was deleted by a later operation".into());
+                return Some(deleted.into_outcome());
+            }
+            self.being_replaced(volume)
+        };
+        self.copied(making, refusal).await
+    }
+
+    /// Makes it, unless it is refused, which is asked with both locks held.
+    async fn copied(&self, mut making: Making, refusal: impl Fn() -> Option<Outcome>) -> Outcome {
+        loop {
+            let (long, short) = making.locks();
+            let (long, short) = self.locks.acquire_two(long, short).await;
+            if let Some(answer) = self.answered.get(&making.key) {
+                return Outcome::Done { answer };
+            }
+            if let Some(refused) = refusal() {
+                return refused;
+            }
+            if let Some(outcome) = self.make(&mut making, long, short).await {
+                return outcome;
+            }
         }
-        if self.removed.get(&snapshot).is_some_and(|epoch| making.key.epoch <= epoch) {
-            return FileError::Conflict("the snapshot was deleted by a later operation".into()).into_outcome();
-        }
-        if self.copies.make(making.from) {
-            return busy("the volume is being put back to a snapshot");
-        }
-        self.make(making, long, short).await
     }
 
     pub(super) async fn delete_snapshot(&self, key: CallKey, snapshot: SnapshotId) -> Outcome {
@@ -49,7 +59,7 @@ impl FileBackend {
         let image = Image::Snapshot(volume, snapshot);
         let in_use = || {
             let cause = || Cause::new(CauseKind::Busy, "a volume is being made from the snapshot");
-            self.copies.read(image).then(|| Outcome::Refused { cause: cause() })
+            self.copies.is_read(image).then(|| Outcome::Refused { cause: cause() })
         };
         // Before the lock: a copy has it.
         if let Some(refused) = in_use() {
@@ -71,7 +81,7 @@ impl FileBackend {
 
     pub(super) async fn revert_to_snapshot(&self, key: CallKey, snapshot: SnapshotId) -> Outcome {
         let volume = key.volume_id;
-        let making = self.making(key, Image::Snapshot(volume, snapshot), Image::Volume(volume), Goal::Revert);
+        let mut making = self.making(key, Image::Snapshot(volume, snapshot), Image::Volume(volume), Goal::Revert);
         let (long, short) = making.locks();
         let (long, short) = self.locks.acquire_two(long, short).await;
         if let Some(answer) = self.answered.get(&making.key) {
@@ -84,12 +94,14 @@ impl FileBackend {
         if let Err(outcome) = self.let_go(volume).await {
             return outcome;
         }
-        self.make(making, long, short).await
+        // What it reads is a snapshot, which nobody writes to: nothing displaces it.
+        let cut_off = || FileError::Later("the copy was cut off".into()).into_outcome();
+        self.make(&mut making, long, short).await.unwrap_or_else(cut_off)
     }
 
     fn making(&self, key: CallKey, from: Image, to: Image, goal: Goal) -> Making {
         let sync_first = self.reflink.load(std::sync::atomic::Ordering::Relaxed);
-        Making { key, from, to, goal, origins: self.origins.clone(), sync_first }
+        Making { key, from, to, goal, origins: self.origins.clone(), copied_before: 0, sync_first }
     }
 
     /// Closes the volume's file at its daemon if nothing of it is served: an export may have ended while it was copied.
@@ -103,8 +115,4 @@ impl FileBackend {
             tracing::warn!(%volume, %error, "the volume's node stays open");
         }
     }
-}
-
-fn busy(text: &str) -> Outcome {
-    Outcome::Failed { cause: Cause::new(CauseKind::Busy, text) }
 }

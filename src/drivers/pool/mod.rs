@@ -34,7 +34,7 @@ use crate::drivers::sim::FaultRule;
 use crate::runtime::Placement;
 use crate::telemetry::Sample;
 
-use super::{Backend, Capacity, Hypervisor};
+use super::{Backend, Capabilities, Capacity, Hypervisor};
 use actor::{CapacityCell, Driver, DriverActor, Pump, RefreshCapacity};
 pub use breaker::BreakerOptions;
 use queue::{CallBook, Submitted};
@@ -176,6 +176,17 @@ impl DriverPool {
             lane.address.do_send(RefreshCapacity);
         }
         capacity
+    }
+
+    /// What `backend` can do.
+    pub fn capabilities(&self, backend: &str) -> Option<Capabilities> {
+        let index = self.backend_index.get(backend)?;
+        self.drivers.get(*index).map(|driver| driver.capabilities())
+    }
+
+    /// Whether calls to `backend` are let through, as its last ones ended.
+    pub fn is_answering(&self, backend: &str) -> bool {
+        self.backend(backend).is_some_and(|lane| lock(&lane.book).is_answering(Instant::now()))
     }
 
     /// What `/admin/drivers` shows, without waiting for an actor.

@@ -271,6 +271,11 @@ impl CallBook {
         self.timers.first().map(|(due, _)| *due)
     }
 
+    /// Whether the circuit lets calls through, or will try one.
+    pub fn is_answering(&self, now: Instant) -> bool {
+        self.breaker.word(now) != "open"
+    }
+
     /// How long calls may take.
     pub fn deadlines(&self) -> &Deadlines {
         &self.options.deadlines

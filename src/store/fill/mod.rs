@@ -16,9 +16,9 @@ use super::difference::ORDINALS_PER_GENERATION;
 use super::open::{OpenError, StoreOptions, run_migrations, target_of};
 use super::rows::{AttachmentRow, OperationRow, UsageRow, VolumeRow, VolumeTypeRow, to_i64};
 use super::schema::{attachments, operations, quota_usages, volume_types, volumes};
-use crate::domain::quota::Usage;
+use crate::domain::quota::{Scope, Usage};
 use crate::domain::time::Timestamp;
-use crate::domain::volume::VolumeState;
+use crate::domain::volume::{VolumeState, usage_growth};
 use crate::runtime::Randomness;
 
 pub use build::{OPEN_KINDS, Undecided};
@@ -128,7 +128,7 @@ struct Batch {
     volumes: Vec<VolumeRow>,
     attachments: Vec<AttachmentRow>,
     operations: Vec<OperationRow>,
-    usage: BTreeMap<String, Usage>,
+    usage: BTreeMap<Scope, Usage>,
 }
 
 impl Batch {
@@ -147,8 +147,10 @@ impl Batch {
             let rows = (ordinal..).zip(&state.attachments);
             batch.attachments.extend(rows.map(|(ordinal, row)| AttachmentRow::of(row, project_id, ordinal)));
             batch.operations.extend(state.operations.iter().map(|open| OperationRow::of(volume.id, open)));
-            let usage = batch.usage.entry(volume.project_id.to_string()).or_default();
-            *usage = usage.plus(state.usage());
+            for (scope, added) in usage_growth(None, state) {
+                let usage = batch.usage.entry(scope).or_default();
+                *usage = usage.plus(added);
+            }
         }
         batch
     }
@@ -173,18 +175,14 @@ impl Batch {
                 diesel::copy_from(operations::table).from_insertable(&self.operations).execute(inner)?;
             }
         }
-        for (project_id, added) in &self.usage {
-            let stored = quota_usages::table.filter(quota_usages::project_id.eq(project_id));
+        for (scope, added) in &self.usage {
+            let key = UsageRow::key_of(scope);
+            let stored = quota_usages::table.filter(quota_usages::id.eq(&key));
             let stored = stored.select(UsageRow::as_select()).first(connection).optional()?;
-            let row = UsageRow::of(project_id, stored.as_ref().map_or(Usage::default(), UsageRow::usage).plus(*added));
+            let row = UsageRow::of(scope, stored.as_ref().map_or(Usage::default(), UsageRow::usage).plus(*added));
             if stored.is_some() {
-                diesel::update(quota_usages::table.filter(quota_usages::project_id.eq(project_id)))
-                    .set((
-                        quota_usages::volumes.eq(row.volumes),
-                        quota_usages::gigabytes.eq(row.gigabytes),
-                        quota_usages::reserved_gigabytes.eq(row.reserved_gigabytes),
-                    ))
-                    .execute(connection)?;
+                let own = quota_usages::table.filter(quota_usages::id.eq(&key));
+                diesel::update(own).set(&row).execute(connection)?;
             } else {
                 diesel::insert_into(quota_usages::table).values(&row).execute(connection)?;
             }

@@ -142,8 +142,18 @@ columns! {
 }
 
 columns! {
-    /// A project's usage.
-    Usages of UsageRow in quota_usages [project_id, volumes, gigabytes, reserved_gigabytes]
+    /// A whole usage.
+    Usages of UsageRow in quota_usages [
+        id, project_id, volume_type_id, volumes, snapshots, gigabytes, snapshot_gigabytes, reserved_gigabytes,
+        live_volumes,
+    ]
+}
+
+columns! {
+    /// What changes of a usage.
+    UsagesProgress of UsageRow in quota_usages [
+        id, volumes, snapshots, gigabytes, snapshot_gigabytes, reserved_gigabytes, live_volumes,
+    ]
 }
 
 columns! {

@@ -10,12 +10,12 @@ use diesel::{PgConnection, QueryResult, RunQueryDsl};
 use super::super::apply::{Judgement, Ledger, usage_deltas};
 use super::super::rows::{UsageRow, to_i64};
 use super::super::{Aborted, ServerChange, Transaction, VolumeChange};
-use super::columns::Usages;
+use super::columns::{Usages, UsagesProgress};
 use super::mappings::{Mappings, servers_claimed};
 use super::reads::{LockServers, LockUsages, LockVolumes, ShareServers, ShareTypes};
 use super::statement::{Columns, InsertMissing, Keyed, Update};
 use crate::domain::ids::ServerId;
-use crate::domain::quota::Usage;
+use crate::domain::quota::{Scope, Usage};
 
 /// What a guard looks at: a generation or an epoch, while the record lives.
 #[derive(Clone, Copy)]
@@ -58,11 +58,7 @@ impl Judge {
     /// Whether `member` is to be written; if so, those after it see what it changes.
     pub(super) fn judge(&mut self, member: &Transaction) -> Judgement {
         let deltas = usage_deltas(member);
-        if let Some(limits) = &member.limits {
-            for (project_id, delta) in &deltas {
-                limits.check(self.ledger.usage(project_id), *delta).map_err(Aborted::OverQuota)?;
-            }
-        }
+        self.ledger.judge(member.limits.as_ref(), &deltas)?;
         if let Some((id, epoch)) = &member.server_guard
             && !self.servers.get(id.as_str()).is_some_and(|server| server.stands_at(*epoch))
         {
@@ -87,9 +83,7 @@ impl Judge {
             return Err(Aborted::Stale);
         }
         self.accept(member);
-        for (project_id, delta) in deltas {
-            self.ledger.add(project_id, delta);
-        }
+        self.ledger.add(&deltas);
         Ok(())
     }
 
@@ -121,12 +115,10 @@ impl Judge {
         }
     }
 
-    /// Writes what the accepted members add to the usage of their projects.
+    /// Writes what the accepted members add to usages.
     pub(super) fn write_usage(self, connection: &mut PgConnection) -> QueryResult<()> {
-        let mut usages = Usages::default();
-        for (project_id, total) in self.ledger.changed() {
-            usages.push(UsageRow::of(&project_id, total));
-        }
+        let mut usages = UsagesProgress::default();
+        self.ledger.changed().for_each(|row| usages.push(row));
         if usages.len() > 0 {
             Update(usages).execute(connection)?;
         }
@@ -174,21 +166,24 @@ fn lock_types(connection: &mut PgConnection, members: &[&Transaction]) -> QueryR
     Ok(Keyed::<ShareTypes>::new(ids).load::<(String, i64)>(connection)?.into_iter().collect())
 }
 
-fn lock_usages(connection: &mut PgConnection, members: &[&Transaction]) -> QueryResult<BTreeMap<String, Usage>> {
-    let ids: BTreeSet<&str> =
-        members.iter().flat_map(|member| usage_deltas(member)).map(|(project_id, _)| project_id).collect();
-    if ids.is_empty() {
-        return Ok(BTreeMap::new());
+fn lock_usages(
+    connection: &mut PgConnection,
+    members: &[&Transaction],
+) -> QueryResult<impl Iterator<Item = (String, Scope, Usage)> + use<>> {
+    let deltas = members.iter().flat_map(|member| usage_deltas(member));
+    let mut scopes: BTreeMap<String, Scope> = deltas.map(|(scope, _)| (UsageRow::key_of(&scope), scope)).collect();
+    let mut rows = Vec::new();
+    if !scopes.is_empty() {
+        let mut none = Usages::default();
+        scopes.values().for_each(|scope| none.push(UsageRow::of(scope, Usage::default())));
+        InsertMissing(none).execute(connection)?;
+        type Row = (String, i64, i64, i64, i64, i64, i64);
+        rows = Keyed::<LockUsages>::new(scopes.keys().cloned()).load::<Row>(connection)?;
     }
-    let mut none = Usages::default();
-    for id in &ids {
-        none.push(UsageRow::of(id, Usage::default()));
-    }
-    InsertMissing(none).execute(connection)?;
-    type Row = (String, i64, i64, i64);
-    let rows = Keyed::<LockUsages>::new(ids.into_iter().map(str::to_owned)).load::<Row>(connection)?;
-    Ok(rows
-        .into_iter()
-        .map(|(id, volumes, gigabytes, reserved_gigabytes)| (id, Usage { volumes, gigabytes, reserved_gigabytes }))
-        .collect())
+    Ok(rows.into_iter().filter_map(move |row| {
+        let (key, volumes, snapshots, gigabytes, snapshot_gigabytes, reserved_gigabytes, live_volumes) = row;
+        let scope = scopes.remove(&key)?;
+        let usage = Usage { volumes, snapshots, gigabytes, snapshot_gigabytes, reserved_gigabytes, live_volumes };
+        Some((key, scope, usage))
+    }))
 }

@@ -43,14 +43,14 @@ impl ByKeys for ShareTypes {
     const AFTER: &'static str = ") ORDER BY id FOR SHARE";
 }
 
-/// Locks the usage of projects, in the order of their ids.
+/// Locks usages, in the order of their keys.
 pub(super) struct LockUsages;
 
 impl ByKeys for LockUsages {
-    type SqlType = (Text, BigInt, BigInt, BigInt);
-    const BEFORE: &'static str =
-        "SELECT project_id, volumes, gigabytes, reserved_gigabytes FROM quota_usages WHERE project_id = ANY(";
-    const AFTER: &'static str = ") ORDER BY project_id FOR UPDATE";
+    type SqlType = (Text, BigInt, BigInt, BigInt, BigInt, BigInt, BigInt);
+    const BEFORE: &'static str = "SELECT id, volumes, snapshots, gigabytes, snapshot_gigabytes, reserved_gigabytes, \
+        live_volumes FROM quota_usages WHERE id = ANY(";
+    const AFTER: &'static str = ") ORDER BY id FOR UPDATE";
 }
 
 /// The device names and volumes that servers have: what the two unique indices of attachments hold.

@@ -7,7 +7,7 @@ use diesel::result::Error as DieselError;
 
 use super::super::connection::{AnyConnection, on_each};
 use super::super::rows::{VolumeTypeRow, to_i64};
-use super::super::schema::{default_volume_types, volume_types, volumes};
+use super::super::schema::{default_volume_types, quota_limits, quota_usages, volume_types};
 use super::super::{StoreError, TypeChange, TypeRefused};
 use super::{ReadFailure, snapshot, unavailable};
 use crate::domain::ids::{ProjectId, VolumeTypeId};
@@ -47,7 +47,7 @@ pub(in super::super) fn default_types(
     })
 }
 
-fn type_id(text: &str) -> Result<VolumeTypeId, StoreError> {
+pub(super) fn type_id(text: &str) -> Result<VolumeTypeId, StoreError> {
     text.parse().map_err(|error: uuid::Error| StoreError::Damaged {
         what: format!("volume type id {text:?}"),
         reason: error.to_string(),
@@ -124,7 +124,9 @@ fn refuse_taken_name(connection: &mut AnyConnection, new: &VolumeType) -> Result
 }
 
 fn refuse_used(connection: &mut AnyConnection, id: VolumeTypeId) -> Result<(), Failed> {
-    let of_type = volumes::table.filter(volumes::volume_type_id.eq(id.to_string())).filter(volumes::deleted.eq(false));
+    let of_type = quota_usages::table
+        .filter(quota_usages::volume_type_id.eq(id.to_string()))
+        .filter(quota_usages::live_volumes.gt(0));
     refuse_if(diesel::select(diesel::dsl::exists(of_type)).get_result(connection)?, TypeRefused::InUse)
 }
 
@@ -137,6 +139,8 @@ fn delete(connection: &mut AnyConnection, id: VolumeTypeId, revision: u64) -> Re
     let others = volume_types::table.filter(volume_types::id.ne(&text));
     let is_last = !diesel::select(diesel::dsl::exists(others)).get_result::<bool>(connection)?;
     refuse_if(is_last, TypeRefused::IsLast)?;
+    diesel::delete(quota_usages::table.filter(quota_usages::volume_type_id.eq(&text))).execute(connection)?;
+    diesel::delete(quota_limits::table.filter(quota_limits::volume_type_id.eq(&text))).execute(connection)?;
     diesel::delete(volume_types::table.filter(volume_types::id.eq(&text))).execute(connection)?;
     Ok(())
 }

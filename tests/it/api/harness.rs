@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use hearth::actors::{ActorOptions, Dependencies, Service};
+use hearth::actors::{ActorOptions, Dependencies, PlacementOptions, Service};
 use hearth::api::{ApiOptions, ApiState, serve};
 use hearth::domain::ids::{ProjectId, UserId};
 use hearth::domain::quota::Limits;
@@ -115,10 +115,22 @@ impl Asking<'_> {
 
 impl Harness {
     pub async fn start() -> Self {
-        Self::start_with(ApiOptions::default(), Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 }).await
+        Self::start_with(ApiOptions::default(), Limits::NONE).await
     }
 
-    pub async fn start_with(mut options: ApiOptions, limits: Limits) -> Self {
+    /// On these backends, with what the settings say of them.
+    pub async fn start_on(backends: &[(&str, PlacementOptions)]) -> Self {
+        let placement = backends.iter().map(|(name, options)| ((*name).to_owned(), options.clone())).collect();
+        let actors = ActorOptions { limits: Limits::NONE, placement, ..ActorOptions::default() };
+        let names: Vec<&str> = backends.iter().map(|(name, _)| *name).collect();
+        Self::start_full(ApiOptions::default(), actors, &names).await
+    }
+
+    pub async fn start_with(options: ApiOptions, limits: Limits) -> Self {
+        Self::start_full(options, ActorOptions { limits, ..ActorOptions::default() }, &[BACKEND]).await
+    }
+
+    async fn start_full(mut options: ApiOptions, actors: ActorOptions, backends: &[&str]) -> Self {
         for (token, user, project, roles) in [
             (MEMBER, "mia", "p", vec!["member"]),
             (READER, "rita", "p", vec!["reader"]),
@@ -139,7 +151,7 @@ impl Harness {
         let backend: Arc<dyn Backend> = sim;
         let pool = DriverPool::start(
             &placement,
-            vec![(BACKEND.to_owned(), backend, PoolOptions::default())],
+            backends.iter().map(|name| ((*name).to_owned(), backend.clone(), PoolOptions::default())).collect(),
             vec![(HypervisorKind::Sim, hypervisor, PoolOptions::default())],
         );
         let store = Arc::new(InlineStore::in_memory().unwrap());
@@ -151,7 +163,7 @@ impl Harness {
             randomness: randomness.clone(),
             placement,
         };
-        let service = Service::start(world, ActorOptions { limits, ..ActorOptions::default() }, pool);
+        let service = Service::start(world, actors, pool);
         let state = ApiState::new(service.clone(), Clock::System, randomness, options);
         let (server, address) = serve("127.0.0.1:0", state).unwrap();
         let handle = server.handle();

@@ -520,7 +520,7 @@ async fn a_volume_is_what_its_type_says() {
 #[actix_web::test]
 async fn without_the_configured_default_a_type_must_be_named() {
     let options = ApiOptions { default_volume_type: "absent".to_owned(), ..ApiOptions::default() };
-    let harness = Harness::start_with(options, Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 }).await;
+    let harness = Harness::start_with(options, Limits::NONE).await;
     let missing = json!("Default volume type can not be found.");
     let create = |kind: Value| json!({"volume": {"size": 1, "volume_type": kind}});
     check_all(

@@ -69,8 +69,9 @@ pub fn facts_of(epoch: u64, asked: u8) -> Facts {
             Uuid::from_u128(0xc000 + asked),
             OperationId(Uuid::from_u128(0xd000 + epoch)).0,
         ],
-        limits: Limits { volumes: 10, gigabytes: 1_000, per_volume_gigabytes: -1 },
+        limits: Limits { volumes: 10, gigabytes: 1_000, ..Limits::NONE },
         drain_deadline: Duration::from_secs(30),
+        hosts: Default::default(),
     }
 }
 
@@ -99,6 +100,7 @@ fn create_volume(multiattach: bool) -> CreateVolume {
         multiattach,
         availability_zone: "nova".to_owned(),
         host: Some(BACKEND.to_owned()),
+        wanted: None,
         bootable: false,
         origin: None,
     }

@@ -9,4 +9,5 @@ pub mod host;
 mod maintenance;
 mod openstack;
 mod plug;
+mod snapshots;
 pub mod writer;

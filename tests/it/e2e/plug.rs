@@ -17,16 +17,20 @@ use super::guest::{Guest, Machine};
 use crate::drivers::file::{GIB, NbdClient, Pool, assert_refused, key, sized, within};
 
 /// A pool, a guest, and a hypervisor driver that may reach it.
-struct Host {
-    pool: Pool,
-    guest: Guest,
+pub struct Host {
+    pub pool: Pool,
+    pub guest: Guest,
     record: GuestRecord,
     hypervisor: Arc<QmpHypervisor>,
     _dir: TempDir,
 }
 
 impl Host {
-    async fn start(machine: Machine) -> Self {
+    pub async fn start(machine: Machine) -> Self {
+        Self::start_at(Pool::start().await, machine).await
+    }
+
+    pub async fn start_at(pool: Pool, machine: Machine) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let uuid = Uuid::new_v4().to_string();
         let guest = Guest::boot(dir.path(), &uuid, machine).await;
@@ -37,7 +41,7 @@ impl Host {
             check_uuid: true,
         };
         let hypervisor = QmpHypervisor::new(vec![dir.path().to_owned()]);
-        Self { pool: Pool::start().await, guest, record, hypervisor, _dir: dir }
+        Self { pool, guest, record, hypervisor, _dir: dir }
     }
 
     async fn call(&self, volume: VolumeId, request: Request) -> Outcome {
@@ -45,7 +49,7 @@ impl Host {
         within(self.hypervisor.clone().call(self.record.clone(), call)).await
     }
 
-    async fn plug(&self, volume: VolumeId, attachment_id: AttachmentId, info: &Value) -> Outcome {
+    pub async fn plug(&self, volume: VolumeId, attachment_id: AttachmentId, info: &Value) -> Outcome {
         let mode = if info["access_mode"] == "ro" { AttachMode::ReadOnly } else { AttachMode::ReadWrite };
         self.call(volume, Request::Plug { attachment_id, connection_info: info.clone().into(), mode }).await
     }
@@ -58,7 +62,7 @@ impl Host {
     }
 }
 
-fn attachment() -> AttachmentId {
+pub fn attachment() -> AttachmentId {
     AttachmentId(Uuid::new_v4())
 }
 

@@ -1,7 +1,9 @@
 //! The scenarios of the catalogue of races, on the whole service under virtual time.
 
 mod attach;
+mod data_life;
 mod detach;
+mod hosts;
 mod lifecycle;
 mod lists;
 mod marks;
@@ -11,3 +13,4 @@ mod recovery;
 pub mod scenario;
 mod seeds;
 mod size;
+mod snapshots;

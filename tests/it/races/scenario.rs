@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearth::actors::{RequestError, ServerAttachRequest};
-use hearth::domain::ids::{AttachmentId, ServerId, VolumeId};
-use hearth::domain::status::VolumeStatus;
+use hearth::actors::{RequestError, ServerAttachRequest, ServiceChange, ServiceError};
+use hearth::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
+use hearth::domain::metadata::Metadata;
+use hearth::domain::service::{ServiceRecord, VOLUME_BINARY};
+use hearth::domain::status::{SnapshotStatus, VolumeStatus};
+use hearth::domain::volume::command::CreateSnapshot;
+use hearth::domain::volume::state::Origin;
 use hearth::domain::volume::{Command, Refusal, Reply, VolumeState};
 use hearth::drivers::sim::{Fault, FaultRule, Latency};
 use hearth::sim::{Node, World, WorldOptions, simulate};
@@ -91,6 +95,77 @@ impl<'a> Client<'a> {
         self.ask(id, Command::Delete { force: false, cascade: false }).await
     }
 
+    /// A volume made from another one, or from its snapshot.
+    pub async fn create_from(
+        &self,
+        id: VolumeId,
+        source: VolumeId,
+        snapshot_id: Option<SnapshotId>,
+    ) -> Option<Result<Reply, RequestError>> {
+        let Command::Create(mut request) = self.world.create_command(id, 1) else { unreachable!("it creates") };
+        request.origin = Some(Origin { source_volume_id: source, snapshot_id });
+        self.ask(id, Command::Create(request)).await
+    }
+
+    /// Takes a snapshot, also of a volume in use.
+    pub async fn snapshot(&self, id: VolumeId, snapshot_id: SnapshotId) -> Option<Result<Reply, RequestError>> {
+        let request = CreateSnapshot {
+            snapshot_id,
+            name: None,
+            description: None,
+            metadata: Metadata::default(),
+            in_use_allowed: true,
+        };
+        self.ask(id, Command::SnapshotCreate(Box::new(request))).await
+    }
+
+    /// Takes a snapshot and waits until it is available.
+    pub async fn snapshotted(&self, id: VolumeId) -> SnapshotId {
+        let snapshot_id = self.snapshot_id();
+        accepted(self.snapshot(id, snapshot_id).await);
+        self.wait_snapshot(id, snapshot_id, SnapshotStatus::Available).await.expect("alive");
+        snapshot_id
+    }
+
+    pub async fn snapshot_delete(&self, id: VolumeId, snapshot_id: SnapshotId) -> Option<Result<Reply, RequestError>> {
+        self.ask(id, Command::SnapshotDelete { snapshot_id, force: false }).await
+    }
+
+    pub async fn revert(&self, id: VolumeId, snapshot_id: SnapshotId) -> Option<Result<Reply, RequestError>> {
+        self.ask(id, Command::Revert { snapshot_id: Some(snapshot_id) }).await
+    }
+
+    pub async fn cascade(&self, id: VolumeId) -> Option<Result<Reply, RequestError>> {
+        self.ask(id, Command::Delete { force: false, cascade: true }).await
+    }
+
+    /// A snapshot's id.
+    pub fn snapshot_id(&self) -> SnapshotId {
+        SnapshotId(self.world.randomness().uuid())
+    }
+
+    /// Waits until a snapshot has a status.
+    pub async fn wait_snapshot(&self, id: VolumeId, snapshot_id: SnapshotId, status: SnapshotStatus) -> Option<()> {
+        let is_there =
+            |state: &VolumeState| state.snapshot(snapshot_id).map(|snapshot| snapshot.status) == Some(status);
+        self.node.until(id, PATIENCE, |state| state.is_some_and(is_there)).await
+    }
+
+    /// A client writes to a volume through an attachment of its own.
+    pub async fn write(&self, id: VolumeId, marker: &str) {
+        let connector = json!({"host": "writer"});
+        let row = row_of(&accepted(self.attachment_create(id, None, Some(connector)).await));
+        let export = alive(self.view(id).await).attachment(row).and_then(|row| row.export.clone()).expect("exported");
+        self.world.backend().truth().write(&export, marker).expect("written");
+        accepted(self.attachment_delete(id, row).await);
+        self.wait(id, VolumeStatus::Available).await.expect("alive");
+    }
+
+    /// What is written in a volume.
+    pub fn contents(&self, id: VolumeId) -> Vec<String> {
+        self.world.backend().truth().markers(id)
+    }
+
     pub async fn reset(&self, id: VolumeId, status: VolumeStatus) -> Option<Result<Reply, RequestError>> {
         self.ask(id, Command::ResetStatus { status: Some(status), attach_status: None, migration_status: None }).await
     }
@@ -139,6 +214,11 @@ impl<'a> Client<'a> {
     pub async fn server_detach(&self, server: &str, id: VolumeId) -> Option<Result<Reply, RequestError>> {
         let caller = self.world.caller();
         self.node.run(self.node.service.server_detach(ServerId::from(server), id, true, caller)).await
+    }
+
+    /// Says something of the backend.
+    pub async fn say(&self, change: ServiceChange) -> Option<Result<ServiceRecord, ServiceError>> {
+        self.node.run(self.node.service.service_change("sim@sim", VOLUME_BINARY, change)).await
     }
 
     /// Waits for a status with nothing running.

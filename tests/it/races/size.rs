@@ -121,7 +121,7 @@ fn r49_r103_a_guest_is_told_again_after_a_crash() {
 
 fn limited(volumes: i64, gigabytes: i64, per_volume_gigabytes: i64) -> WorldOptions {
     let mut options = WorldOptions::seeded(52);
-    options.actors.limits = Limits { volumes, gigabytes, per_volume_gigabytes };
+    options.actors.limits = Limits { volumes, gigabytes, per_volume_gigabytes, ..Limits::NONE };
     options
 }
 
@@ -135,7 +135,7 @@ fn r52_parallel_creates_and_extends_never_pass_a_limit() {
         let created = answers.iter().filter(|answer| matches!(answer, Some(Ok(_)))).count();
         assert_eq!(created, 5, "five volumes of 2 GiB fit in both limits");
         let over = answers.into_iter().find(|answer| !matches!(answer, Some(Ok(_)))).expect("one is refused");
-        assert!(matches!(refusal(over), Refusal::OverQuota(OverQuota::Volumes { limit: 5 })));
+        assert!(matches!(refusal(over), Refusal::OverQuota(OverQuota::Volumes { limit: 5, .. })));
         client.node.settle(PATIENCE).await.expect("alive");
         let grown = futures_util::future::join_all(ids.iter().map(|id| client.extend(*id, 3))).await;
         let accepted = grown.iter().filter(|answer| matches!(answer, Some(Ok(_)))).count();

@@ -103,7 +103,7 @@ async fn a_full_backend_gives_an_error_volume_and_its_owner_reads_why() {
     let scene = Scene::start().await;
     let kept = scene.create(1, "available").await;
     let id = scene.create(TOO_LARGE, "error").await;
-    scene.assert_told(&id, "the backend has no space for a volume of this size").await;
+    scene.assert_told(&id, "Could not find any available weighted backend.").await;
     // Growing too far changes nothing and says so.
     let body = json!({"os-extend": {"new_size": TOO_LARGE}});
     let (status, body) = scene.ask(OWNER, "POST", &format!("/v3/volumes/{kept}/action"), Some(body)).await;

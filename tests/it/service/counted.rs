@@ -9,16 +9,17 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hearth::domain::attachment::Attachment;
 use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
-use hearth::domain::quota::Usage;
+use hearth::domain::quota::{QuotaKey, QuotaOwner, StoredLimit, Usage};
 use hearth::domain::server::Server;
+use hearth::domain::service::{HostUsage, ServiceRecord};
 use hearth::domain::snapshot::Snapshot;
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
 use hearth::domain::volume_type::VolumeType;
 use hearth::store::{
-    Aborted, AttachmentQuery, CommitOutcome, Event, ListError, Message, MessageQuery, OpenOperation, Page, Reading,
-    ServerQuery, SnapshotQuery, Store, ThreadedStore, Transaction, TypeChange, TypeRefused, UsageAudit, VolumeQuery,
-    VolumeSummary, VolumeSummaryQuery,
+    Aborted, AttachmentQuery, CommitOutcome, Event, GrowthRules, ListError, Message, MessageQuery, OpenOperation, Page,
+    Reading, ServerQuery, SnapshotQuery, Store, ThreadedStore, Transaction, TypeChange, TypeRefused, UsageAudit,
+    VolumeQuery, VolumeSummary, VolumeSummaryQuery,
 };
 use uuid::Uuid;
 
@@ -105,6 +106,15 @@ impl Store for Counted {
     fn volume_types(&self) -> Reading<Vec<VolumeType>> {
         self.inner.volume_types()
     }
+    fn services(&self) -> Reading<Vec<ServiceRecord>> {
+        self.inner.services()
+    }
+    fn service_put(&self, record: ServiceRecord) -> Reading<()> {
+        self.inner.service_put(record)
+    }
+    fn host_usage(&self) -> Reading<Vec<HostUsage>> {
+        self.inner.host_usage()
+    }
     fn type_change(&self, change: TypeChange) -> Reading<Result<(), TypeRefused>> {
         self.inner.type_change(change)
     }
@@ -140,6 +150,21 @@ impl Store for Counted {
     }
     fn usage(&self, project_id: ProjectId) -> Reading<Usage> {
         self.inner.usage(project_id)
+    }
+    fn usages(&self, project_id: ProjectId) -> Reading<Vec<(Option<VolumeTypeId>, Usage)>> {
+        self.inner.usages(project_id)
+    }
+    fn growth_rules(&self, project_id: ProjectId, volume_type_id: Option<VolumeTypeId>) -> Reading<GrowthRules> {
+        self.inner.growth_rules(project_id, volume_type_id)
+    }
+    fn quota_limits(&self, owners: Vec<QuotaOwner>) -> Reading<Vec<StoredLimit>> {
+        self.inner.quota_limits(owners)
+    }
+    fn limits_set(&self, owner: QuotaOwner, limits: Vec<(QuotaKey, i64)>) -> Reading<()> {
+        self.inner.limits_set(owner, limits)
+    }
+    fn limits_clear(&self, owner: QuotaOwner) -> Reading<()> {
+        self.inner.limits_clear(owner)
     }
     fn history_purge(&self, before: Timestamp, batch: u64) -> Reading<u64> {
         self.inner.history_purge(before, batch)

@@ -310,6 +310,7 @@ async fn create_at(live: &Live, backend: &str, index: usize) -> VolumeId {
         multiattach: false,
         availability_zone: "nova".to_owned(),
         host: Some(format!("sim@{backend}#pool")),
+        wanted: None,
         bootable: false,
         origin: None,
     }));

@@ -48,7 +48,7 @@ pub struct LiveOptions {
 impl Default for LiveOptions {
     /// One backend, no limits.
     fn default() -> Self {
-        let limits = Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 };
+        let limits = Limits::NONE;
         Self {
             database: None,
             actors: ActorOptions { limits, ..ActorOptions::default() },

@@ -49,7 +49,7 @@ async fn usage(live: &Live) -> (i64, i64) {
 #[actix_web::test]
 async fn r52_parallel_creates_and_extends_never_pass_the_limits() {
     let defaults = LiveOptions::default();
-    let limits = Limits { volumes: VOLUMES, gigabytes: GIGABYTES, per_volume_gigabytes: 20 };
+    let limits = Limits { volumes: VOLUMES, gigabytes: GIGABYTES, per_volume_gigabytes: 20, ..Limits::NONE };
     let actors = ActorOptions { limits, ..defaults.actors.clone() };
     let live = Live::start(LiveOptions { actors, ..defaults }).await;
 

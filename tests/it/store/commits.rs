@@ -109,7 +109,10 @@ async fn a_refused_member_hurts_nobody_in_its_group(bench: Bench) {
         assert!(is_written || found == states[index], "a refused member leaves nothing behind");
     }
     let usage = bench.store().usage(ProjectId::from("p")).await.unwrap();
-    assert_eq!(usage, Usage { volumes: 65, gigabytes: 65, reserved_gigabytes: 62 });
+    assert_eq!(
+        usage,
+        Usage { volumes: 65, gigabytes: 65, reserved_gigabytes: 62, live_volumes: 65, ..Usage::default() }
+    );
     audit(&bench).await;
 }
 
@@ -199,7 +202,7 @@ async fn a_server_is_guarded_by_its_epoch(bench: Bench) {
 }
 
 fn limits(volumes: i64, gigabytes: i64) -> Limits {
-    Limits { volumes, gigabytes, per_volume_gigabytes: -1 }
+    Limits { volumes, gigabytes, ..Limits::NONE }
 }
 
 fn limited(limits: Limits, transaction: Transaction) -> Transaction {
@@ -209,11 +212,12 @@ fn limited(limits: Limits, transaction: Transaction) -> Transaction {
 async fn r52_members_of_one_group_never_exceed_a_limit_together(bench: Bench) {
     let group = (0..16).map(|n| limited(limits(10, -1), insert(&volume(n, "p", 3)))).collect();
     let outcomes = bench.commit_together(group).await;
-    let refused = CommitOutcome::Aborted(Aborted::OverQuota(OverQuota::Volumes { limit: 10 }));
+    let refused =
+        CommitOutcome::Aborted(Aborted::OverQuota(OverQuota::Volumes { key: "volumes".to_owned(), limit: 10 }));
     assert_eq!(outcomes[..10], vec![CommitOutcome::Committed; 10]);
     assert_eq!(outcomes[10..], vec![refused; 6]);
     let over = bench.commit(limited(limits(-1, 31), insert(&volume(99, "p", 2)))).await;
-    let expected = OverQuota::Gigabytes { requested: 2, limit: 31, consumed: 30 };
+    let expected = OverQuota::Gigabytes { key: "gigabytes".to_owned(), requested: 2, limit: 31, consumed: 30 };
     assert_eq!(over, CommitOutcome::Aborted(Aborted::OverQuota(expected)));
     // facts are recorded without being judged
     assert_committed(bench.commit(insert(&volume(98, "p", 2))).await);
@@ -246,17 +250,18 @@ async fn r52_concurrent_groups_never_exceed_a_limit_together(bench: Bench) {
 
 async fn r45_the_quota_follows_the_volume(bench: Bench) {
     let usage = async || bench.store().usage(ProjectId::from("p")).await.unwrap();
+    let one = Usage { volumes: 1, live_volumes: 1, ..Usage::default() };
     let first = volume(1, "p", 10);
     assert_committed(bench.commit(insert(&first)).await);
     let growing = next(&first, |new| new.operations.push(extend(1, &first, 5)));
     assert_committed(bench.commit(change(Some(&first), &growing)).await);
-    assert_eq!(usage().await, Usage { volumes: 1, gigabytes: 10, reserved_gigabytes: 5 });
+    assert_eq!(usage().await, Usage { gigabytes: 10, reserved_gigabytes: 5, ..one });
     let grown = next(&growing, |new| {
         new.operations.clear();
         new.volume.size_gib = 15;
     });
     assert_committed(bench.commit(change(Some(&growing), &grown)).await);
-    assert_eq!(usage().await, Usage { volumes: 1, gigabytes: 15, reserved_gigabytes: 0 });
+    assert_eq!(usage().await, Usage { gigabytes: 15, reserved_gigabytes: 0, ..one });
     let given = next(&grown, |new| new.volume.project_id = ProjectId::from("q"));
     assert_committed(bench.commit(change(Some(&grown), &given)).await);
     assert_eq!(usage().await, Usage::default());
@@ -286,6 +291,6 @@ async fn a_barrier_is_answered_after_everything_before_it(bench: Bench) {
 /// Promise I5: what is stored is what is counted.
 pub async fn audit(bench: &Bench) {
     for project in bench.store().usage_audit().await.unwrap() {
-        assert_eq!(project.stored, project.counted, "{}", project.project_id);
+        assert_eq!(project.stored, project.counted, "{:?}", project.scope);
     }
 }

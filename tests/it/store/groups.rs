@@ -163,7 +163,7 @@ impl World {
             member.type_guard = Some((id, 1 + u64::from(self.one_in(5))));
         }
         if self.one_in(3) {
-            member.limits = Some(Limits { volumes: 5, gigabytes: 40, per_volume_gigabytes: -1 });
+            member.limits = Some(Limits { volumes: 5, gigabytes: 40, ..Limits::NONE });
         }
         if self.one_in(20) && member.volume.is_some() {
             let other = self.server_member();
@@ -332,7 +332,7 @@ async fn a_group_ends_as_its_members_one_by_one() {
             world.learn(&grouped).await;
         }
         for project in grouped.store.usage_audit().await.unwrap() {
-            assert_eq!(project.stored, project.counted, "seed {seed}, {}", project.project_id);
+            assert_eq!(project.stored, project.counted, "seed {seed}, {:?}", project.scope);
         }
     }
     println!("{seen:?}");

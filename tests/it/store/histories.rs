@@ -39,7 +39,7 @@ async fn r52_usage_is_exact_after_every_group(bench: Bench) {
                 {
                     old.volume.generation += 3;
                 }
-                let limits = Limits { volumes: 6, gigabytes: 60, per_volume_gigabytes: -1 };
+                let limits = Limits { volumes: 6, gigabytes: 60, ..Limits::NONE };
                 let limits = (random.below(3) > 0).then_some(limits);
                 group.push(Transaction { limits, ..change(old.as_ref(), &new) });
                 plans.push((index, new));

@@ -15,6 +15,7 @@ mod log;
 mod lost_connection;
 mod postgres;
 mod records;
+mod services;
 mod types;
 pub mod vfs;
 

@@ -128,11 +128,12 @@ fn truth() -> Truth {
 
 /// A picture in which everything agrees.
 fn survey() -> Survey {
-    let usage = Usage { volumes: 1, gigabytes: 2, reserved_gigabytes: 0 };
+    let usage = state().usage();
+    let scope = Scope { project_id: "p".into(), volume_type_id: None };
     Survey {
         volumes: vec![state()],
         servers: vec![server()],
-        usage: vec![UsageAudit { project_id: "p".into(), stored: usage, counted: usage }],
+        usage: vec![UsageAudit { scope, stored: usage, counted: usage }],
         backends: vec![BackendInventory { host: HOST.into(), volumes: Ok(vec![(volume_id(), truth())]) }],
         guests: vec![GuestInventory { server_id: server_id(), devices: Ok(vec![row_id()]) }],
     }
@@ -290,9 +291,9 @@ fn backends_and_guests_that_cannot_be_asked_are_said_once_and_nothing_is_guessed
 
 #[test]
 fn usage_that_is_not_the_sum() {
-    let stored = Usage { volumes: 1, gigabytes: 2, reserved_gigabytes: 0 };
+    let stored = survey().usage[0].stored;
     let counted = Usage { volumes: 2, ..stored };
-    let differs = Finding::UsageDiffers { project_id: "p".into(), stored, counted };
+    let differs = Finding::UsageDiffers { project_id: "p".into(), volume_type_id: None, stored, counted };
     assert_eq!(found(|survey| survey.usage[0].counted = counted), [differs]);
 }
 

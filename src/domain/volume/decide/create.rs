@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::OperationKind;
+use crate::domain::placement::{Standing, place};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, CreateVolume, Facts, Refusal, Verdict};
@@ -29,7 +30,7 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         multiattach: request.multiattach,
         volume_type_id: request.volume_type_id,
         availability_zone: Text::common(&request.availability_zone),
-        host: request.host.as_deref().map(Text::common),
+        host: host(request, facts),
         metadata: request.metadata.clone(),
         image_metadata: Metadata::default(),
         admin_metadata: Metadata::default(),
@@ -61,6 +62,19 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         draft.guard_type(id, revision);
     }
     draft.finish()
+}
+
+/// Where the volume is made: a backend that an administrator has closed gets none, not even beside its source.
+fn host(request: &CreateVolume, facts: &Facts) -> Option<Text> {
+    let backends = &facts.hosts.standings;
+    match (&request.host, &request.wanted) {
+        (Some(host), _) => {
+            let known = backends.iter().find(|backend| *backend.host == **host);
+            known.is_none_or(Standing::is_open).then(|| Text::common(host))
+        }
+        (None, Some(wanted)) => place(wanted, backends).map(|backend| backend.host.clone()),
+        (None, None) => None,
+    }
 }
 
 /// The limit on one volume's size (`spec/volume-actions.md` §2.1).

@@ -31,6 +31,10 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
             refuse(state)
         };
     }
+    // Read in this very step: a delete that was admitted before the freeze goes on.
+    if facts.hosts.frozen {
+        return Verdict::Refuse(Refusal::InvalidInput(format!("the backend of volume {} is frozen", volume.id)));
+    }
     let held = state.attachments.iter().any(crate::domain::attachment::Attachment::holds_volume);
     // A host that is connected without a row is there all the same; only a forced delete ends its connection (design §5).
     let is_connected = !force && connection::is_connected(state);

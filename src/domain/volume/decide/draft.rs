@@ -298,7 +298,7 @@ impl<'a> Draft<'a> {
             attachment_id: self.decision.attachment_id,
             ended: self.decision.ended,
             messages: self.decision.messages,
-            limits: self.decision.judge_growth.then_some(self.facts.limits),
+            limits: self.decision.judge_growth.then(|| self.facts.limits.clone()),
             server_guard: self.decision.server_guard,
             type_guard: self.decision.type_guard,
             requester: self.decision.requester,

@@ -26,6 +26,11 @@ pub(super) fn extend(
             volume.size_gib
         )));
     }
+    if let Some(of_type) = &facts.limits.of_type
+        && let Err(text) = of_type.sizes.check(new_size_gib, &of_type.name)
+    {
+        return Verdict::Refuse(Refusal::InvalidInput(text));
+    }
     let allowed = if in_use_allowed { EXTENDABLE_ONLINE } else { EXTENDABLE };
     if !allowed.contains(&volume.status) {
         return Verdict::Refuse(Refusal::InvalidVolume(format!(

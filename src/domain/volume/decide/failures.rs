@@ -53,9 +53,14 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
         // Its answer is a command of its own (`lend::lent`).
         Step::Borrow => {}
         Step::Create | Step::Copy => {
-            let text = if draft.next.volume.host.is_none() { ("001", "003") } else { ("008", "012") };
-            draft.tell_owner(message(operation, text.0, text.1, cause));
             settle::data_work_failed(&mut draft.next, VolumeStatus::Error);
+            if draft.next.volume.host.is_none() {
+                // No backend fits: that there is none of no name is not what the owner asked.
+                draft.end(id, Err(Refusal::Backend("no backend fits the volume".to_owned())));
+                let told = message(operation, "001", "003", cause);
+                return draft.tell_owner(UserMessage { cause: None, ..told });
+            }
+            draft.tell_owner(message(operation, "008", "012", cause));
             draft.end(id, Err(Refusal::Backend(cause.text.clone())));
         }
         Step::Extend if cause.kind == CauseKind::NoSpace => {

@@ -2,10 +2,9 @@
 //! two who have seen the same only one replaces it. The administrator's keys lie apart.
 
 use super::draft::Draft;
-use crate::domain::metadata::Metadata;
 use crate::domain::status::VolumeStatus;
 use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
-use crate::domain::volume::metadata::{MetadataChange, MetadataKind, MetadataWrite, metadata_tag};
+use crate::domain::volume::metadata::{MetadataKind, MetadataWrite, metadata_tag};
 use crate::domain::volume::state::VolumeState;
 
 /// Statuses in which metadata cannot be written.
@@ -22,15 +21,9 @@ pub(super) fn write(state: &VolumeState, write: &MetadataWrite, caller: &Caller,
     {
         return Verdict::Refuse(Refusal::TagDiffers);
     }
-    let changed = match &write.change {
-        MetadataChange::Replace(all) => all.clone(),
-        MetadataChange::Merge(more) => merged(present, more),
-        MetadataChange::Remove(key) if present.contains_key(key) => {
-            let mut rest = present.clone();
-            rest.remove(key);
-            rest
-        }
-        MetadataChange::Remove(key) => return Verdict::Refuse(absent(state, write.kind, key)),
+    let changed = match write.change.applied(present) {
+        Ok(changed) => changed,
+        Err(key) => return Verdict::Refuse(absent(state, write.kind, key)),
     };
     if METADATA_LOCKED.contains(&volume.status) {
         return Verdict::Refuse(Refusal::InvalidVolume(format!(
@@ -44,10 +37,6 @@ pub(super) fn write(state: &VolumeState, write: &MetadataWrite, caller: &Caller,
         MetadataKind::Image => draft.next.volume.image_metadata = changed,
     }
     draft.finish()
-}
-
-fn merged(present: &Metadata, more: &Metadata) -> Metadata {
-    present.iter().chain(more.iter()).collect()
 }
 
 fn absent(state: &VolumeState, kind: MetadataKind, key: &str) -> Refusal {

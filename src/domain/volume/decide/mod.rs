@@ -80,6 +80,15 @@ pub fn decide(
             _ => Verdict::Refuse(Refusal::VolumeNotFound(volume_id)),
         };
     };
+    let grows = match command {
+        Command::Extend { .. } => Some(&state.volume.project_id),
+        // a snapshot belongs to whoever asks for it
+        Command::SnapshotCreate(_) => Some(&caller.requester.project_id),
+        _ => None,
+    };
+    if grows.is_some_and(|owner| !facts.limits.are_of(owner, state.volume.volume_type_id)) {
+        return Verdict::Refuse(Refusal::TypeChanged);
+    }
     match command {
         Command::Create(_) => Verdict::Refuse(Refusal::Conflict(format!("volume {volume_id} exists already"))),
         Command::Update(change) => update::update(state, change, caller, facts),
@@ -94,7 +103,12 @@ pub fn decide(
             reset::reset_status(state, *status, *attach_status, migration_status.as_ref(), caller, facts)
         }
         Command::SnapshotCreate(request) => snapshot::create(state, request, caller, facts),
-        Command::SnapshotUpdate { snapshot_id, change } => snapshot::update(state, *snapshot_id, change, caller, facts),
+        Command::SnapshotUpdate { snapshot_id, name, description } => {
+            snapshot::update(state, *snapshot_id, name.as_ref(), description.as_ref(), caller, facts)
+        }
+        Command::SnapshotWriteMetadata { snapshot_id, change } => {
+            snapshot::write_metadata(state, *snapshot_id, change, caller, facts)
+        }
         Command::SnapshotDelete { snapshot_id, force } => snapshot::delete(state, *snapshot_id, *force, caller, facts),
         Command::SnapshotResetStatus { snapshot_id, status } => {
             snapshot::reset_status(state, *snapshot_id, *status, caller, facts)

@@ -403,10 +403,9 @@ pub(super) fn delete_with_server(draft: &mut Draft<'_>, requester: &Requester) {
     let volume = &draft.next.volume;
     let held = draft.next.attachments.iter().any(Attachment::holds_volume);
     let idle = draft.next.operations.is_empty() && volume.status == VolumeStatus::Available;
-    // A host that is connected holds it too, with or without a row.
-    let held = held || !volume.connections().is_empty();
-    // As a client's delete: a volume with snapshots stays.
-    if held || !idle || !draft.next.snapshots.is_empty() || !draft.next.is_migration_idle() {
+    // A host that is connected holds it too, with or without a row. As with a client's delete, one with snapshots stays.
+    let held = held || !volume.connections().is_empty() || !draft.next.snapshots.is_empty();
+    if held || !idle || !draft.next.is_migration_idle() {
         return;
     }
     let id = super::delete::begin(draft);

@@ -31,7 +31,8 @@ pub(super) fn revert(state: &VolumeState, asked: Option<SnapshotId>, caller: &Ca
             latest.id, latest.size_gib, volume.id, volume.size_gib
         )));
     }
-    let held = state.attachments.iter().any(crate::domain::attachment::Attachment::holds_volume);
+    let held = state.attachments.iter().any(crate::domain::attachment::Attachment::holds_volume)
+        || !volume.connections().is_empty();
     if volume.status != REVERTABLE || state.data_work().is_some() || held || !state.is_migration_idle() {
         return Verdict::Refuse(Refusal::Conflict(format!(
             "volume {} status must be {REVERTABLE} to revert, but current status is: {}",

@@ -7,7 +7,8 @@ use crate::domain::operation::{Operation, OperationKind, Step};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::{SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
-use crate::domain::volume::command::{Caller, CreateSnapshot, Facts, Refusal, UpdateVolume, Verdict};
+use crate::domain::volume::command::{Caller, CreateSnapshot, Facts, Refusal, Verdict};
+use crate::domain::volume::metadata::MetadataChange;
 use crate::domain::volume::state::VolumeState;
 
 /// Source statuses of the volume.
@@ -23,6 +24,9 @@ pub(super) fn create(state: &VolumeState, request: &CreateSnapshot, caller: &Cal
     if volume.host.is_none() {
         let text = "The snapshot cannot be created because volume has not been scheduled to any host.";
         return refuse(text.to_owned());
+    }
+    if facts.hosts.frozen {
+        return frozen(state);
     }
     if !state.is_migration_idle() {
         return refuse(format!("The snapshot cannot be created when the volume {} is migrating.", volume.id));
@@ -72,23 +76,46 @@ pub(super) fn create(state: &VolumeState, request: &CreateSnapshot, caller: &Cal
     draft.finish()
 }
 
+/// Read in the step that decides: what was admitted before the freeze goes on.
+fn frozen(state: &VolumeState) -> Verdict {
+    Verdict::Refuse(Refusal::InvalidInput(format!("the backend of volume {} is frozen", state.id())))
+}
+
 pub(super) fn update(
     state: &VolumeState,
     id: SnapshotId,
-    change: &UpdateVolume,
+    name: Option<&Option<String>>,
+    description: Option<&Option<String>>,
     caller: &Caller,
     facts: &Facts,
 ) -> Verdict {
     let mut draft = Draft::of(state, caller, facts);
     let Some(snapshot) = draft.next.snapshot_mut(id) else { return not_found(id) };
-    if let Some(name) = &change.name {
+    if let Some(name) = name {
         snapshot.name = name.as_deref().map(Text::from);
     }
-    if let Some(description) = &change.description {
+    if let Some(description) = description {
         snapshot.description = description.as_deref().map(Text::from);
     }
-    if let Some(metadata) = &change.metadata {
-        snapshot.metadata.clone_from(metadata);
+    snapshot.updated_at = Some(facts.now);
+    draft.finish()
+}
+
+pub(super) fn write_metadata(
+    state: &VolumeState,
+    id: SnapshotId,
+    change: &MetadataChange,
+    caller: &Caller,
+    facts: &Facts,
+) -> Verdict {
+    let mut draft = Draft::of(state, caller, facts);
+    let Some(snapshot) = draft.next.snapshot_mut(id) else { return not_found(id) };
+    match change.applied(&snapshot.metadata) {
+        Ok(metadata) => snapshot.metadata = metadata,
+        Err(key) => {
+            let key = key.to_owned();
+            return Verdict::Refuse(Refusal::SnapshotMetadataNotFound { snapshot_id: id, key });
+        }
     }
     snapshot.updated_at = Some(facts.now);
     draft.finish()
@@ -112,6 +139,9 @@ pub(super) fn delete(state: &VolumeState, id: SnapshotId, force: bool, caller: &
     });
     if is_needed || !(force || SNAPSHOT_DELETABLE.contains(&snapshot.status)) {
         return refuse_delete(force);
+    }
+    if facts.hosts.frozen {
+        return frozen(state);
     }
     let mut draft = Draft::of(state, caller, facts);
     if let Some(running) = work_on(state, id) {

@@ -178,7 +178,7 @@ fn word_of(refusal: &Refusal) -> &'static str {
         Refusal::BadRequest(_) => "400",
         Refusal::InvalidVolume(_) => "400 status",
         Refusal::InvalidSnapshot(_) => "400 snapshot",
-        Refusal::SnapshotNotFound(_) => "404 snapshot",
+        Refusal::SnapshotNotFound(_) | Refusal::SnapshotMetadataNotFound { .. } => "404 snapshot",
         Refusal::BadConnector(_) => "400 connector",
         Refusal::VolumeNotFound(_) => "404 volume",
         Refusal::AttachmentNotFound(_) => "404 row",

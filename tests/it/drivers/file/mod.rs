@@ -1,11 +1,11 @@
 //! The `file` backend with its real parts: files on a file system, storage daemons, and QEMU's own NBD client.
 
-mod clone;
+pub mod clone;
 mod exports;
 mod files;
 pub mod reflink;
 mod restart;
-mod snapshots;
+pub mod snapshots;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -162,6 +162,15 @@ impl Pool {
         let file = std::fs::File::open(self.file(volume)).expect("there");
         file.read_exact_at(&mut bytes, 0).expect("read");
         bytes
+    }
+
+    /// The files of the pool that the daemons have open.
+    pub fn open_at_daemons(&self) -> Vec<PathBuf> {
+        let open_at = |pid: i32| std::fs::read_dir(format!("/proc/{pid}/fd")).expect("alive");
+        let files = self.daemon_pids().into_iter().flat_map(open_at);
+        let mut paths: Vec<PathBuf> = files.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok()).collect();
+        paths.retain(|path| path.starts_with(&self.options.path));
+        paths
     }
 
     /// Pids on record in the state directory.

@@ -6,7 +6,6 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use futures_util::future::BoxFuture;
-use hearth::domain::attachment::AttachMode;
 use hearth::domain::backend::{Call, CallKey, CauseKind, Outcome, Request, Truth};
 use hearth::domain::ids::{SnapshotId, VolumeId};
 use hearth::drivers::Backend;
@@ -31,7 +30,7 @@ const fn take(snapshot_id: SnapshotId) -> Request {
     Request::CreateSnapshot { snapshot_id }
 }
 
-async fn pool_that_shares() -> Option<(Pool, ReflinkFileSystem)> {
+pub async fn pool_that_shares() -> Option<(Pool, ReflinkFileSystem)> {
     let mounted = ReflinkFileSystem::mount()?;
     let pool = Pool::start_with(|options| {
         options.path = mounted.pool();
@@ -55,12 +54,13 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    async fn begin(root: &Path) -> Option<Self> {
+    /// `reconnect_s`: how long the guest waits for an export that is gone.
+    async fn begin(root: &Path, reconnect_s: u32) -> Option<Self> {
         let CopyingPool { pool, _mounted } = copying_pool(root, MUCH_ROOM).await?;
         let volume = pool.create(1).await;
         fill(&pool, volume, MUCH_MIB);
         let (name, info) = pool.exported(volume).await;
-        let guest = NbdClient::connect(&info, 20).await.expect("connected");
+        let guest = NbdClient::connect(&info, reconnect_s).await.expect("connected");
         let snapshot = new_id();
         let call = Call { key: key(volume), request: take(snapshot) };
         let mut answer = pool.backend.clone().call(call.clone());
@@ -163,35 +163,66 @@ async fn a_snapshot_of_shared_blocks_is_of_one_instant() {
 }
 
 #[tokio::test]
-async fn while_a_storage_daemon_copies_a_volume_nothing_changes_it_and_a_fence_goes_through() {
+async fn while_a_storage_daemon_copies_a_volume_it_is_not_changed_and_exports_come_and_go() {
     let root = tempfile::tempdir().expect("a directory");
-    let Some(mut under_way) = UnderWay::begin(root.path()).await else { return };
-    let UnderWay { pool, volume, snapshot, name, .. } = &under_way;
+    let Some(mut under_way) = UnderWay::begin(root.path(), 0).await else { return };
+    let UnderWay { pool, volume, snapshot, guest, name, answer, .. } = &mut under_way;
     let (volume, snapshot) = (*volume, *snapshot);
-    assert_failed(&pool.export(volume, &export_name(), AttachMode::ReadWrite).await, CauseKind::Busy);
     assert_failed(&pool.call(volume, Request::Extend { new_size_gib: 2 }).await, CauseKind::Busy);
     assert_failed(&pool.call(volume, Request::Delete).await, CauseKind::Busy);
     assert_failed(&pool.call(volume, take(new_id())).await, CauseKind::Busy);
-    assert_eq!(pool.unexport(volume, name).await, Outcome::done());
+    // Another call for the same snapshot waits, and holds up nobody.
+    let another = Call { key: key(volume), request: take(snapshot) };
+    let mut another = pool.backend.clone().call(another);
+    assert!(futures_util::poll!(&mut another).is_pending());
+    let (new_name, info) = pool.exported(volume).await;
+    let mut second = NbdClient::connect(&info, 0).await.expect("connected");
+    assert!(second.write(0x66, 4096).await && guest.reads(0x66, 4096).await);
+    for name in [&*name, &new_name] {
+        assert_eq!(pool.unexport(volume, name).await, Outcome::done());
+    }
     let truth = pool.probe(volume).await;
     assert!(truth.busy && truth.exports.is_empty() && truth.snapshots.is_empty(), "all of it meanwhile: {truth:?}");
-    assert!(!under_way.guest.write(0x55, 0).await, "it is fenced");
-    assert_eq!(within(&mut under_way.answer).await, Outcome::done());
-    let pool = &under_way.pool;
-    assert_eq!(blocks(&pool.snapshot_file(volume, snapshot)), blocks(&pool.file(volume)));
+    assert!(!guest.write(0x55, 0).await && !second.write(0x55, 0).await, "they are fenced");
+    assert_eq!(within(answer).await, Outcome::done());
+    assert_eq!(within(another).await, Outcome::done());
+    // Its instant is the last one of the call.
+    assert!(blocks(&pool.snapshot_file(volume, snapshot)) == blocks(&pool.file(volume)));
     assert_eq!(temporaries(pool), 0);
-    // Nobody holds the files open.
-    for pid in pool.daemon_pids() {
-        let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("alive");
-        let held = open.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
-        assert_eq!(held.filter(|path| path.starts_with(&pool.options.path)).count(), 0);
+    assert_eq!(pool.open_at_daemons(), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn an_export_that_comes_to_a_volume_which_is_being_copied_is_served_and_the_copy_is_whole() {
+    let root = tempfile::tempdir().expect("a directory");
+    let Some(CopyingPool { pool, _mounted }) = copying_pool(root.path(), "size=2000m").await else { return };
+    let volume = pool.create(1).await;
+    fill(&pool, volume, MUCH_MIB);
+    let snapshot = new_id();
+    let call = Call { key: key(volume), request: take(snapshot) };
+    let mut answer = pool.backend.clone().call(call.clone());
+    while pool.backend.progress(&call.key).is_none_or(|copied| copied == 0) {
+        assert!(futures_util::poll!(&mut answer).is_pending(), "it has ended before it was seen");
+        tokio::task::yield_now().await;
     }
+    let serving = async {
+        let (_, info) = pool.exported(volume).await;
+        let mut guest = NbdClient::connect(&info, 0).await.expect("connected");
+        for round in 0..50_u64 {
+            assert!(guest.write(0x31, (1000 << 20) + round * 4096).await);
+        }
+    };
+    let (outcome, ()) = tokio::join!(within(answer), serving);
+    assert_eq!(outcome, Outcome::done());
+    let (kept, now) = (blocks(&pool.snapshot_file(volume, snapshot)), blocks(&pool.file(volume)));
+    assert!(kept.len() >= usize::try_from(MUCH_MIB << 8).expect("small") && kept[..] == now[..kept.len()], "a prefix");
+    assert_eq!((temporaries(&pool), pool.probe(volume).await.snapshots), (0, vec![snapshot]));
 }
 
 #[tokio::test]
 async fn a_snapshot_that_nobody_waits_for_ends_its_job_and_leaves_nothing() {
     let root = tempfile::tempdir().expect("a directory");
-    let Some(mut under_way) = UnderWay::begin(root.path()).await else { return };
+    let Some(mut under_way) = UnderWay::begin(root.path(), 0).await else { return };
     let nobody: BoxFuture<'static, Outcome> = Box::pin(std::future::pending());
     drop(std::mem::replace(&mut under_way.answer, nobody));
     under_way.assert_nothing_left().await;
@@ -203,7 +234,7 @@ async fn a_snapshot_that_nobody_waits_for_ends_its_job_and_leaves_nothing() {
 #[tokio::test]
 async fn deleting_a_snapshot_that_is_being_taken_cuts_it_off() {
     let root = tempfile::tempdir().expect("a directory");
-    let Some(mut under_way) = UnderWay::begin(root.path()).await else { return };
+    let Some(mut under_way) = UnderWay::begin(root.path(), 0).await else { return };
     let remove = Request::DeleteSnapshot { snapshot_id: under_way.snapshot };
     let (taken, removed) = tokio::join!(&mut under_way.answer, under_way.pool.call(under_way.volume, remove));
     assert_failed(&taken, CauseKind::Busy);
@@ -215,7 +246,7 @@ async fn deleting_a_snapshot_that_is_being_taken_cuts_it_off() {
 #[tokio::test]
 async fn a_daemons_death_costs_the_snapshot_and_nothing_else() {
     let root = tempfile::tempdir().expect("a directory");
-    let Some(mut under_way) = UnderWay::begin(root.path()).await else { return };
+    let Some(mut under_way) = UnderWay::begin(root.path(), 20).await else { return };
     kill(under_way.pool.daemon_pids()[0]);
     assert_failed(&within(&mut under_way.answer).await, CauseKind::Unavailable);
     let (pool, volume, name) = (&under_way.pool, under_way.volume, under_way.name.clone());
@@ -281,6 +312,7 @@ async fn a_copy_that_a_killed_service_has_left_is_ended_by_the_next_one() {
 
     pool.restart().await;
     assert_eq!(temporaries(&pool), 0);
+    assert_eq!(pool.open_at_daemons(), [pool.file(volume)], "the daemon has let go of the temporary");
     let truth = Truth { exists: true, size_gib: 1, exports: vec![name], ..Truth::default() };
     assert_eq!(pool.probe(volume).await, truth);
     assert!(guest.write(0x42, 0).await, "the guest noticed nothing");
@@ -288,11 +320,7 @@ async fn a_copy_that_a_killed_service_has_left_is_ended_by_the_next_one() {
     let again = Call { key: CallKey { epoch: call.key.epoch + 1000, ..call.key }, ..call };
     assert_eq!(within(pool.backend.clone().call(again)).await, Outcome::done());
     assert_eq!(blocks(&pool.snapshot_file(volume, snapshot_id)), blocks(&pool.file(volume)));
-    let pid = pool.daemon_pids()[0];
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("alive");
-    let held: Vec<_> = open.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok()).collect();
-    let of_pool: Vec<_> = held.iter().filter(|path| path.starts_with(&pool.options.path)).collect();
-    assert_eq!(of_pool, [&pool.file(volume)], "the daemon has the volume open and nothing else");
+    assert_eq!(pool.open_at_daemons(), [pool.file(volume)]);
 }
 
 #[tokio::test]
