@@ -1,6 +1,6 @@
 //! Paths: what is routed, and the order of checks around it.
 
-use hearth::api::route::{Route, TypeRoute, path_parse, route_find};
+use hearth::api::route::{OperatorRoute, Route, TypeRoute, path_parse, route_find};
 use serde_json::json;
 
 use super::harness::{ADMIN, Harness};
