@@ -121,7 +121,7 @@ impl Harness {
     /// On these backends, with what the settings say of them.
     pub async fn start_on(backends: &[(&str, PlacementOptions)]) -> Self {
         let placement = backends.iter().map(|(name, options)| ((*name).to_owned(), options.clone())).collect();
-        let limits = Limits { volumes: -1, gigabytes: -1, per_volume_gigabytes: -1 };
+        let limits = Limits::NONE;
         let actors = ActorOptions { limits, placement, ..ActorOptions::default() };
         let names: Vec<&str> = backends.iter().map(|(name, _)| *name).collect();
         Self::start_full(ApiOptions::default(), actors, &names).await
