@@ -7,6 +7,7 @@ pub mod attach;
 pub mod command;
 pub mod decide;
 pub mod metadata;
+pub mod refusal;
 pub mod state;
 mod usage;
 
