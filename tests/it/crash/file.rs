@@ -84,9 +84,9 @@ async fn r47_r94_r95_killed_under_a_writing_guest_everything_settles_and_nothing
         assert_eq!(statuses[0], "in-use", "nobody has detached the guest's own volume");
         let found = host.hearth.fsck().await;
         for difference in &found {
-            let id = difference["volume_id"].as_str().unwrap_or_default();
-            eprintln!("DEBUG {:?}", host.hearth.ask(Method::GET, &format!("/admin/actors/{id}"), None).await);
-            eprintln!("DEBUG again {:?}", host.hearth.fsck().await);
+            let volume = difference["volume_id"].as_str().unwrap_or_default();
+            let actor = host.hearth.ask(Method::GET, &format!("/admin/actors/{volume}"), None).await;
+            eprintln!("what led to {difference}: {:#}", actor.expect("answered").1["actor"]["history"]);
         }
         assert_eq!(found, [] as [Value; 0]);
         let daemons = host.hearth.daemon_pids();

@@ -14,6 +14,11 @@ use crate::drivers::qmp::{Qmp, QmpError};
 /// Devices of Hearth are told from others in the guest by this prefix.
 const DEVICE_PREFIX: &str = "hearth-";
 
+/// The first slot of a conventional bus that a machine does not use itself.
+const FIRST_SLOT: u128 = 3;
+/// Slots of a conventional bus from that one on.
+const SLOTS: u128 = 32 - FIRST_SLOT;
+
 /// Where QEMU keeps the devices that have an id.
 const PERIPHERAL: &str = "/machine/peripheral";
 
@@ -115,6 +120,21 @@ impl GuestLink {
             Some(_) => Disk::Unused,
             None => Disk::Absent,
         })
+    }
+
+    /// A slot for a new device on the conventional bus, in hexadecimal digits as QEMU wants it; none: all are taken.
+    ///
+    /// QEMU would take the lowest free one, and so mostly the one that was freed last. A guest that is slow ejects a slot a
+    /// second time, long after the device in it has gone, and would eject the new device: so slots are taken in an order of
+    /// their own for each attachment.
+    pub(super) async fn free_slot(&self, attachment: AttachmentId) -> Result<Option<String>, QmpError> {
+        let buses = self.qmp.run(qmp::query_pci {}).await?;
+        let first = buses.iter().find(|bus| bus.bus == 0);
+        let is_taken = |slot: u128| {
+            first.is_some_and(|bus| bus.devices.iter().any(|device| u128::try_from(device.slot) == Ok(slot)))
+        };
+        let slots = (0..SLOTS).map(|step| FIRST_SLOT + (attachment.0.as_u128() + step) % SLOTS);
+        Ok(slots.into_iter().find(|slot| !is_taken(*slot)).map(|slot| format!("{slot:x}")))
     }
 
     /// The bus for a new device. PCI Express takes one device a port, and only ports take hot-plugged ones; a machine

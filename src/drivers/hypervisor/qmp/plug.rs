@@ -106,10 +106,14 @@ async fn add(
         Ok(false) => {}
         Err(error) => return Err(Outcome::Failed { cause: cause_of(&error) }),
     }
-    let bus = match link.free_bus().await {
+    let (place, name) = match link.free_bus().await {
         Ok(Bus::NoneFree) => return Err(refused(CauseKind::Guest, "the guest has no free PCI Express port")),
-        Ok(Bus::Port(port)) => Some(port),
-        Ok(Bus::Default) => None,
+        Ok(Bus::Port(port)) => ("bus", port),
+        Ok(Bus::Default) => match link.free_slot(attachment).await {
+            Ok(Some(slot)) => ("addr", slot),
+            Ok(None) => return Err(refused(CauseKind::Guest, "the guest has no free PCI slot")),
+            Err(error) => return Err(Outcome::Failed { cause: cause_of(&error) }),
+        },
         Err(error) => return Err(Outcome::Failed { cause: cause_of(&error) }),
     };
     let node = json!({
@@ -142,9 +146,7 @@ async fn add(
         // in /dev/disk/by-id. QEMU keeps all of it.
         "serial": volume.to_string(),
     });
-    if let Some(bus) = bus {
-        device["bus"] = bus.into();
-    }
+    device[place] = name.into();
     match link.qmp.run(DeviceAdd(device)).await {
         Ok(_) => Ok(()),
         Err(QmpError::Refused { text, .. }) => {
@@ -398,6 +400,28 @@ mod tests {
         assert_eq!(plug_one(&[Fate::Taken], true).await, (Outcome::done(), true, 1, 1));
         assert_eq!(plug_one(&[Fate::Ejected, Fate::Taken], true).await, (Outcome::done(), true, 1, 2));
         assert_eq!(plug_one(&[Fate::Ejected, Fate::Ejected, Fate::Taken], true).await, (Outcome::done(), true, 1, 3));
+    }
+
+    /// Whoever ejects slot 3 late must not meet the next device there.
+    #[tokio::test]
+    async fn the_slot_that_was_freed_last_is_not_the_next_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let listener = UnixListener::bind(dir.path().join("qmp")).expect("bound");
+        let taken = |slot| (device_id(AttachmentId(Uuid::from_u128(slot))), Fate::Taken);
+        let machine = Machine {
+            fates: VecDeque::new(),
+            device: Some(taken(0)),
+            nodes: Vec::new(),
+            commands: Vec::new(),
+            running: true,
+        };
+        let server = tokio::spawn(serve(listener, Arc::new(Mutex::new(machine))));
+        let link = GuestLink::connect(&dir.path().join("qmp")).await.expect("connected");
+        for (attachment, slot) in [(0_u128, "4"), (1, "4"), (2, "5"), (28, "1f"), (29, "4")] {
+            let found = link.free_slot(AttachmentId(Uuid::from_u128(attachment))).await.expect("answered");
+            assert_eq!(found.as_deref(), Some(slot), "slot 3 is taken; attachment {attachment}");
+        }
+        server.abort();
     }
 
     #[tokio::test]
