@@ -12,6 +12,7 @@ mod old_actions;
 mod operator;
 mod placement;
 mod routes;
+mod samples;
 mod schemas;
 mod snapshots;
 mod storm;
