@@ -11,6 +11,7 @@ mod lists;
 mod old_actions;
 mod operator;
 mod placement;
+mod quotas;
 mod routes;
 mod samples;
 mod schemas;
