@@ -305,11 +305,24 @@ def old_actions():
     library.volumes.terminate_connection(volume, CONNECTOR)
     library.volumes.detach(volume, row["attachment_id"])
     equal(status("data", "available").attachments, [])
-    cinder("delete", "data")
+    equal(library.volumes.get_encryption_metadata(volume.id), {"encryption_key_id": None})
+
+
+def snapshot_progress():
+    """What tells how far a snapshot is: a driver on another host, by the library only."""
+    cinder("snapshot-create", "--name", "slow", "data")
+    snapshot = snapshot_status("slow", "available")
+    cinder("snapshot-reset-state", "--state", "creating", "slow")
+    library.volume_snapshots.update_snapshot_status(snapshot, {"status": "creating", "progress": "50%"})
+    shown = fields(cinder("snapshot-show", "slow"))
+    equal((shown["status"], shown["os-extended-snapshot-attributes:progress"]), ("creating", "50%"))
+    library.volume_snapshots.update_snapshot_status(snapshot, {"status": "error"})
+    equal(fields(cinder("snapshot-show", "slow"))["status"], "error")
+    cinder("delete", "--cascade", "data")
     gone(library.volumes, "data")
 
 
-for part in [volumes, snapshots, types, quotas, operators, attachments, old_actions]:
+for part in [volumes, snapshots, types, quotas, operators, attachments, old_actions, snapshot_progress]:
     part()
 equal(table(cinder("list", "--all-tenants")), [])
 print("everything held")

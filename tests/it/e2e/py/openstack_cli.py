@@ -1,6 +1,6 @@
-"""The `openstack` command line against a running service: each of its volume commands that the service answers, once.
+"""The `openstack` command line against a running service: each of its volume commands that the service answers.
 
-Nothing of the names below is awaited by a command of its own where the library can look: see `status`.
+What a command sets going is awaited with the library, which looks faster than a command does.
 """
 
 import os
@@ -69,6 +69,8 @@ def volumes():
     equal([(row["Name"], row["Size"], row["Type"], row["Properties"]) for row in rows],
           [("renamed", 2, "__DEFAULT__", {"colour": "red", "readonly": "False"})])
     equal(shown("volume", "list", "--property", "k=v"), [])
+    equal([row["ID"] for row in shown("volume", "list", "--project", "admin", login=True)], [first["id"]])
+    equal(shown("volume", "list", "--project", "demo", login=True), [])
     openstack("volume", "create", "--size", 1, "--bootable", "--read-only", "flagged")
     volume = shown("volume", "show", "flagged")
     equal((str(volume["bootable"]).lower(), volume["properties"]), ("true", {"readonly": "True"}))
