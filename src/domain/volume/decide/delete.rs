@@ -35,6 +35,10 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
     if facts.hosts.frozen {
         return Verdict::Refuse(Refusal::InvalidInput(format!("the backend of volume {} is frozen", volume.id)));
     }
+    // A volume that is half reverted has no contents to fall back to (races.md §4).
+    if running.is_some_and(|operation| matches!(operation.kind, OperationKind::Revert { .. })) {
+        return refuse(state);
+    }
     let held = state.attachments.iter().any(crate::domain::attachment::Attachment::holds_volume);
     // A host that is connected without a row is there all the same; only a forced delete ends its connection (design §5).
     let is_connected = !force && connection::is_connected(state);
