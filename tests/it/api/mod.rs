@@ -13,6 +13,7 @@ mod operator;
 mod placement;
 mod quotas;
 mod routes;
+mod samples;
 mod schemas;
 mod snapshots;
 mod storm;

@@ -1,5 +1,5 @@
-//! Stock clients used as programs use them: openstacksdk and python-cinderclient against the shipped binary. The calls and
-//! what must come back are in `py/`, since only Python can call them.
+//! Stock clients against the shipped binary: openstacksdk and python-cinderclient as programs use them, the `openstack` and
+//! `cinder` command lines as people do. The calls and what must come back are in `py/`, since only Python can call them.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -60,6 +60,16 @@ async fn openstacksdk_compute() {
 #[tokio::test]
 async fn python_cinderclient() {
     script(&start().await, "cinderclient_noauth.py").await;
+}
+
+#[tokio::test]
+async fn the_openstack_command_line() {
+    script(&start().await, "openstack_cli.py").await;
+}
+
+#[tokio::test]
+async fn the_cinder_command_line() {
+    script(&start().await, "cinder_cli.py").await;
 }
 
 /// `hearth actors` asks the running service.

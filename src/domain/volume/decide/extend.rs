@@ -22,7 +22,7 @@ pub(super) fn extend(
     let volume = &state.volume;
     if new_size_gib <= volume.size_gib {
         return Verdict::Refuse(Refusal::InvalidInput(format!(
-            "new size for extend must be greater than current size. (current: {}, extended: {new_size_gib})",
+            "New size for extend must be greater than current size. (current: {}, extended: {new_size_gib}).",
             volume.size_gib
         )));
     }
