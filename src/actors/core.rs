@@ -11,6 +11,7 @@ use super::hosts::{HostBook, PlacementOptions};
 use super::reply::{ReplyTo, Returned};
 use super::server::ServerActor;
 use super::service::{Backends, RequestError};
+use super::settling::Settling;
 use super::slot::{CRASHES_TO_QUARANTINE, Occupant, Permit, QUARANTINE, VolumeSlot};
 use super::volume::{Envelope, VolumeActor};
 use crate::domain::ids::{ServerId, VolumeId};
@@ -86,6 +87,8 @@ pub(super) struct Core {
     pub(super) servers: DashMap<ServerId, actix::Addr<ServerActor>>,
     /// Who follows the committed transitions.
     pub(super) events: EventFeed,
+    /// Who waits for the end of an operation.
+    pub(super) settling: Arc<Settling>,
     /// What the pool knows of the backends.
     pub(super) backends: Arc<dyn Backends>,
     /// What is known of them besides.
@@ -106,6 +109,7 @@ impl Core {
             attachments: Arc::default(),
             servers: DashMap::new(),
             events: EventFeed::default(),
+            settling: Arc::default(),
             backends,
             host_book: HostBook::default(),
             restarts: AtomicU64::new(0),
@@ -118,6 +122,7 @@ impl Core {
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.events.close();
+        self.settling.close();
     }
 
     /// The slot of a volume, made if there is none.
@@ -164,7 +169,8 @@ impl Core {
         while !self.is_stopping() {
             let (reply, receiver) = ReplyTo::channel();
             self.send(id, Box::new(command.clone()), caller.clone(), reply);
-            if let Ok(Returned::Answer(Ok(_) | Err(RequestError::Refused(_)))) = receiver.await {
+            if let Ok(Returned::Refused(..) | Returned::Answer(Ok(_) | Err(RequestError::Refused(_)))) = receiver.await
+            {
                 return;
             }
             tokio::time::sleep(RESEND_PAUSE).await;

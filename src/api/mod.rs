@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod answer;
+pub mod blocking;
 pub mod call;
 pub mod compute;
 pub mod discovery;
@@ -17,6 +18,7 @@ pub mod links;
 pub mod microversion;
 pub mod paging;
 pub mod percent;
+pub mod prefer;
 pub mod python;
 pub mod query;
 pub mod route;

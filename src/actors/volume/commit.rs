@@ -109,6 +109,7 @@ impl VolumeActor {
         // Published before the reply is released: nobody can see an older state afterwards.
         self.slot.publish(self.state.clone());
         self.slot.commit_ended(None);
+        self.core.settling.published(&next);
         self.phase = Phase::Ready;
         self.core.start_jobs(self.slot.volume_id, decision.jobs);
 

@@ -48,6 +48,12 @@ impl Content {
         drop(self.permit);
         self.reply.answer(answer);
     }
+
+    /// Answers that this state refuses; the same of the place.
+    fn refuse(self, refusal: Refusal, state: Option<Arc<VolumeState>>) {
+        drop(self.permit);
+        self.reply.refuse(refusal, state);
+    }
 }
 
 impl Envelope {
@@ -177,6 +183,8 @@ impl VolumeActor {
                 self.state = state.map(Arc::new);
                 self.slot.publish(self.state.clone());
                 self.slot.commit_ended(None);
+                // A commit whose outcome was unknown may have ended what they wait for.
+                self.state.iter().for_each(|state| self.core.settling.published(state));
                 self.phase = Phase::Ready;
                 if self.state.as_ref().is_some_and(|state| state.is_unsettled()) {
                     let resume = Content {
@@ -237,7 +245,7 @@ impl VolumeActor {
         let facts = self.facts(&content);
         let verdict = decide(self.slot.volume_id, self.state.as_deref(), &content.command, &content.caller, &facts);
         match verdict {
-            Verdict::Refuse(refusal) => content.answer(Err(RequestError::Refused(refusal))),
+            Verdict::Refuse(refusal) => content.refuse(refusal, self.state.clone()),
             Verdict::Nothing { jobs, attachment_id } => {
                 self.core.start_jobs(self.slot.volume_id, jobs);
                 let answer = match &self.state {
@@ -281,7 +289,7 @@ impl VolumeActor {
             backlog.connection_queue = still;
             let expired: VecDeque<Content> = expired;
             for content in expired {
-                content.answer(Err(RequestError::Refused(Refusal::QueueDeadline)));
+                content.refuse(Refusal::QueueDeadline, self.state.clone());
             }
         }
         self.go_on(ctx);

@@ -47,7 +47,7 @@ async fn flip(call: &Call, id: &str, rule: &'static str, command: Command) -> Re
 }
 
 async fn accepted(call: &Call, state: &VolumeState, command: Command) -> Result<Answer, Problem> {
-    call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    call.command(state.id(), command).await?;
     Ok(Answer::empty(202))
 }
 
@@ -99,7 +99,7 @@ async fn volume_initialize_connection(call: &Call, id: &str) -> Result<Answer, P
     call.enforce("volume_extension:volume_actions:initialize_connection", &state.volume.project_id)?;
     let connector = connector_of(connector)?.unwrap_or_else(|| json!({}));
     let command = Command::InitializeConnection { connector };
-    let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    let reply = call.command(state.id(), command).await?;
     let connection = reply.attachment_id.and_then(|id| reply.state.volume.connection(id));
     // An administrator may have cut it off between its commit and this answer.
     let connection = connection.ok_or_else(|| Problem::NotFound(Kind::Volume, id.to_owned()))?;

@@ -91,7 +91,7 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         origin: source.as_ref().map(|source| source.origin),
     };
     let command = Command::Create(Box::new(create));
-    let reply = call.service().volume_command(volume_id, command, call.context.caller()).await?;
+    let reply = call.command(volume_id, command).await?;
     volume_answer(call, 202, &reply.state, Shown::Created).await
 }
 

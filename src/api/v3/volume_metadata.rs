@@ -133,7 +133,7 @@ async fn write(
     if_match: Option<Vec<String>>,
 ) -> Result<Option<Reply>, Problem> {
     let command = Command::WriteMetadata(Box::new(MetadataWrite { kind, change, if_match }));
-    match call.service().volume_command(state.id(), command, call.context.caller()).await {
+    match call.command(state.id(), command).await {
         Ok(reply) => Ok(Some(reply)),
         Err(RequestError::Refused(Refusal::TagDiffers)) => Ok(None),
         Err(error) => Err(error.into()),

@@ -3,6 +3,7 @@
 //! [`decide::decide`] is total and pure. It sees only committed state; what it returns is committed before anything of it
 //! becomes visible or starts (design §3).
 
+pub mod blocking;
 pub mod command;
 pub mod decide;
 pub mod metadata;

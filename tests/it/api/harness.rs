@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use hearth::actors::{ActorOptions, Dependencies, PlacementOptions, Service};
 use hearth::api::{ApiOptions, ApiState, serve};
+use hearth::domain::backend::CauseKind;
 use hearth::domain::ids::{ProjectId, UserId};
 use hearth::domain::quota::Limits;
 use hearth::domain::server::HypervisorKind;
@@ -175,6 +176,11 @@ impl Harness {
     /// The next backend call of `request` is not answered before [`Self::until_released`].
     pub fn hang(&self, request: &str) {
         self.faults.add(FaultRule::once(request, Fault::Hang { effect_first: false })).unwrap();
+    }
+
+    /// The next backend call of `request` fails.
+    pub fn fail(&self, request: &str) {
+        self.faults.add(FaultRule::once(request, Fault::Refuse { kind: CauseKind::Other })).unwrap();
     }
 
     /// Waits for the hanging call and lets it go on.

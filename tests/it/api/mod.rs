@@ -10,6 +10,7 @@ mod identity;
 mod lists;
 mod old_actions;
 mod operator;
+mod opt_ins;
 mod placement;
 mod routes;
 mod schemas;
