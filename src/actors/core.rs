@@ -20,7 +20,7 @@ use crate::domain::quota::Limits;
 use crate::domain::volume::{Caller, Command};
 use crate::drivers::pool::SharedCaller;
 use crate::runtime::{Clock, Placement, Randomness};
-use crate::store::Store;
+use crate::store::{Keyed, Store};
 use dashmap::DashMap;
 
 /// The pause before a command that must not be lost is sent again.
@@ -142,13 +142,14 @@ impl Core {
 
     /// Sends a client's command: admission first, then the mailbox.
     pub(super) fn send(self: &Arc<Self>, id: VolumeId, command: Box<Command>, caller: Caller, reply: ReplyTo) {
-        self.send_within(None, id, command, caller, reply);
+        self.send_within(None, None, id, command, caller, reply);
     }
 
-    /// The same, with the limits by which the command's growth is judged.
+    /// The same, with the limits by which the command's growth is judged, and the request's idempotency key.
     pub(super) fn send_within(
         self: &Arc<Self>,
         limits: Option<Box<Limits>>,
+        key: Option<Arc<Keyed>>,
         id: VolumeId,
         command: Box<Command>,
         caller: Caller,
@@ -160,7 +161,7 @@ impl Core {
             self.overloads.fetch_add(1, Ordering::Relaxed);
             return reply.answer(Err(RequestError::Overloaded { retry_after: Duration::from_secs(1) }));
         };
-        self.post(&slot, Envelope::new(command, caller, reply, Some(permit)).within(limits));
+        self.post(&slot, Envelope::new(command, caller, reply, Some(permit)).within(limits).keyed(key));
     }
 
     /// Sends a command until the volume has decided about it: nobody would send it again if it were lost because the volume's

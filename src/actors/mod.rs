@@ -29,3 +29,4 @@ pub use events::{EventStream, Followed};
 pub use hosts::{BackendReport, PlacementOptions, ServiceChange, ServiceError, ServiceStanding};
 pub use service::{ActorSummary, Backends, RequestError, ServerAttachRequest, ServerUpdate, Service};
 pub use settling::WAITERS_MAX;
+pub use volume::KEY_TTL;

@@ -23,7 +23,7 @@ use crate::domain::status::VmState;
 use crate::domain::volume::{Caller, Command, Refusal, Reply, VolumeState};
 use crate::drivers::FaultsRefused;
 use crate::drivers::sim::FaultRule;
-use crate::store::{Store, StoreError};
+use crate::store::{Keyed, Store, StoreError};
 use crate::telemetry::Sample;
 
 /// How often a command is sent again because the actor it was sent to had left before looking at it.
@@ -172,13 +172,19 @@ impl Service {
         command: Command,
         caller: Caller,
     ) -> Result<Reply, RequestError> {
-        self.volume_ask(volume_id, command, caller).await.map_err(|unanswered| unanswered.error)
+        self.volume_ask(volume_id, command, caller, None).await.map_err(|unanswered| unanswered.error)
     }
 
-    /// The same; a client can be told what stands in the way.
-    pub async fn volume_ask(&self, volume_id: VolumeId, command: Command, caller: Caller) -> Result<Reply, Unanswered> {
+    /// The same; a client can be told what stands in the way. An idempotency key is used in the commit of the decision.
+    pub async fn volume_ask(
+        &self,
+        volume_id: VolumeId,
+        command: Command,
+        caller: Caller,
+        key: Option<Arc<Keyed>>,
+    ) -> Result<Reply, Unanswered> {
         let seen = OnceLock::new();
-        let answer = self.delivered(volume_id, command, caller, &seen).await;
+        let answer = self.delivered(volume_id, command, caller, key, &seen).await;
         answer.map_err(|error| self.unanswered(volume_id, error, seen.into_inner()))
     }
 
@@ -222,6 +228,7 @@ impl Service {
         volume_id: VolumeId,
         command: Command,
         caller: Caller,
+        key: Option<Arc<Keyed>>,
         refused_by: &OnceLock<Arc<VolumeState>>,
     ) -> Result<Reply, RequestError> {
         let mut command = Box::new(command);
@@ -230,7 +237,7 @@ impl Service {
             // what was judged by limits that do not hold any more is judged again by those that do
             let again = limits.is_some().then(|| command.clone());
             let (reply, receiver) = ReplyTo::channel();
-            self.core.send_within(limits, volume_id, command, caller.clone(), reply);
+            self.core.send_within(limits, key.clone(), volume_id, command, caller.clone(), reply);
             match (receiver.await, again) {
                 (
                     Ok(

@@ -13,9 +13,10 @@ use super::microversion::Microversion;
 use super::query::Query;
 use super::server::ApiState;
 use crate::actors::{RequestError, Service, Unanswered};
-use crate::domain::ids::{ProjectId, VolumeId};
+use crate::domain::ids::{AttachmentId, ProjectId, VolumeId};
 use crate::domain::volume::{Command, Reply, VolumeState};
 use crate::identity::{RequestContext, policy_enforce};
+use crate::store::Keyed;
 
 /// What a handler gets.
 pub struct Call {
@@ -33,6 +34,8 @@ pub struct Call {
     pub if_match: Option<String>,
     /// How long the client would wait for what it begins (`Prefer`).
     pub wait: Option<Duration>,
+    /// The request's idempotency key.
+    pub key: Option<Arc<Keyed>>,
     /// For links.
     pub links: Links,
     /// What is said beside the answer.
@@ -46,6 +49,8 @@ pub struct Asides {
     pub unanswered: RefCell<Option<Unanswered>>,
     /// The answer is of when all that the request has begun had settled, or of when the wait was over.
     pub has_waited: Cell<bool>,
+    /// The volume that has answered, and the row that it spoke of.
+    pub acted_on: Cell<Option<(VolumeId, Option<AttachmentId>)>>,
 }
 
 impl Call {
@@ -57,8 +62,11 @@ impl Call {
     /// Sends a volume a command of the caller, and waits for its answer; and for the end of what it begins, if the client
     /// would.
     pub async fn command(&self, volume_id: VolumeId, command: Command) -> Result<Reply, RequestError> {
-        match self.service().volume_ask(volume_id, command, self.context.caller()).await {
-            Ok(reply) => Ok(self.settled(reply).await),
+        match self.service().volume_ask(volume_id, command, self.context.caller(), self.key.clone()).await {
+            Ok(reply) => {
+                self.asides.acted_on.set(Some((volume_id, reply.attachment_id)));
+                Ok(self.settled(reply).await)
+            }
             Err(unanswered) => {
                 let error = unanswered.error.clone();
                 self.asides.unanswered.replace(Some(unanswered));

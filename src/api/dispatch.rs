@@ -2,6 +2,7 @@
 //! content type, gate, JSON, action name, project; then the noun's handler.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -15,6 +16,7 @@ use super::answer::{Answer, Body, Pieces};
 use super::blocking;
 use super::call::{Asides, Call};
 use super::fault::{BODY_MAX, Fault, Problem};
+use super::idempotency;
 use super::links::Links;
 use super::microversion::{self, Microversion, NegotiationError};
 use super::prefer;
@@ -205,12 +207,17 @@ async fn handle(
     exchange.empty_is_html = matches!(route, Route::MappingCreate(_)) && version >= Microversion::v2(101);
     let if_match = text(headers, &header::IF_MATCH).map(str::to_owned);
     let wait = prefer::wait(headers);
-    let call =
-        Call { api: api.clone(), context, version, query, body, if_match, wait, links, asides: Asides::default() };
+    let key = idempotency::key(headers, &route)?;
+    let (api, asides) = (api.clone(), Asides::default());
+    let mut call = Call { api, context, version, query, body, if_match, wait, key: None, links, asides };
+    call.key = key.map(|key| Arc::new(idempotency::keyed(&call, &path.rest, &key)));
     let answer = match path.side {
         Side::Compute => compute::handle(&call, &route).await,
         Side::Admin => admin::handle(&call, &route).await,
-        _ => v3::handle(&call, &route, action.as_deref()).await,
+        _ => match &call.key {
+            Some(keyed) => idempotency::once(&call, &route, action.as_deref(), keyed).await,
+            None => v3::handle(&call, &route, action.as_deref()).await,
+        },
     };
     exchange.unanswered = call.asides.unanswered.take();
     exchange.has_waited = call.asides.has_waited.get();

@@ -14,6 +14,7 @@ pub mod discovery;
 pub mod dispatch;
 pub mod fault;
 pub mod filters;
+pub mod idempotency;
 pub mod links;
 pub mod microversion;
 pub mod paging;

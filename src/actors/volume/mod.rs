@@ -3,6 +3,8 @@
 
 mod commit;
 
+pub use commit::KEY_TTL;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +21,7 @@ use crate::domain::operation::Lane;
 use crate::domain::quota::Limits;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::{Caller, Command, Facts, Refusal, Reply, Verdict, VolumeState, decide};
-use crate::store::{StoreError, Transaction};
+use crate::store::{Keyed, StoreError, Transaction};
 
 /// The pause before a volume that could not be loaded is tried again.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
@@ -37,6 +39,8 @@ pub(super) struct Content {
     permit: Admission,
     /// What its growth is judged by; none: by what holds for everybody.
     limits: Option<Box<Limits>>,
+    /// Used in the same commit.
+    key: Option<Arc<Keyed>>,
     /// When it entered the connection queue.
     queued_at: Option<Timestamp>,
     stale: u32,
@@ -58,13 +62,21 @@ impl Content {
 
 impl Envelope {
     pub(super) fn new(command: Box<Command>, caller: Caller, reply: ReplyTo, permit: Admission) -> Self {
-        Self(Some(Content { command, caller, reply, permit, limits: None, queued_at: None, stale: 0 }))
+        Self(Some(Content { command, caller, reply, permit, limits: None, key: None, queued_at: None, stale: 0 }))
     }
 
     /// The same, of a command whose growth is judged by these limits.
     pub(super) fn within(mut self, limits: Option<Box<Limits>>) -> Self {
         if let Some(content) = &mut self.0 {
             content.limits = limits;
+        }
+        self
+    }
+
+    /// The same, of a request with an idempotency key.
+    pub(super) fn keyed(mut self, key: Option<Arc<Keyed>>) -> Self {
+        if let Some(content) = &mut self.0 {
+            content.key = key;
         }
         self
     }
@@ -193,6 +205,7 @@ impl VolumeActor {
                         reply: ReplyTo::nobody(),
                         permit: None,
                         limits: None,
+                        key: None,
                         queued_at: None,
                         stale: 0,
                     };

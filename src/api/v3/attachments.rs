@@ -99,7 +99,7 @@ pub async fn attachment_show(call: &Call, id: &str) -> Result<Answer, Problem> {
 }
 
 /// The row that a reply speaks of.
-fn attachment_answer(reply: &Reply) -> Result<Answer, Problem> {
+pub fn attachment_answer(reply: &Reply) -> Result<Answer, Problem> {
     let row = reply.attachment_id.and_then(|id| reply.state.attachment(id));
     // The row may have vanished between its commit and the answer: it is not there any more, which is what the text says.
     let missing =

@@ -124,7 +124,12 @@ pub async fn snapshot_create(call: &Call) -> Result<Answer, Problem> {
     };
     let command = Command::SnapshotCreate(Box::new(create));
     let reply = call.command(state.id(), command).await?;
-    answer(call, 202, snapshot_id, &reply.state, Shown::Changed)
+    created(call, snapshot_id, &reply.state)
+}
+
+/// The answer, of a new snapshot or of one that was made before.
+pub fn created(call: &Call, id: SnapshotId, state: &VolumeState) -> Result<Answer, Problem> {
+    answer(call, 202, id, state, Shown::Changed)
 }
 
 /// `GET /snapshots/{id}`. A denial looks like 404.

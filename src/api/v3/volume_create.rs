@@ -92,7 +92,12 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     };
     let command = Command::Create(Box::new(create));
     let reply = call.command(volume_id, command).await?;
-    volume_answer(call, 202, &reply.state, Shown::Created).await
+    created(call, &reply.state).await
+}
+
+/// The answer, of a new volume or of one that was made before.
+pub async fn created(call: &Call, state: &VolumeState) -> Result<Answer, Problem> {
+    volume_answer(call, 202, state, Shown::Created).await
 }
 
 /// What a volume is made from.

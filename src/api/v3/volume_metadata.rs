@@ -93,7 +93,12 @@ pub async fn image_metadata_set(call: &Call, id: &str) -> Result<Answer, Problem
     call.enforce("volume:update_volume_metadata", project)?;
     let more = metadata_member(&call.body["os-set_image_metadata"]).unwrap_or_default();
     let written = write(call, &state, MetadataKind::Image, MetadataChange::Merge(more), None).await?;
-    Ok(written.map_or_else(tag_differs, |reply| Answer::ok(All { metadata: &reply.state.volume.image_metadata })))
+    Ok(written.map_or_else(tag_differs, |reply| image_metadata_answer(&reply.state)))
+}
+
+/// The image metadata, as they are now.
+pub fn image_metadata_answer(state: &VolumeState) -> Answer {
+    Answer::ok(All { metadata: &state.volume.image_metadata })
 }
 
 /// `os-unset_image_metadata`
