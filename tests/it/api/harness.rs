@@ -70,6 +70,7 @@ impl Got {
             409 => "conflictingRequest",
             413 => "overLimit",
             415 => "badMediaType",
+            422 => "unprocessableEntity",
             503 => "serviceUnavailable",
             _ => "computeFault",
         };
@@ -227,6 +228,15 @@ impl Harness {
         let got = self.post("/admin/servers", &body).token(ADMIN).send().await;
         assert_eq!(got.status, 201, "{}", got.text);
         got.json()["server"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until an operation is open.
+    pub async fn until_busy(&self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.get("/admin/operations").send().await.json()["operations"] == json!([]) {
+            assert!(tokio::time::Instant::now() < deadline, "nothing is under way");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until the volume's status is `status` (`gone`: 404).

@@ -6,6 +6,7 @@ mod compute;
 mod compute_update;
 mod filters;
 mod harness;
+mod idempotency;
 mod identity;
 mod lists;
 mod old_actions;

@@ -118,6 +118,46 @@ async fn compute_names_the_work_in_the_way_too() {
     harness.stop().await;
 }
 
+#[actix_web::test]
+async fn a_history_tells_every_transition_page_by_page() {
+    let harness = Harness::start().await;
+    let id = harness.volume(MEMBER, json!({"size": 1})).await;
+    harness.fail("extend");
+    let request = extend(&harness, &id, 2).await.header("x-openstack-request-id").unwrap().to_owned();
+    harness.until(&id, "error_extending").await;
+    let path = format!("/admin/volumes/{id}/history");
+    let whole = harness.get(&path).send().await.json()["history"].as_array().unwrap().clone();
+    let of = |row: &Value, name: &str| row[name].as_str().map(str::to_owned);
+    let generations: Vec<u64> = whole.iter().map(|row| row["generation"].as_u64().unwrap()).collect();
+    assert_eq!(generations, (1..=whole.len() as u64).rev().collect::<Vec<_>>(), "newest first, without a gap");
+    assert_eq!(of(&whole[0], "to_status").as_deref(), Some("error_extending"));
+    assert_eq!(of(&whole[0], "request_id"), Some(request.clone()), "{:?}", whole[0]);
+    assert!(of(&whole[0], "cause").is_some());
+    let last = whole.last().unwrap();
+    assert_eq!(
+        (&last["command"], &last["from_status"], &last["to_status"]),
+        (&json!("volume_create"), &json!(null), &json!("creating"))
+    );
+    let (mut pages, mut marker) = (Vec::new(), String::new());
+    loop {
+        let page =
+            harness.get(&format!("{path}?limit=2{marker}")).send().await.json()["history"].as_array().unwrap().clone();
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        marker = format!("&marker={}", last["generation"]);
+        pages.extend(page);
+    }
+    assert_eq!(pages, whole);
+    assert_eq!(harness.ask("GET", &path).token(MEMBER).send().await.status, 403);
+    assert_eq!(harness.get(&format!("{path}?marker=x")).send().await.fault().0, 400);
+    assert_eq!(harness.get("/admin/volumes/00000000-0000-0000-0000-000000000000/history").send().await.fault().0, 404);
+    assert_eq!(harness.ask("DELETE", &format!("/v3/volumes/{id}")).token(MEMBER).send().await.status, 202);
+    harness.until(&id, "gone").await;
+    let got = harness.get(&format!("{path}?limit=1")).send().await.json();
+    assert_eq!(got["history"][0]["to_status"], "deleted", "it outlives its volume");
+    harness.stop().await;
+}
+
 async fn snapshot(harness: &Harness, volume: &str, prefer: &str) -> Got {
     let body = json!({"snapshot": {"volume_id": volume}});
     harness.post("/v3/snapshots", &body).token(MEMBER).header("Prefer", prefer).send().await
