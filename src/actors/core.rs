@@ -11,6 +11,7 @@ use super::hosts::{HostBook, PlacementOptions};
 use super::reply::{ReplyTo, Returned};
 use super::server::ServerActor;
 use super::service::{Backends, RequestError};
+use super::settling::Settling;
 use super::slot::{CRASHES_TO_QUARANTINE, Occupant, Permit, QUARANTINE, VolumeSlot};
 use super::volume::{Envelope, VolumeActor};
 use crate::domain::ids::{ServerId, VolumeId};
@@ -19,7 +20,7 @@ use crate::domain::quota::Limits;
 use crate::domain::volume::{Caller, Command};
 use crate::drivers::pool::SharedCaller;
 use crate::runtime::{Clock, Placement, Randomness};
-use crate::store::Store;
+use crate::store::{Keyed, Store};
 use dashmap::DashMap;
 
 /// The pause before a command that must not be lost is sent again.
@@ -86,6 +87,8 @@ pub(super) struct Core {
     pub(super) servers: DashMap<ServerId, actix::Addr<ServerActor>>,
     /// Who follows the committed transitions.
     pub(super) events: EventFeed,
+    /// Who waits for the end of an operation.
+    pub(super) settling: Arc<Settling>,
     /// What the pool knows of the backends.
     pub(super) backends: Arc<dyn Backends>,
     /// What is known of them besides.
@@ -106,6 +109,7 @@ impl Core {
             attachments: Arc::default(),
             servers: DashMap::new(),
             events: EventFeed::default(),
+            settling: Arc::default(),
             backends,
             host_book: HostBook::default(),
             restarts: AtomicU64::new(0),
@@ -118,6 +122,7 @@ impl Core {
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.events.close();
+        self.settling.close();
     }
 
     /// The slot of a volume, made if there is none.
@@ -137,13 +142,14 @@ impl Core {
 
     /// Sends a client's command: admission first, then the mailbox.
     pub(super) fn send(self: &Arc<Self>, id: VolumeId, command: Box<Command>, caller: Caller, reply: ReplyTo) {
-        self.send_within(None, id, command, caller, reply);
+        self.send_within(None, None, id, command, caller, reply);
     }
 
-    /// The same, with the limits by which the command's growth is judged.
+    /// The same, with the limits by which the command's growth is judged, and the request's idempotency key.
     pub(super) fn send_within(
         self: &Arc<Self>,
         limits: Option<Box<Limits>>,
+        key: Option<Arc<Keyed>>,
         id: VolumeId,
         command: Box<Command>,
         caller: Caller,
@@ -155,7 +161,7 @@ impl Core {
             self.overloads.fetch_add(1, Ordering::Relaxed);
             return reply.answer(Err(RequestError::Overloaded { retry_after: Duration::from_secs(1) }));
         };
-        self.post(&slot, Envelope::new(command, caller, reply, Some(permit)).within(limits));
+        self.post(&slot, Envelope::new(command, caller, reply, Some(permit)).within(limits).keyed(key));
     }
 
     /// Sends a command until the volume has decided about it: nobody would send it again if it were lost because the volume's
@@ -164,7 +170,8 @@ impl Core {
         while !self.is_stopping() {
             let (reply, receiver) = ReplyTo::channel();
             self.send(id, Box::new(command.clone()), caller.clone(), reply);
-            if let Ok(Returned::Answer(Ok(_) | Err(RequestError::Refused(_)))) = receiver.await {
+            if let Ok(Returned::Refused(..) | Returned::Answer(Ok(_) | Err(RequestError::Refused(_)))) = receiver.await
+            {
                 return;
             }
             tokio::time::sleep(RESEND_PAUSE).await;

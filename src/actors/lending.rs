@@ -37,7 +37,9 @@ impl Core {
             self.send(id, Box::new(command.clone()), system_caller(), reply);
             match receiver.await {
                 Ok(Returned::Answer(Ok(_))) => return Some(Ok(())),
-                Ok(Returned::Answer(Err(RequestError::Refused(refusal)))) => return Some(Err(refusal)),
+                Ok(Returned::Refused(refusal, _) | Returned::Answer(Err(RequestError::Refused(refusal)))) => {
+                    return Some(Err(refusal));
+                }
                 _ => tokio::time::sleep(RESEND_PAUSE).await,
             }
         }

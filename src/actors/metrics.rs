@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
+use super::settling::WAITERS_MAX;
 use super::slot::Occupant;
 use crate::telemetry::Sample;
 
@@ -44,5 +45,6 @@ pub(super) fn samples(core: &Core) -> Vec<Sample> {
     samples.extend(Sample::bound("actors.max_active", "", active, max_active));
     // Per volume: the fullest one is the one that matters.
     samples.extend(Sample::bound("actors.admission", "", fullest, u64::from(core.options.admission)));
+    samples.extend(Sample::bound("api.waiters", "", core.settling.waiters() as u64, WAITERS_MAX as u64));
     samples
 }

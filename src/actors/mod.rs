@@ -5,6 +5,7 @@
 //! has committed and nothing else, so it can be thrown away at any instant.
 
 mod attachments;
+mod blocking;
 mod core;
 mod dispatch;
 mod events;
@@ -16,12 +17,16 @@ mod recover;
 mod reply;
 mod server;
 pub mod service;
+mod settling;
 mod slot;
 mod sweep;
 mod volume;
 
 pub use crate::drivers::FaultsRefused;
+pub use blocking::{Blocking, Retry, Unanswered};
 pub use core::{ActorOptions, Dependencies};
 pub use events::{EventStream, Followed};
 pub use hosts::{BackendReport, PlacementOptions, ServiceChange, ServiceError, ServiceStanding};
 pub use service::{ActorSummary, Backends, RequestError, ServerAttachRequest, ServerUpdate, Service};
+pub use settling::WAITERS_MAX;
+pub use volume::KEY_TTL;

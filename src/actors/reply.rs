@@ -1,14 +1,18 @@
 //! Where an answer goes. A reply that is dropped unanswered says so itself, so that nobody waits for a dead actor.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::service::RequestError;
-use crate::domain::volume::{Command, Reply};
+use crate::domain::volume::{Command, Refusal, Reply, VolumeState};
 
 /// What comes back to the sender of a command.
 pub(super) enum Returned {
     /// The answer.
     Answer(Result<Reply, RequestError>),
+    /// The volume's state, if there is one, refuses the command; nothing happened.
+    Refused(Refusal, Option<Arc<VolumeState>>),
     /// The actor ended before it looked at the command: nothing happened, it may be sent again.
     Undelivered(Box<Command>),
     /// The actor ended while it worked on the command: the effect is unknown.
@@ -43,6 +47,11 @@ impl ReplyTo {
     /// Answers.
     pub(super) fn answer(self, answer: Result<Reply, RequestError>) {
         self.give(Returned::Answer(answer));
+    }
+
+    /// Answers that this state refuses.
+    pub(super) fn refuse(self, refusal: Refusal, state: Option<Arc<VolumeState>>) {
+        self.give(Returned::Refused(refusal, state));
     }
 
     /// Gives the command back untouched.

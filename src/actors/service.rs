@@ -1,18 +1,20 @@
 //! The one handle that the API, the command line and the tests hold: requests in, answers out.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use super::blocking::Unanswered;
 use super::core::{ActorOptions, Core, Dependencies};
 use super::events::EventStream;
 use super::hosts::BackendReport;
 use super::reply::{ReplyTo, Returned};
 use super::server::{AttachRequest, DetachRequest, ServerMessage};
-use crate::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
+use super::settling::is_open;
+use crate::domain::ids::{AttachmentId, OperationId, RequestId, ServerId, SnapshotId, VolumeId};
 use crate::domain::operation::{Operation, Step};
 use crate::domain::placement::Room;
 use crate::domain::quota::Limits;
@@ -21,7 +23,7 @@ use crate::domain::status::VmState;
 use crate::domain::volume::{Caller, Command, Refusal, Reply, VolumeState};
 use crate::drivers::FaultsRefused;
 use crate::drivers::sim::FaultRule;
-use crate::store::{Store, StoreError};
+use crate::store::{Keyed, Store, StoreError};
 use crate::telemetry::Sample;
 
 /// How often a command is sent again because the actor it was sent to had left before looking at it.
@@ -170,20 +172,89 @@ impl Service {
         command: Command,
         caller: Caller,
     ) -> Result<Reply, RequestError> {
+        self.volume_ask(volume_id, command, caller, None).await.map_err(|unanswered| unanswered.error)
+    }
+
+    /// The same; a client can be told what stands in the way. An idempotency key is used in the commit of the decision.
+    pub async fn volume_ask(
+        &self,
+        volume_id: VolumeId,
+        command: Command,
+        caller: Caller,
+        key: Option<Arc<Keyed>>,
+    ) -> Result<Reply, Unanswered> {
+        let seen = OnceLock::new();
+        let answer = self.delivered(volume_id, command, caller, key, &seen).await;
+        answer.map_err(|error| self.unanswered(volume_id, error, seen.into_inner()))
+    }
+
+    /// What can be said of a request that a volume does not answer, by the state that refused, else by what was published
+    /// last.
+    pub fn unanswered(&self, volume_id: VolumeId, error: RequestError, state: Option<Arc<VolumeState>>) -> Unanswered {
+        let state = state.or_else(|| self.core.slot_if_active(volume_id)?.last_view());
+        let deadline = |host: Option<&str>, operation: &Operation| self.step_deadline(host, operation);
+        Unanswered::of(error, state.as_deref(), self.core.world.clock.now(), &deadline)
+    }
+
+    /// Waits until the operations that a request has begun have ended, at most for `most`: the state as of then. None: too
+    /// many wait already, or the service is ending.
+    pub async fn settled(&self, begun: &Reply, request_id: &RequestId, most: Duration) -> Option<Arc<VolumeState>> {
+        let own = begun.state.operations.iter().filter(|operation| operation.requester.request_id == *request_id);
+        let operations: Vec<OperationId> = own.map(|operation| operation.id).collect();
+        if operations.is_empty() {
+            return Some(Arc::clone(&begun.state));
+        }
+        let volume_id = begun.state.id();
+        let mut waiting = self.core.settling.wait(volume_id, operations.clone())?;
+        // Looked at with the place taken: what ended before that has been published.
+        let seen = match self.volume_view(volume_id).await {
+            // Deleted already, or nothing is known of it now.
+            Ok(None) => Some(Arc::clone(&begun.state)),
+            Ok(Some(state)) if !is_open(&state, &operations) => Some(state),
+            _ => None,
+        };
+        if let Some(seen) = seen {
+            return Some(seen);
+        }
+        if let Ok(ended) = tokio::time::timeout(most, waiting.settled()).await {
+            return ended;
+        }
+        let now = self.volume_view(volume_id).await.ok().flatten();
+        Some(now.unwrap_or_else(|| Arc::clone(&begun.state)))
+    }
+
+    async fn delivered(
+        &self,
+        volume_id: VolumeId,
+        command: Command,
+        caller: Caller,
+        key: Option<Arc<Keyed>>,
+        refused_by: &OnceLock<Arc<VolumeState>>,
+    ) -> Result<Reply, RequestError> {
         let mut command = Box::new(command);
         for _ in 0..MAX_DELIVERIES {
             let limits = self.limits_of(volume_id, &command, &caller).await?;
             // what was judged by limits that do not hold any more is judged again by those that do
             let again = limits.is_some().then(|| command.clone());
             let (reply, receiver) = ReplyTo::channel();
-            self.core.send_within(limits, volume_id, command, caller.clone(), reply);
+            self.core.send_within(limits, key.clone(), volume_id, command, caller.clone(), reply);
             match (receiver.await, again) {
-                (Ok(Returned::Answer(Err(RequestError::Refused(Refusal::TypeChanged)))), Some(same))
-                    if !matches!(*same, Command::Create(_)) =>
-                {
+                (
+                    Ok(
+                        Returned::Refused(Refusal::TypeChanged, _)
+                        | Returned::Answer(Err(RequestError::Refused(Refusal::TypeChanged))),
+                    ),
+                    Some(same),
+                ) if !matches!(*same, Command::Create(_)) => {
                     command = same;
                 }
                 (Ok(Returned::Answer(answer)), _) => return answer,
+                (Ok(Returned::Refused(refusal, state)), _) => {
+                    if let Some(state) = state {
+                        let _ = refused_by.set(state);
+                    }
+                    return Err(RequestError::Refused(refusal));
+                }
                 // The actor left or crashed before it looked at the command: nothing has happened, so it is sent again.
                 (Ok(Returned::Undelivered(back)), _) => command = back,
                 (Ok(Returned::Lost) | Err(_), _) => return Err(RequestError::Lost),

@@ -1,5 +1,9 @@
 //! One request on its way to its handler: authenticated, negotiated, routed, body parsed.
 
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
+
 use actix_web::web::Data;
 use serde_json::Value;
 
@@ -8,11 +12,11 @@ use super::links::Links;
 use super::microversion::Microversion;
 use super::query::Query;
 use super::server::ApiState;
-use crate::actors::Service;
-use crate::domain::ids::{ProjectId, VolumeId};
-use crate::domain::volume::VolumeState;
+use crate::actors::{RequestError, Service, Unanswered};
+use crate::domain::ids::{AttachmentId, ProjectId, VolumeId};
+use crate::domain::volume::{Command, Reply, VolumeState};
 use crate::identity::{RequestContext, policy_enforce};
-use std::sync::Arc;
+use crate::store::Keyed;
 
 /// What a handler gets.
 pub struct Call {
@@ -28,14 +32,65 @@ pub struct Call {
     pub body: Value,
     /// `If-Match`.
     pub if_match: Option<String>,
+    /// How long the client would wait for what it begins (`Prefer`).
+    pub wait: Option<Duration>,
+    /// The request's idempotency key.
+    pub key: Option<Arc<Keyed>>,
     /// For links.
     pub links: Links,
+    /// What is said beside the answer.
+    pub asides: Asides,
+}
+
+/// What a call learns on its way that is said in headers, not in the answer itself.
+#[derive(Default)]
+pub struct Asides {
+    /// The last refusal of a volume.
+    pub unanswered: RefCell<Option<Unanswered>>,
+    /// The answer is of when all that the request has begun had settled, or of when the wait was over.
+    pub has_waited: Cell<bool>,
+    /// The volume that has answered, and the row that it spoke of.
+    pub acted_on: Cell<Option<(VolumeId, Option<AttachmentId>)>>,
 }
 
 impl Call {
     /// The service.
     pub fn service(&self) -> &Service {
         &self.api.service
+    }
+
+    /// Sends a volume a command of the caller, and waits for its answer; and for the end of what it begins, if the client
+    /// would.
+    pub async fn command(&self, volume_id: VolumeId, command: Command) -> Result<Reply, RequestError> {
+        match self.service().volume_ask(volume_id, command, self.context.caller(), self.key.clone()).await {
+            Ok(reply) => {
+                self.asides.acted_on.set(Some((volume_id, reply.attachment_id)));
+                Ok(self.settled(reply).await)
+            }
+            Err(unanswered) => {
+                let error = unanswered.error.clone();
+                self.asides.unanswered.replace(Some(unanswered));
+                Err(error)
+            }
+        }
+    }
+
+    async fn settled(&self, reply: Reply) -> Reply {
+        let Some(wait) = self.wait else { return reply };
+        match self.service().settled(&reply, &self.context.request_id, wait).await {
+            Some(state) => {
+                self.asides.has_waited.set(true);
+                Reply { state, ..reply }
+            }
+            None => reply,
+        }
+    }
+
+    /// Keeps what can be said of a refusal that a volume has given to somebody else on the caller's behalf.
+    pub fn explained(&self, volume_id: VolumeId, error: RequestError) -> RequestError {
+        let unanswered = self.service().unanswered(volume_id, error.clone(), None);
+        self.asides.unanswered.replace(Some(unanswered));
+        error
     }
 
     /// Whether the version is at least Block Storage `3.minor`.

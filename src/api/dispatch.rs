@@ -2,6 +2,7 @@
 //! content type, gate, JSON, action name, project; then the noun's handler.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -12,14 +13,18 @@ use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::answer::{Answer, Body, Pieces};
-use super::call::Call;
+use super::blocking;
+use super::call::{Asides, Call};
 use super::fault::{BODY_MAX, Fault, Problem};
+use super::idempotency;
 use super::links::Links;
 use super::microversion::{self, Microversion, NegotiationError};
+use super::prefer;
 use super::query::Query;
 use super::route::{Path, Route, Side, path_parse, route_find};
 use super::server::ApiState;
 use super::{admin, compute, v3};
+use crate::actors::Unanswered;
 use crate::domain::ids::ProjectId;
 use crate::faults::{self, CrashPoint};
 use crate::identity::noauth::{Tokens, host_is_loopback};
@@ -56,6 +61,10 @@ struct Exchange {
     empty_is_html: bool,
     /// The client asked for Block Storage's own name of JSON.
     vendor_json: bool,
+    /// The answer is not of the beginning of what it speaks of.
+    has_waited: bool,
+    /// What a volume refused.
+    unanswered: Option<Unanswered>,
 }
 
 /// Answers one request.
@@ -71,6 +80,8 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
         bare: false,
         empty_is_html: false,
         vendor_json: text(headers, &header::ACCEPT).is_some_and(|accept| accept.trim() == VENDOR_JSON),
+        has_waited: false,
+        unanswered: None,
     };
     let (response, cause) = match handle(&request, payload, &api, &mut exchange).await {
         Ok(answer) => (success(answer, &exchange), None),
@@ -195,12 +206,22 @@ async fn handle(
     }
     exchange.empty_is_html = matches!(route, Route::MappingCreate(_)) && version >= Microversion::v2(101);
     let if_match = text(headers, &header::IF_MATCH).map(str::to_owned);
-    let call = Call { api: api.clone(), context, version, query, body, if_match, links };
-    match path.side {
+    let wait = prefer::wait(headers);
+    let key = idempotency::key(headers, &route)?;
+    let (api, asides) = (api.clone(), Asides::default());
+    let mut call = Call { api, context, version, query, body, if_match, wait, key: None, links, asides };
+    call.key = key.map(|key| Arc::new(idempotency::keyed(&call, &path.rest, &key)));
+    let answer = match path.side {
         Side::Compute => compute::handle(&call, &route).await,
         Side::Admin => admin::handle(&call, &route).await,
-        _ => v3::handle(&call, &route, action.as_deref()).await,
-    }
+        _ => match &call.key {
+            Some(keyed) => idempotency::once(&call, &route, action.as_deref(), keyed).await,
+            None => v3::handle(&call, &route, action.as_deref()).await,
+        },
+    };
+    exchange.unanswered = call.asides.unanswered.take();
+    exchange.has_waited = call.asides.has_waited.get();
+    answer
 }
 
 /// The header as text; what is not visible ASCII counts as absent.
@@ -362,6 +383,10 @@ fn success(answer: Answer, exchange: &Exchange) -> HttpResponse {
             if body.len() > Pieces::SIZE { response.body(Pieces::of(body)) } else { response.body(body) }
         }
     };
+    // A call that is answered when all is done has nothing to wait for.
+    if exchange.has_waited && answer.status == 202 {
+        response.headers_mut().insert(prefer::APPLIED, HeaderValue::from_static("wait"));
+    }
     common_headers(response.headers_mut(), exchange);
     response
 }
@@ -391,6 +416,9 @@ fn failure(fault: &Fault, exchange: &Exchange, unauthenticated: bool, unrouted: 
         };
         response.insert_header((header::CONTENT_TYPE, kind)).body(fault.body().to_string())
     };
+    if let Some(unanswered) = &exchange.unanswered {
+        blocking::explain(response.headers_mut(), fault.status, unanswered);
+    }
     common_headers(response.headers_mut(), exchange);
     response
 }

@@ -101,6 +101,8 @@ pub enum Problem {
     NotFoundText(String),
     /// 409 with this text.
     Conflict(String),
+    /// 422 with this text.
+    Unprocessable(String),
     /// 403.
     Denied(Denied),
     /// 403 with this text.
@@ -182,6 +184,7 @@ impl Fault {
             409 => "conflictingRequest",
             413 | 429 => "overLimit",
             415 => "badMediaType",
+            422 => "unprocessableEntity",
             501 => "notImplemented",
             503 => "serviceUnavailable",
             _ => "computeFault",
@@ -225,6 +228,7 @@ impl From<Problem> for Fault {
             Problem::NotFound(kind, id) => Self::new(404, kind.text(&id)),
             Problem::NotFoundText(text) => Self::new(404, text),
             Problem::Conflict(text) => Self::new(409, text),
+            Problem::Unprocessable(text) => Self::new(422, text),
             Problem::Denied(Denied(rule)) => Self::new(403, format!("Policy doesn't allow {rule} to be performed.")),
             Problem::Forbidden(text) => Self::new(403, text),
             Problem::Request(error) => request_fault(error, refusal_fault),
@@ -318,6 +322,8 @@ fn refusal_fault(refusal: Refusal) -> Fault {
         }
         Refusal::ServerChanged => Fault::new(409, "The server changed meanwhile."),
         // whoever can meet it looks again
+        // who sent a key looks for what the first copy has made
+        refusal @ Refusal::KeyUsed => Fault::new(409, refusal.to_string()),
         refusal @ Refusal::TypeChanged => Fault::unavailable(RETRY_AFTER, refusal),
     }
 }

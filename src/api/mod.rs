@@ -7,16 +7,19 @@
 
 pub mod admin;
 pub mod answer;
+pub mod blocking;
 pub mod call;
 pub mod compute;
 pub mod discovery;
 pub mod dispatch;
 pub mod fault;
 pub mod filters;
+pub mod idempotency;
 pub mod links;
 pub mod microversion;
 pub mod paging;
 pub mod percent;
+pub mod prefer;
 pub mod python;
 pub mod query;
 pub mod route;

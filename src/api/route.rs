@@ -256,6 +256,8 @@ pub enum Route {
     AdminActorList,
     /// `GET /admin/actors/{volume}`.
     AdminActorShow(String),
+    /// A volume's history.
+    AdminVolumeHistory(String),
     /// `GET /admin/drivers`.
     AdminDrivers,
     /// `GET /admin/events`.
@@ -339,6 +341,7 @@ impl Route {
             }
             Self::AdminActorList => "/admin/actors",
             Self::AdminActorShow(_) => "/admin/actors/{volume_id}",
+            Self::AdminVolumeHistory(_) => "/admin/volumes/{volume_id}/history",
             Self::AdminDrivers => "/admin/drivers",
             Self::AdminEvents => "/admin/events",
             Self::AdminOperations => "/admin/operations",
@@ -486,6 +489,7 @@ fn admin(method: &str, rest: &[&str]) -> Option<Route> {
         ("DELETE", ["servers", server]) => Route::AdminServerDelete(id(server)?),
         ("GET", ["actors"]) => Route::AdminActorList,
         ("GET", ["actors", volume]) => Route::AdminActorShow(id(volume)?),
+        ("GET", ["volumes", volume, "history"]) => Route::AdminVolumeHistory(id(volume)?),
         ("GET", ["drivers"]) => Route::AdminDrivers,
         ("GET", ["events"]) => Route::AdminEvents,
         ("GET", ["operations"]) => Route::AdminOperations,

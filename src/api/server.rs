@@ -10,6 +10,7 @@ use actix_web::{App, HttpServer, dev::Server, web};
 
 use super::admin::events::READERS_MAX;
 use super::dispatch::dispatch;
+use super::idempotency::Running;
 use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
@@ -70,6 +71,8 @@ pub struct ApiState {
     pub options: ApiOptions,
     /// Volume types.
     pub types: TypeCache,
+    /// Requests with idempotency keys.
+    pub running: Running,
     /// Places for readers of `/admin/events`.
     pub event_readers: Arc<Semaphore>,
 }
@@ -86,7 +89,15 @@ impl ApiState {
             samples.extend(Sample::bound("api.event_readers", "", following as u64, READERS_MAX as u64));
             samples
         });
-        Data::new(Self { service, clock, randomness, options, types: TypeCache::default(), event_readers })
+        Data::new(Self {
+            service,
+            clock,
+            randomness,
+            options,
+            types: TypeCache::default(),
+            running: Running::default(),
+            event_readers,
+        })
     }
 }
 

@@ -102,6 +102,11 @@ impl VolumeStatus {
     pub fn is_error(self) -> bool {
         self.as_str().contains("error")
     }
+
+    /// Whether the word speaks of a connection that comes or goes.
+    pub const fn is_connecting(self) -> bool {
+        matches!(self, Self::Reserved | Self::Attaching | Self::Detaching)
+    }
 }
 
 words!(

@@ -13,6 +13,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use super::connection::{AnyConnection, on_each};
 use super::difference::Step;
+use super::idempotency::write_key;
 use super::rows::{
     AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, SnapshotRow, UsageRow, VolumeRow, to_i64, to_json,
 };
@@ -100,7 +101,10 @@ fn may_be_refused_late(member: &Transaction) -> bool {
             .iter()
             .any(|row| row.bdm.is_some() && change.old.as_ref().and_then(|old| old.attachment(row.id)) != Some(row))
     });
-    collides || (member.volume.is_some() && member.server.is_some()) || !member.messages.is_empty()
+    collides
+        || (member.volume.is_some() && member.server.is_some())
+        || !member.messages.is_empty()
+        || member.key.is_some()
 }
 
 fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<(), Refused> {
@@ -126,6 +130,11 @@ fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<
         if !stands {
             return Err(Refused::By(Aborted::TypeChanged));
         }
+    }
+    if let Some(change) = &member.key
+        && !write_key(connection, change)?
+    {
+        return Err(Refused::By(Aborted::KeyUsed));
     }
     if let Some(change) = &member.volume {
         write_volume(connection, change)?;

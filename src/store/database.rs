@@ -8,15 +8,16 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::connection::AnyConnection;
+use super::idempotency;
 use super::journal::Overlay;
 use super::queries::operation::Cursor;
 use super::queries::{
     attachment, history, message, operation, quota, server, service, usage, volume, volume_snapshot, volume_type,
 };
 use super::{
-    AttachmentQuery, CommitOutcome, Event, GrowthRules, ListError, Message, MessageQuery, OpenOperation, Page, Reading,
-    ServerQuery, SnapshotQuery, Store, StoreError, Transaction, TypeChange, TypeRefused, UsageAudit, VolumeQuery,
-    VolumeSummary, VolumeSummaryQuery,
+    AttachmentQuery, CommitOutcome, Event, GrowthRules, KeyUse, ListError, Message, MessageQuery, OpenOperation, Page,
+    Reading, ServerQuery, SnapshotQuery, Store, StoreError, Transaction, TypeChange, TypeRefused, UsageAudit,
+    VolumeQuery, VolumeSummary, VolumeSummaryQuery,
 };
 use crate::domain::attachment::Attachment;
 use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
@@ -197,8 +198,12 @@ impl<E: Engine> Store for Database<E> {
         self.engine.write(move |connection| message::message_delete(connection, &project_id, id))
     }
 
-    fn events(&self, volume_id: VolumeId, limit: u64) -> Reading<Vec<Event>> {
-        self.read_settled(Lane::Point, move |connection| history::event_list(connection, volume_id, limit))
+    fn events(&self, volume_id: VolumeId, before: Option<u64>, limit: u64) -> Reading<Vec<Event>> {
+        self.read_settled(Lane::Point, move |connection| history::event_list(connection, volume_id, before, limit))
+    }
+
+    fn key_use(&self, id: String, now: Timestamp) -> Reading<Option<KeyUse>> {
+        self.engine.read(Lane::Point, move |connection| idempotency::key_use(connection, id, now))
     }
 
     fn open_operations(&self, after: Option<OperationId>, limit: u64) -> Reading<Vec<OpenOperation>> {

@@ -10,6 +10,7 @@ mod database;
 mod difference;
 mod failure;
 pub mod fill;
+mod idempotency;
 mod inline;
 mod journal;
 mod open;
@@ -28,6 +29,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use connection::Synchronous;
+pub use idempotency::{KeyChange, KeyUse, Keyed};
 pub use inline::{FaultHook, InlineFault, InlineStore};
 pub use open::{OpenError, StoreOptions, migrate, open, open_threaded, recover};
 pub use threaded::{HeldCommits, ThreadedStore};
@@ -66,6 +68,8 @@ pub struct Transaction {
     pub messages: Vec<Message>,
     /// The line in the volume's history.
     pub event: Option<Arc<Event>>,
+    /// What becomes of the request's idempotency key.
+    pub key: Option<KeyChange>,
 }
 
 impl Transaction {
@@ -77,6 +81,7 @@ impl Transaction {
             && self.type_guard.is_none()
             && self.messages.is_empty()
             && self.event.is_none()
+            && self.key.is_none()
     }
 }
 
@@ -122,6 +127,8 @@ pub enum Aborted {
     ServerChanged,
     /// The type guard failed.
     TypeChanged,
+    /// The request's idempotency key is in use: another copy of the request was first.
+    KeyUsed,
 }
 
 /// A failed read. Never shown to clients in detail.
@@ -495,8 +502,10 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes a message; whether there was one.
     fn message_delete(&self, project_id: ProjectId, id: Uuid) -> Reading<bool>;
 
-    /// The last `limit` events of a volume, newest first.
-    fn events(&self, volume_id: VolumeId, limit: u64) -> Reading<Vec<Event>>;
+    /// The last `limit` events of a volume, newest first; those that led to a generation before this one.
+    fn events(&self, volume_id: VolumeId, before: Option<u64>, limit: u64) -> Reading<Vec<Event>>;
+    /// What a request with this idempotency key has made, unless the key has expired at `now`.
+    fn key_use(&self, id: String, now: Timestamp) -> Reading<Option<KeyUse>>;
 
     /// Open operations, oldest first, after this id, at most `limit`.
     fn open_operations(
@@ -524,7 +533,7 @@ pub trait Store: Send + Sync + 'static {
     fn limits_clear(&self, owner: QuotaOwner) -> Reading<()>;
 
     /// Removes at most `batch` rows of each kind of old record: events, soft-deleted rows and tombstones that ended before
-    /// `before`, and messages that expired before it. Events that were settled together share a row, which ends with the last
+    /// `before`, and messages and idempotency keys that expired before it. Events that were settled together share a row, which ends with the last
     /// of them. How many went; 0: nothing is left to remove.
     fn history_purge(&self, before: Timestamp, batch: u64) -> Reading<u64>;
 }

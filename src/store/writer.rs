@@ -276,6 +276,7 @@ impl Shared {
                 CommitOutcome::Aborted(Aborted::Duplicate) => "duplicate",
                 CommitOutcome::Aborted(Aborted::ServerChanged) => "server_changed",
                 CommitOutcome::Aborted(Aborted::TypeChanged) => "type_changed",
+                CommitOutcome::Aborted(Aborted::KeyUsed) => "key_used",
                 CommitOutcome::Unknown(_) => "unknown",
             });
         }
@@ -524,10 +525,12 @@ fn write_group(connection: &mut AnyConnection, members: &[&Transaction]) -> Quer
     let AnyConnection::Postgres(inner) = connection else {
         return Err(DieselError::QueryBuilderError("SQLite is written through its journal".into()));
     };
-    let (judgements, number) = if members.len() > 1 {
+    // Keys are judged by their statement: they go one by one, and whoever is in a group with them.
+    let in_sets = members.len() > 1 && members.iter().all(|member| member.key.is_none());
+    let (judgements, number) = if in_sets {
         postgres::write_group(inner, members)?
     } else {
-        // alone: also whoever was in a group that could not be written in sets
+        // one by one: also whoever was in a group that could not be written in sets
         inner.batch_execute("BEGIN")?;
         let row: Number = diesel::sql_query("SELECT txid_current() AS number").get_result(inner)?;
         (apply_group(connection, members)?, row.number)

@@ -1,3 +1,4 @@
+DROP TABLE idempotency_keys;
 DROP TABLE events;
 DROP TABLE messages;
 DROP TABLE default_volume_types;

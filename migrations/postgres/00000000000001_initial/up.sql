@@ -261,3 +261,18 @@ CREATE TABLE events (
 );
 
 CREATE INDEX events_by_time ON events (at);
+
+-- The idempotency keys that were used, each with what its request made.
+CREATE TABLE idempotency_keys (
+    -- user, project, route and key
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    -- a digest of the body
+    request TEXT COLLATE "C" NOT NULL,
+    request_id TEXT COLLATE "C" NOT NULL,
+    volume_id TEXT COLLATE "C" NOT NULL,
+    -- the snapshot, the attachment or the connection
+    object_id TEXT COLLATE "C",
+    expires_at BIGINT NOT NULL
+);
+
+CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at);

@@ -1,4 +1,5 @@
 DROP TABLE journal;
+DROP TABLE idempotency_keys;
 DROP TABLE events;
 DROP TABLE messages;
 DROP TABLE default_volume_types;

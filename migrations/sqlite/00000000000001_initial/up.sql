@@ -246,6 +246,21 @@ CREATE TABLE events (
 
 CREATE INDEX events_by_time ON events (at);
 
+-- The idempotency keys that were used, each with what its request made.
+CREATE TABLE idempotency_keys (
+    -- user, project, route and key
+    id TEXT NOT NULL PRIMARY KEY,
+    -- a digest of the body
+    request TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    volume_id TEXT NOT NULL,
+    -- the snapshot, the attachment or the connection
+    object_id TEXT,
+    expires_at BIGINT NOT NULL
+);
+
+CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at);
+
 -- Committed changes that the tables do not show yet (src/store/journal): one row for each group of commits.
 CREATE TABLE journal (
     sequence INTEGER NOT NULL PRIMARY KEY,

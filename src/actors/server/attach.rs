@@ -103,6 +103,7 @@ impl ServerActor {
         let reply = ReplyTo::new(move |returned| {
             let result = match returned {
                 Returned::Answer(answer) => answer,
+                Returned::Refused(refusal, _) => Err(RequestError::Refused(refusal)),
                 Returned::Undelivered(_) => Err(RequestError::Refused(Refusal::ServerChanged)),
                 Returned::Lost => Err(RequestError::Lost),
             };
@@ -150,6 +151,7 @@ impl ServerActor {
         let reply = ReplyTo::new(move |returned| {
             let result = match returned {
                 Returned::Answer(answer) => answer,
+                Returned::Refused(refusal, _) => Err(RequestError::Refused(refusal)),
                 // The volume's actor was just leaving and has not looked at it. Through the mailbox, because this may run
                 // inside the supervisor's locks.
                 Returned::Undelivered(_) if request.tries < MAX_TRIES => {

@@ -1,6 +1,7 @@
 //! One commit in flight per volume: submit, publish, then reply and start jobs (design §3, steps 5–7 and 10).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
 use uuid::Uuid;
@@ -8,8 +9,11 @@ use uuid::Uuid;
 use super::{Content, MAX_STALE, Phase, VolumeActor};
 use crate::actors::service::RequestError;
 use crate::domain::volume::command::{Decision, ReplyWhen, UserMessage};
-use crate::domain::volume::{Refusal, Reply};
-use crate::store::{Aborted, CommitOutcome, Event, Message, Transaction, VolumeChange};
+use crate::domain::volume::{Command, Refusal, Reply};
+use crate::store::{Aborted, CommitOutcome, Event, KeyChange, KeyUse, Keyed, Message, Transaction, VolumeChange};
+
+/// How long an idempotency key stands for what its request made.
+pub const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
 
 impl VolumeActor {
     /// Submits a decision. Nothing of it is visible, answered or started before the outcome is known.
@@ -49,6 +53,22 @@ impl VolumeActor {
             limits: decision.limits.clone(),
             messages,
             event: Some(Arc::new(event)),
+            key: content.key.as_ref().map(|keyed| KeyChange::Use { key: self.key_use(keyed, content, decision), now }),
+        }
+    }
+
+    /// What the request's key stands for from now on.
+    fn key_use(&self, keyed: &Keyed, content: &Content, decision: &Decision) -> KeyUse {
+        let made = match &*content.command {
+            Command::SnapshotCreate(create) => Some(create.snapshot_id.0),
+            _ => decision.attachment_id.map(|id| id.0),
+        };
+        KeyUse {
+            keyed: keyed.clone(),
+            request_id: content.caller.requester.request_id.clone(),
+            volume_id: decision.next.id(),
+            object_id: made,
+            expires_at: self.core.world.clock.now().plus(KEY_TTL),
         }
     }
 
@@ -109,6 +129,7 @@ impl VolumeActor {
         // Published before the reply is released: nobody can see an older state afterwards.
         self.slot.publish(self.state.clone());
         self.slot.commit_ended(None);
+        self.core.settling.published(&next);
         self.phase = Phase::Ready;
         self.core.start_jobs(self.slot.volume_id, decision.jobs);
 
@@ -156,6 +177,7 @@ fn refusal_of(reason: Aborted) -> Refusal {
     match reason {
         Aborted::OverQuota(over) => Refusal::OverQuota(over),
         Aborted::TypeChanged => Refusal::TypeChanged,
+        Aborted::KeyUsed => Refusal::KeyUsed,
         Aborted::Duplicate | Aborted::ServerChanged | Aborted::Stale => Refusal::ServerChanged,
     }
 }

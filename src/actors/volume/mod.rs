@@ -3,6 +3,8 @@
 
 mod commit;
 
+pub use commit::KEY_TTL;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +21,7 @@ use crate::domain::operation::Lane;
 use crate::domain::quota::Limits;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::{Caller, Command, Facts, Refusal, Reply, Verdict, VolumeState, decide};
-use crate::store::{StoreError, Transaction};
+use crate::store::{Keyed, StoreError, Transaction};
 
 /// The pause before a volume that could not be loaded is tried again.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
@@ -37,6 +39,8 @@ pub(super) struct Content {
     permit: Admission,
     /// What its growth is judged by; none: by what holds for everybody.
     limits: Option<Box<Limits>>,
+    /// Used in the same commit.
+    key: Option<Arc<Keyed>>,
     /// When it entered the connection queue.
     queued_at: Option<Timestamp>,
     stale: u32,
@@ -48,17 +52,31 @@ impl Content {
         drop(self.permit);
         self.reply.answer(answer);
     }
+
+    /// Answers that this state refuses; the same of the place.
+    fn refuse(self, refusal: Refusal, state: Option<Arc<VolumeState>>) {
+        drop(self.permit);
+        self.reply.refuse(refusal, state);
+    }
 }
 
 impl Envelope {
     pub(super) fn new(command: Box<Command>, caller: Caller, reply: ReplyTo, permit: Admission) -> Self {
-        Self(Some(Content { command, caller, reply, permit, limits: None, queued_at: None, stale: 0 }))
+        Self(Some(Content { command, caller, reply, permit, limits: None, key: None, queued_at: None, stale: 0 }))
     }
 
     /// The same, of a command whose growth is judged by these limits.
     pub(super) fn within(mut self, limits: Option<Box<Limits>>) -> Self {
         if let Some(content) = &mut self.0 {
             content.limits = limits;
+        }
+        self
+    }
+
+    /// The same, of a request with an idempotency key.
+    pub(super) fn keyed(mut self, key: Option<Arc<Keyed>>) -> Self {
+        if let Some(content) = &mut self.0 {
+            content.key = key;
         }
         self
     }
@@ -177,6 +195,8 @@ impl VolumeActor {
                 self.state = state.map(Arc::new);
                 self.slot.publish(self.state.clone());
                 self.slot.commit_ended(None);
+                // A commit whose outcome was unknown may have ended what they wait for.
+                self.state.iter().for_each(|state| self.core.settling.published(state));
                 self.phase = Phase::Ready;
                 if self.state.as_ref().is_some_and(|state| state.is_unsettled()) {
                     let resume = Content {
@@ -185,6 +205,7 @@ impl VolumeActor {
                         reply: ReplyTo::nobody(),
                         permit: None,
                         limits: None,
+                        key: None,
                         queued_at: None,
                         stale: 0,
                     };
@@ -237,7 +258,7 @@ impl VolumeActor {
         let facts = self.facts(&content);
         let verdict = decide(self.slot.volume_id, self.state.as_deref(), &content.command, &content.caller, &facts);
         match verdict {
-            Verdict::Refuse(refusal) => content.answer(Err(RequestError::Refused(refusal))),
+            Verdict::Refuse(refusal) => content.refuse(refusal, self.state.clone()),
             Verdict::Nothing { jobs, attachment_id } => {
                 self.core.start_jobs(self.slot.volume_id, jobs);
                 let answer = match &self.state {
@@ -281,7 +302,7 @@ impl VolumeActor {
             backlog.connection_queue = still;
             let expired: VecDeque<Content> = expired;
             for content in expired {
-                content.answer(Err(RequestError::Refused(Refusal::QueueDeadline)));
+                content.refuse(Refusal::QueueDeadline, self.state.clone());
             }
         }
         self.go_on(ctx);

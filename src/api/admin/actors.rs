@@ -47,7 +47,7 @@ pub async fn actor_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let missing = || Problem::NotFound(Kind::Volume, id.to_owned());
     let volume_id = url_id(id).map(VolumeId).ok_or_else(missing)?;
     let inspected = call.service().actor_inspect(volume_id);
-    let events = call.service().store().events(volume_id, HISTORY).await?;
+    let events = call.service().store().events(volume_id, None, HISTORY).await?;
     let mut members = match inspected {
         Some(Value::Object(members)) => members,
         _ => match call.service().volume_view(volume_id).await? {

@@ -1,9 +1,10 @@
-//! `/admin`: servers, actors, drivers, operations, events and test faults. Admins only (checked before any handler), a token always.
+//! `/admin`: servers, actors, drivers, operations, histories, events and test faults. Admins only (checked before any handler), a token always.
 
 pub mod actors;
 pub mod drivers;
 pub mod events;
 pub mod faults;
+pub mod history;
 pub mod operations;
 pub mod servers;
 
@@ -22,6 +23,7 @@ pub async fn handle(call: &Call, route: &Route) -> Result<Answer, Problem> {
         Route::AdminServerDelete(id) => servers::server_delete(call, id).await,
         Route::AdminActorList => actors::actor_list(call),
         Route::AdminActorShow(id) => actors::actor_show(call, id).await,
+        Route::AdminVolumeHistory(id) => history::history(call, id).await,
         Route::AdminDrivers => Ok(drivers::drivers(call)),
         Route::AdminEvents => events::event_list(call),
         Route::AdminOperations => operations::operation_list(call).await,

@@ -78,7 +78,7 @@ pub async fn mapping_create(call: &Call, server: &str) -> Result<Answer, Problem
         multiattach_allowed: call.compute_since(60),
     };
     let attached = call.service().server_attach(server.id.clone(), volume_id, request, call.context.caller()).await;
-    let reply = attached.map_err(|error| Problem::Compute(ComputeCall::Attach, error))?;
+    let reply = attached.map_err(|error| Problem::Compute(ComputeCall::Attach, call.explained(volume_id, error)))?;
     if call.compute_since(101) {
         return Ok(Answer::empty(202));
     }
@@ -140,7 +140,7 @@ async fn flag_update(call: &Call, server: &Server, volume: &str, members: &Value
     let Some(flag) = members.get("delete_on_termination") else { return Ok(()) };
     let command =
         Command::ServerAttachmentUpdate { server_id: server.id.clone(), delete_on_termination: self::flag(Some(flag)) };
-    let updated = call.service().volume_command(volume_id, command, call.context.caller()).await;
+    let updated = call.command(volume_id, command).await;
     match updated {
         Ok(_) => Ok(()),
         Err(RequestError::Refused(Refusal::NotAttached(_) | Refusal::VolumeNotFound(_))) => Err(missing()),
@@ -157,6 +157,6 @@ pub async fn mapping_delete(call: &Call, server: &str, volume: &str) -> Result<A
     let shelved_allowed = call.compute_since(20);
     let detached =
         call.service().server_detach(server.id.clone(), volume_id, shelved_allowed, call.context.caller()).await;
-    detached.map_err(|error| Problem::Compute(ComputeCall::Detach, error))?;
+    detached.map_err(|error| Problem::Compute(ComputeCall::Detach, call.explained(volume_id, error)))?;
     Ok(Answer::empty(202))
 }

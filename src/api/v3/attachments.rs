@@ -99,7 +99,7 @@ pub async fn attachment_show(call: &Call, id: &str) -> Result<Answer, Problem> {
 }
 
 /// The row that a reply speaks of.
-fn attachment_answer(reply: &Reply) -> Result<Answer, Problem> {
+pub fn attachment_answer(reply: &Reply) -> Result<Answer, Problem> {
     let row = reply.attachment_id.and_then(|id| reply.state.attachment(id));
     // The row may have vanished between its commit and the answer: it is not there any more, which is what the text says.
     let missing =
@@ -148,7 +148,7 @@ pub async fn attachment_create(call: &Call) -> Result<Answer, Problem> {
         connector: connector.cloned(),
         mode: members.get("mode").and_then(Value::as_str).and_then(AttachMode::parse),
     };
-    let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    let reply = call.command(state.id(), command).await?;
     attachment_answer(&reply)
 }
 
@@ -160,7 +160,7 @@ pub async fn attachment_update(call: &Call, id: &str) -> Result<Answer, Problem>
     call.enforce("volume:attachment_update", &state.volume.project_id)?;
     connector_check(connector)?;
     let command = Command::AttachmentUpdate { attachment_id, connector: connector.clone() };
-    let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    let reply = call.command(state.id(), command).await?;
     attachment_answer(&reply)
 }
 
@@ -172,7 +172,7 @@ pub async fn attachment_complete(call: &Call, id: &str) -> Result<Answer, Proble
     let (attachment_id, state) = attachment_target(call, id).await?;
     call.enforce("volume:attachment_complete", &state.volume.project_id)?;
     let command = Command::AttachmentComplete { attachment_id };
-    call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    call.command(state.id(), command).await?;
     Ok(Answer::empty(204))
 }
 
@@ -181,7 +181,7 @@ pub async fn attachment_delete(call: &Call, id: &str) -> Result<Answer, Problem>
     let (attachment_id, state) = attachment_target(call, id).await?;
     call.enforce("volume:attachment_delete", &state.volume.project_id)?;
     let command = Command::AttachmentDelete { attachment_id };
-    let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    let reply = call.command(state.id(), command).await?;
     let left = reply.state.attachments.iter().filter(|row| row.id != attachment_id);
     let left = left.filter(|row| !matches!(row.attach_status, AttachStatus::Detached | AttachStatus::Deleted));
     Ok(Answer::ok(Attachments { attachments: left.map(view::summary).collect() }))

@@ -62,7 +62,7 @@ pub async fn snapshot_command(
     for rule in rules {
         call.enforce(rule, owner.as_ref().unwrap_or(&state.volume.project_id))?;
     }
-    match call.service().volume_command(state.id(), command(snapshot_id), call.context.caller()).await {
+    match call.command(state.id(), command(snapshot_id)).await {
         Ok(reply) => Ok((snapshot_id, reply.state)),
         // Gone with its volume between the look and the command: the same answer as a moment later.
         Err(RequestError::Refused(Refusal::VolumeNotFound(_))) => Err(Problem::NotFound(Kind::Snapshot, id.to_owned())),
@@ -123,8 +123,13 @@ pub async fn snapshot_create(call: &Call) -> Result<Answer, Problem> {
         in_use_allowed: force == Some(true) || call.since(66),
     };
     let command = Command::SnapshotCreate(Box::new(create));
-    let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
-    answer(call, 202, snapshot_id, &reply.state, Shown::Changed)
+    let reply = call.command(state.id(), command).await?;
+    created(call, snapshot_id, &reply.state)
+}
+
+/// The answer, of a new snapshot or of one that was made before.
+pub fn created(call: &Call, id: SnapshotId, state: &VolumeState) -> Result<Answer, Problem> {
+    answer(call, 202, id, state, Shown::Changed)
 }
 
 /// `GET /snapshots/{id}`. A denial looks like 404.
@@ -199,7 +204,7 @@ async fn snapshot_update_status(call: &Call, id: &str) -> Result<Answer, Problem
         ))
     })?;
     let command = Command::SnapshotProgress { snapshot_id, status, progress };
-    call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    call.command(state.id(), command).await?;
     Ok(Answer::empty(202))
 }
 

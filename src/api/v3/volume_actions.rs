@@ -42,7 +42,7 @@ async fn volume_extend(call: &Call, id: &str) -> Result<Answer, Problem> {
     let rule = if attached_path { "volume:extend_attached_volume" } else { "volume:extend" };
     call.enforce(rule, &state.volume.project_id)?;
     let command = Command::Extend { new_size_gib, in_use_allowed };
-    call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    call.command(state.id(), command).await?;
     Ok(Answer::empty(202))
 }
 
@@ -51,9 +51,7 @@ async fn volume_force_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
     let state = call.volume_target(id).await?;
     call.enforce("volume_extension:volume_admin_actions:force_delete", &state.volume.project_id)?;
     call.enforce("volume:delete", &state.volume.project_id)?;
-    call.service()
-        .volume_command(state.id(), Command::Delete { force: true, cascade: false }, call.context.caller())
-        .await?;
+    call.command(state.id(), Command::Delete { force: true, cascade: false }).await?;
     Ok(Answer::empty(202))
 }
 
@@ -70,7 +68,7 @@ async fn volume_revert(call: &Call, id: &str) -> Result<Answer, Problem> {
     // An id that is none is the id of no snapshot.
     let snapshot_id = asked.map(|text| SnapshotId(url_id(text).unwrap_or_default()));
     let command = Command::Revert { snapshot_id };
-    call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    call.command(state.id(), command).await?;
     Ok(Answer::empty(202))
 }
 
@@ -89,6 +87,6 @@ async fn volume_reset_status(call: &Call, id: &str) -> Result<Answer, Problem> {
     let state = call.volume_target(id).await?;
     call.enforce("volume_extension:volume_admin_actions:reset_status", &state.volume.project_id)?;
     let command = Command::ResetStatus { status, attach_status, migration_status };
-    call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    call.command(state.id(), command).await?;
     Ok(Answer::empty(202))
 }

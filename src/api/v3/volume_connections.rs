@@ -11,6 +11,7 @@ use crate::api::fault::{Kind, Problem};
 use crate::api::schema::{self, formats};
 use crate::api::views::connection as view;
 use crate::domain::attachment::AttachMode;
+use crate::domain::claims::Connection;
 use crate::domain::ids::{AttachmentId, ServerId};
 use crate::domain::volume::command::AttachVolume;
 use crate::domain::volume::{Command, VolumeState};
@@ -47,7 +48,7 @@ async fn flip(call: &Call, id: &str, rule: &'static str, command: Command) -> Re
 }
 
 async fn accepted(call: &Call, state: &VolumeState, command: Command) -> Result<Answer, Problem> {
-    call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    call.command(state.id(), command).await?;
     Ok(Answer::empty(202))
 }
 
@@ -99,11 +100,16 @@ async fn volume_initialize_connection(call: &Call, id: &str) -> Result<Answer, P
     call.enforce("volume_extension:volume_actions:initialize_connection", &state.volume.project_id)?;
     let connector = connector_of(connector)?.unwrap_or_else(|| json!({}));
     let command = Command::InitializeConnection { connector };
-    let reply = call.service().volume_command(state.id(), command, call.context.caller()).await?;
+    let reply = call.command(state.id(), command).await?;
     let connection = reply.attachment_id.and_then(|id| reply.state.volume.connection(id));
     // An administrator may have cut it off between its commit and this answer.
     let connection = connection.ok_or_else(|| Problem::NotFound(Kind::Volume, id.to_owned()))?;
-    Ok(Answer::ok(json!({"connection_info": view::connection_info(connection)})))
+    Ok(initialized(connection))
+}
+
+/// The answer, of a new connection or of one that was made before.
+pub fn initialized(connection: &Connection) -> Answer {
+    Answer::ok(json!({"connection_info": view::connection_info(connection)}))
 }
 
 async fn volume_terminate_connection(call: &Call, id: &str) -> Result<Answer, Problem> {

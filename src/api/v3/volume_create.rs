@@ -91,8 +91,13 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         origin: source.as_ref().map(|source| source.origin),
     };
     let command = Command::Create(Box::new(create));
-    let reply = call.service().volume_command(volume_id, command, call.context.caller()).await?;
-    volume_answer(call, 202, &reply.state, Shown::Created).await
+    let reply = call.command(volume_id, command).await?;
+    created(call, &reply.state).await
+}
+
+/// The answer, of a new volume or of one that was made before.
+pub async fn created(call: &Call, state: &VolumeState) -> Result<Answer, Problem> {
+    volume_answer(call, 202, state, Shown::Created).await
 }
 
 /// What a volume is made from.

@@ -15,7 +15,7 @@ pub async fn set_bootable(call: &Call, id: &str) -> Result<Answer, Problem> {
     let bootable = flag(&call.body["os-set_bootable"]["bootable"]);
     let state = call.volume_target(id).await?;
     call.enforce("volume:update", &state.volume.project_id)?;
-    call.service().volume_command(state.id(), Command::SetBootable { bootable }, call.context.caller()).await?;
+    call.command(state.id(), Command::SetBootable { bootable }).await?;
     Ok(Answer::empty(200))
 }
 
@@ -25,7 +25,7 @@ pub async fn update_readonly_flag(call: &Call, id: &str) -> Result<Answer, Probl
     let readonly = flag(&call.body["os-update_readonly_flag"]["readonly"]);
     let state = call.volume_target(id).await?;
     call.enforce("volume:update_readonly_flag", &state.volume.project_id)?;
-    call.service().volume_command(state.id(), Command::SetReadonly { readonly }, call.context.caller()).await?;
+    call.command(state.id(), Command::SetReadonly { readonly }).await?;
     Ok(Answer::empty(202))
 }
 

@@ -93,7 +93,12 @@ pub async fn image_metadata_set(call: &Call, id: &str) -> Result<Answer, Problem
     call.enforce("volume:update_volume_metadata", project)?;
     let more = metadata_member(&call.body["os-set_image_metadata"]).unwrap_or_default();
     let written = write(call, &state, MetadataKind::Image, MetadataChange::Merge(more), None).await?;
-    Ok(written.map_or_else(tag_differs, |reply| Answer::ok(All { metadata: &reply.state.volume.image_metadata })))
+    Ok(written.map_or_else(tag_differs, |reply| image_metadata_answer(&reply.state)))
+}
+
+/// The image metadata, as they are now.
+pub fn image_metadata_answer(state: &VolumeState) -> Answer {
+    Answer::ok(All { metadata: &state.volume.image_metadata })
 }
 
 /// `os-unset_image_metadata`
@@ -133,7 +138,7 @@ async fn write(
     if_match: Option<Vec<String>>,
 ) -> Result<Option<Reply>, Problem> {
     let command = Command::WriteMetadata(Box::new(MetadataWrite { kind, change, if_match }));
-    match call.service().volume_command(state.id(), command, call.context.caller()).await {
+    match call.command(state.id(), command).await {
         Ok(reply) => Ok(Some(reply)),
         Err(RequestError::Refused(Refusal::TagDiffers)) => Ok(None),
         Err(error) => Err(error.into()),

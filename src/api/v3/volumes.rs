@@ -175,7 +175,7 @@ pub async fn volume_update(call: &Call, id: &str) -> Result<Answer, Problem> {
         description: text_member(members, ["description", "display_description"]),
         metadata: metadata_member(members),
     };
-    let reply = call.service().volume_command(state.id(), Command::Update(update), call.context.caller()).await?;
+    let reply = call.command(state.id(), Command::Update(update)).await?;
     volume_answer(call, 200, &reply.state, Shown::Updated).await
 }
 
@@ -189,7 +189,7 @@ pub async fn volume_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
         call.enforce("volume:force_delete", &state.volume.project_id)?;
     }
     let command = Command::Delete { force, cascade };
-    match call.service().volume_command(state.id(), command, call.context.caller()).await {
+    match call.command(state.id(), command).await {
         Ok(_) => Ok(Answer::empty(202)),
         // Gone between the look and the command: the same answer as a moment later.
         Err(RequestError::Refused(Refusal::VolumeNotFound(_))) => Err(Problem::NotFound(Kind::Volume, id.to_owned())),

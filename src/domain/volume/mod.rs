@@ -4,6 +4,7 @@
 //! becomes visible or starts (design §3).
 
 pub mod attach;
+pub mod blocking;
 pub mod command;
 pub mod decide;
 pub mod metadata;

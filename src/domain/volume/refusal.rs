@@ -84,4 +84,7 @@ pub enum Refusal {
     /// The volume type, or whose volume it is, is no longer as the request saw it: look again.
     #[error("the volume type or the project of the volume changed meanwhile")]
     TypeChanged,
+    /// Another copy of the request, with the same idempotency key, was first.
+    #[error("the idempotency key has been used meanwhile")]
+    KeyUsed,
 }

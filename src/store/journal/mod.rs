@@ -275,6 +275,7 @@ fn may_wait(member: &Transaction, change: &VolumeChange) -> bool {
         && member.server.is_none()
         && member.server_guard.is_none()
         && member.type_guard.is_none()
+        && member.key.is_none()
         && member.messages.is_empty()
         && usage_deltas(member).is_empty()
 }

@@ -4,7 +4,7 @@ use diesel::Connection;
 use diesel::prelude::*;
 
 use super::super::connection::AnyConnection;
-use super::super::rows::EventRow;
+use super::super::rows::{EventRow, to_i64};
 use super::super::schema::events;
 use super::super::sql::{Dialect, Sql, Value};
 use super::super::{Event, StoreError};
@@ -12,21 +12,29 @@ use super::{ReadFailure, snapshot, unavailable};
 use crate::domain::ids::VolumeId;
 use crate::domain::time::Timestamp;
 
-/// The last `limit` events of a volume, newest first.
+/// The last `limit` events of a volume, newest first; those that led to a generation before this one. A row has the events
+/// up to its generation: the first one that is not before may begin with some that are.
 pub(in super::super) fn event_list(
     connection: &mut AnyConnection,
     volume_id: VolumeId,
+    before: Option<u64>,
     limit: u64,
 ) -> Result<Vec<Event>, StoreError> {
     snapshot(connection, |connection| {
-        let rows: Vec<EventRow> = events::table
-            .filter(events::volume_id.eq(volume_id.to_string()))
+        let own = || events::table.filter(events::volume_id.eq(volume_id.to_string()));
+        let bound = before.map_or(i64::MAX, to_i64);
+        let mut rows: Vec<EventRow> =
+            own().filter(events::generation.ge(bound)).order(events::generation.asc()).limit(1).load(connection)?;
+        let earlier: Vec<EventRow> = own()
+            .filter(events::generation.lt(bound))
             .order(events::generation.desc())
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .load(connection)?;
+        rows.extend(earlier);
         let mut found = Vec::new();
         for row in rows {
-            found.extend(row.into_events()?.into_iter().rev());
+            let events = row.into_events()?.into_iter().rev();
+            found.extend(events.filter(|event| before.is_none_or(|before| event.generation < before)));
         }
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok::<_, ReadFailure<StoreError>>(found)
@@ -34,9 +42,11 @@ pub(in super::super) fn event_list(
 }
 
 /// What is removed, in this order: rows which refer to others go first. `{}` stands for the instant and the batch.
-const PURGES: [&str; 4] = [
+const PURGES: [&str; 5] = [
     "DELETE FROM events WHERE (volume_id, generation) IN \
      (SELECT volume_id, generation FROM events WHERE at < {} ORDER BY at LIMIT {})",
+    "DELETE FROM idempotency_keys WHERE id IN \
+     (SELECT id FROM idempotency_keys WHERE expires_at < {} ORDER BY expires_at LIMIT {})",
     "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE expires_at < {} ORDER BY expires_at LIMIT {})",
     "DELETE FROM volumes WHERE id IN \
      (SELECT id FROM volumes WHERE deleted_at IS NOT NULL AND deleted AND deleted_at < {} \

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use hearth::actors::{ActorOptions, Dependencies, PlacementOptions, Service};
 use hearth::api::{ApiOptions, ApiState, serve};
+use hearth::domain::backend::CauseKind;
 use hearth::domain::ids::{ProjectId, UserId};
 use hearth::domain::quota::Limits;
 use hearth::domain::server::HypervisorKind;
@@ -69,6 +70,7 @@ impl Got {
             409 => "conflictingRequest",
             413 => "overLimit",
             415 => "badMediaType",
+            422 => "unprocessableEntity",
             503 => "serviceUnavailable",
             _ => "computeFault",
         };
@@ -177,6 +179,11 @@ impl Harness {
         self.faults.add(FaultRule::once(request, Fault::Hang { effect_first: false })).unwrap();
     }
 
+    /// The next backend call of `request` fails.
+    pub fn fail(&self, request: &str) {
+        self.faults.add(FaultRule::once(request, Fault::Refuse { kind: CauseKind::Other })).unwrap();
+    }
+
     /// Waits for the hanging call and lets it go on.
     pub async fn until_released(&self) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -221,6 +228,15 @@ impl Harness {
         let got = self.post("/admin/servers", &body).token(ADMIN).send().await;
         assert_eq!(got.status, 201, "{}", got.text);
         got.json()["server"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until an operation is open.
+    pub async fn until_busy(&self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.get("/admin/operations").send().await.json()["operations"] == json!([]) {
+            assert!(tokio::time::Instant::now() < deadline, "nothing is under way");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until the volume's status is `status` (`gone`: 404).

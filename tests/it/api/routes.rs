@@ -63,6 +63,7 @@ fn paths_lead_to_routes_and_slashes_are_never_merged() {
     );
     check("GET", "/compute/v2/servers", None, None);
     check("GET", "/admin/actors/x", None, Some(Route::AdminActorShow(x())));
+    check("GET", "/admin/volumes/x/history", None, Some(Route::AdminVolumeHistory(x())));
     check("GET", "/admin/events", None, Some(Route::AdminEvents));
     check("GET", "/admin", None, None);
     check("GET", "/nonsense", None, None);

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hearth::faults::CrashPoint;
+use serde_json::json;
 
 use super::ledger::Change;
 use super::life::{Owner, Took, life};
 use super::service::Start;
-use super::site::Site;
+use super::site::{Said, Site};
 
 /// Runs the life with a crash at every passage of `point`; at least `least` there are. What retries were told.
 async fn die_at_every(point: CrashPoint, least: u64) -> BTreeMap<&'static str, u16> {
@@ -90,6 +91,45 @@ async fn r100_dying_before_every_reply_and_a_retry_gets_the_documented_answer() 
     if std::env::var_os("HEARTH_CRASH_AT").is_none() {
         assert_eq!(told, BTreeMap::from(documented));
     }
+}
+
+/// The same with idempotency keys: whoever asks again is told what the lost answer said, and nothing happens twice.
+#[tokio::test]
+async fn a_retry_with_its_key_gets_the_answer_that_was_lost() {
+    // Each incarnation answers the retry of what the one before did not, and dies before its next answer.
+    let plans = ["1", "2", "2", "2", "2"].map(|nth| Start { crash_at: Some(format!("reply.before:{nth}")) });
+    let site = Site::start(plans.to_vec()).await;
+    let twice = async |path: &str, body: &serde_json::Value, expected: u16| {
+        assert_eq!(site.ask_keyed("POST", path, body, Some("the key")).await, Said::Lost, "{path} {body}");
+        loop {
+            match site.ask_keyed("POST", path, body, Some("the key")).await {
+                // Its process is just ending.
+                Said::NotSent | Said::Lost => site.poll_again().await,
+                said => break said.body(expected),
+            }
+        }
+    };
+    let volume = twice("/v3/volumes", &json!({"volume": {"size": 1, "name": "n"}}), 202).await["volume"].clone();
+    let id = volume["id"].as_str().expect("an id");
+    assert_eq!(site.named("n").await, [id]);
+    assert_eq!(site.settled(id).await.map(|known| known.size), Some(1));
+    let snapshot = twice("/v3/snapshots", &json!({"snapshot": {"volume_id": id}}), 202).await["snapshot"].clone();
+    site.settled(id).await;
+    let (_, listed) = site.get("/v3/snapshots").await;
+    let ids: Vec<_> = listed["snapshots"].as_array().expect("snapshots").iter().map(|row| &row["id"]).collect();
+    assert_eq!(ids, [&snapshot["id"]]);
+    let action = format!("/v3/volumes/{id}/action");
+    twice(&action, &json!({"os-extend": {"new_size": 2}}), 202).await;
+    assert_eq!(site.settled(id).await.map(|known| known.size), Some(2));
+    let row = json!({"attachment": {"volume_uuid": id, "connector": {"host": "h"}}});
+    let attachment = twice("/v3/attachments", &row, 200).await["attachment"].clone();
+    let (_, listed) = site.get("/v3/attachments").await;
+    let ids: Vec<_> = listed["attachments"].as_array().expect("attachments").iter().map(|row| &row["id"]).collect();
+    assert_eq!(ids, [&attachment["id"]]);
+    let other = twice("/v3/volumes", &json!({"volume": {"size": 1, "name": "m"}}), 422).await;
+    assert_eq!(other["unprocessableEntity"]["code"], 422);
+    assert_eq!(site.service.deaths().len(), plans.len());
+    site.assert_sound().await;
 }
 
 /// Work of every kind is open; then the service dies again and again in the middle of recovering it.

@@ -132,11 +132,19 @@ impl Site {
 
     /// One request to whichever incarnation lives, or to the next one.
     pub async fn ask(&self, method: &str, path: &str, body: &Value) -> Said {
+        self.ask_keyed(method, path, body, None).await
+    }
+
+    /// The same, with an idempotency key.
+    pub async fn ask_keyed(&self, method: &str, path: &str, body: &Value, key: Option<&str>) -> Said {
         let address = self.service.incarnation(1).await.address;
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let is_read = method.is_safe();
         let mut request = self.http.request(method, format!("http://{address}{path}"));
         request = request.header("X-Auth-Token", "admin:admin").header("OpenStack-API-Version", "volume 3.71");
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
         if !body.is_null() {
             request = request.json(body);
         }

@@ -93,7 +93,7 @@ fn history(seed: u64) {
 /// Prints what was committed, for a seed that fails.
 async fn trace(world: &World, volumes: &[VolumeId]) {
     for id in volumes {
-        let mut events = world.store_now().events(*id, 1_000).await.expect("the store reads");
+        let mut events = world.store_now().events(*id, None, 1_000).await.expect("the store reads");
         events.reverse();
         for event in events {
             let from = event.from_status.unwrap_or_default();

@@ -17,9 +17,9 @@ use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
 use hearth::domain::volume_type::VolumeType;
 use hearth::store::{
-    Aborted, AttachmentQuery, CommitOutcome, Event, GrowthRules, ListError, Message, MessageQuery, OpenOperation, Page,
-    Reading, ServerQuery, SnapshotQuery, Store, ThreadedStore, Transaction, TypeChange, TypeRefused, UsageAudit,
-    VolumeQuery, VolumeSummary, VolumeSummaryQuery,
+    Aborted, AttachmentQuery, CommitOutcome, Event, GrowthRules, KeyUse, ListError, Message, MessageQuery,
+    OpenOperation, Page, Reading, ServerQuery, SnapshotQuery, Store, ThreadedStore, Transaction, TypeChange,
+    TypeRefused, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery,
 };
 use uuid::Uuid;
 
@@ -133,8 +133,11 @@ impl Store for Counted {
     fn message_delete(&self, project_id: ProjectId, id: Uuid) -> Reading<bool> {
         self.inner.message_delete(project_id, id)
     }
-    fn events(&self, volume_id: VolumeId, limit: u64) -> Reading<Vec<Event>> {
-        self.inner.events(volume_id, limit)
+    fn events(&self, volume_id: VolumeId, before: Option<u64>, limit: u64) -> Reading<Vec<Event>> {
+        self.inner.events(volume_id, before, limit)
+    }
+    fn key_use(&self, id: String, now: Timestamp) -> Reading<Option<KeyUse>> {
+        self.inner.key_use(id, now)
     }
     fn open_operations(&self, after: Option<OperationId>, limit: u64) -> Reading<Vec<OpenOperation>> {
         self.inner.open_operations(after, limit)

@@ -74,7 +74,7 @@ fn neighbours(seed: u64, hangs: bool) -> (Vec<History>, Vec<Vec<i64>>) {
         }
         let mut histories = Vec::new();
         for id in ids.iter().flatten() {
-            let events = world.store().events(*id, 1_000).await.expect("the inline store reads");
+            let events = world.store().events(*id, None, 1_000).await.expect("the inline store reads");
             let told = events
                 .into_iter()
                 .map(|event| (event.generation, event.at.0, event.command, event.from_status, event.to_status));

@@ -307,6 +307,7 @@ fn kind(outcome: &CommitOutcome) -> &'static str {
         CommitOutcome::Aborted(Aborted::Duplicate) => "duplicate",
         CommitOutcome::Aborted(Aborted::ServerChanged) => "server changed",
         CommitOutcome::Aborted(Aborted::TypeChanged) => "type changed",
+        CommitOutcome::Aborted(Aborted::KeyUsed) => "key used",
         CommitOutcome::Unknown(_) => "unknown",
     }
 }

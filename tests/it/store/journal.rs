@@ -42,7 +42,7 @@ impl Truth {
     async fn assert_seen_by(&self, store: &dyn Store) {
         for (id, events) in &self.events {
             assert_eq!(store.volume_get(*id).await.unwrap().as_ref(), self.volumes.get(id));
-            let mut found = store.events(*id, 1_000).await.unwrap();
+            let mut found = store.events(*id, None, 1_000).await.unwrap();
             found.reverse();
             assert_eq!(found, *events);
         }
@@ -200,8 +200,8 @@ async fn r99_what_waits_in_the_journal_survives_a_crash() {
     let restarted = open(copy.path(), StoreOptions::default());
     assert_eq!(shown(copy.path()), state.volume.generation, "opening it has settled it");
     assert_eq!(restarted.volume_get(state.id()).await.unwrap(), Some(state.clone()));
-    let kept = restarted.events(state.id(), 1_000).await.unwrap();
-    assert_eq!(kept, store.events(state.id(), 1_000).await.unwrap());
+    let kept = restarted.events(state.id(), None, 1_000).await.unwrap();
+    assert_eq!(kept, store.events(state.id(), None, 1_000).await.unwrap());
     assert_eq!(kept.first().map(|event| event.generation), Some(state.volume.generation));
     assert_committed(restarted.commit(change(Some(&state), &next(&state, |_| {}))).await);
 }

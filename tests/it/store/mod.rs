@@ -10,6 +10,7 @@ mod groups;
 mod histories;
 mod inline;
 mod journal;
+mod keys;
 mod lists;
 mod log;
 mod lost_connection;

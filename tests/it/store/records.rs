@@ -149,10 +149,10 @@ async fn the_history_is_kept_and_purged_in_batches(bench: Bench) {
         state = new;
     }
     let generations = async || -> Vec<u64> {
-        bench.store().events(volume_id(1), 100).await.unwrap().iter().map(|event| event.generation).collect()
+        bench.store().events(volume_id(1), None, 100).await.unwrap().iter().map(|event| event.generation).collect()
     };
     assert_eq!(generations().await, (1..=10).rev().collect::<Vec<_>>());
-    assert_eq!(bench.store().events(volume_id(1), 1).await.unwrap(), [event(&state)]);
+    assert_eq!(bench.store().events(volume_id(1), None, 1).await.unwrap(), [event(&state)]);
     // an event lies at 10,000 + its generation
     assert_eq!(bench.store().history_purge(Timestamp(10_006), 3).await.unwrap(), 3);
     assert_eq!(bench.store().history_purge(Timestamp(10_006), 3).await.unwrap(), 2);

@@ -190,6 +190,10 @@ fn word_of(refusal: &Refusal) -> &'static str {
         Refusal::Conflict(_) => "409",
         Refusal::UsedByServer(_) => "409 server",
         Refusal::OverQuota(_) | Refusal::OverVolumeSize { .. } => "413",
-        Refusal::Backend(_) | Refusal::QueueDeadline | Refusal::ServerChanged | Refusal::TypeChanged => "500",
+        Refusal::Backend(_)
+        | Refusal::QueueDeadline
+        | Refusal::ServerChanged
+        | Refusal::TypeChanged
+        | Refusal::KeyUsed => "500",
     }
 }
