@@ -9,7 +9,6 @@ pub mod backend;
 pub mod claims;
 pub mod document;
 pub mod ids;
-pub mod md5;
 pub mod metadata;
 pub mod operation;
 pub mod placement;

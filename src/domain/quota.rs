@@ -390,3 +390,83 @@ impl TypeLimits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn type_limits(volumes: i64, snapshots: i64, gigabytes: i64) -> TypeLimits {
+        TypeLimits {
+            id: VolumeTypeId(Uuid::nil()),
+            revision: 1,
+            name: "t".to_owned(),
+            sizes: Sizes::default(),
+            volumes,
+            snapshots,
+            gigabytes,
+        }
+    }
+
+    /// The name of the limit that is passed by adding `delta` of that type to `usage`.
+    #[track_caller]
+    fn check(limits: &Limits, usage: Usage, delta: Usage, passed: Option<&str>) {
+        let scopes = [None, Some(VolumeTypeId(Uuid::nil()))]
+            .map(|volume_type_id| Scope { project_id: ProjectId::from("p"), volume_type_id });
+        let found = limits.check(scopes.iter().map(|scope| (scope, usage, delta))).err();
+        let name = found.map(|over| match over {
+            OverQuota::Volumes { key, .. }
+            | OverQuota::Snapshots { key, .. }
+            | OverQuota::Gigabytes { key, .. }
+            | OverQuota::Overflow { key } => key,
+        });
+        assert_eq!(name.as_deref(), passed);
+    }
+
+    #[test]
+    fn the_alphabetically_first_limit_names_the_error() {
+        let all = |volumes, snapshots, gigabytes| Limits { volumes, snapshots, gigabytes, ..Limits::NONE };
+        let with = |limits: Limits, of_type| Limits { of_type: Some(Arc::new(of_type)), ..limits };
+        let none = Usage::default();
+        let volume = Usage { volumes: 1, gigabytes: 1, live_volumes: 1, ..none };
+        let snapshot = Usage { snapshots: 1, snapshot_gigabytes: 1, ..none };
+        check(&Limits::NONE, none, volume, None);
+        check(&all(1, 1, 1), none, volume, None);
+        check(&all(0, 0, 0), none, volume, Some("gigabytes"));
+        check(&all(0, 0, 1), none, volume, Some("volumes"));
+        check(&with(all(0, -1, -1), type_limits(0, 0, 0)), none, volume, Some("gigabytes_t"));
+        check(&with(all(0, -1, -1), type_limits(0, 0, -1)), none, volume, Some("volumes"));
+        check(&with(Limits::NONE, type_limits(0, 0, -1)), none, volume, Some("volumes_t"));
+        check(&with(Limits::NONE, type_limits(0, 0, -1)), none, snapshot, Some("snapshots_t"));
+        let other = TypeLimits { id: VolumeTypeId(Uuid::max()), ..type_limits(0, 0, 0) };
+        check(&with(Limits::NONE, other), none, volume, None);
+        // what is over may shrink, and grow in other ways
+        check(&all(1, 5, 9), Usage { volumes: 3, ..none }, none.minus(volume), None);
+        check(&all(1, 5, 9), Usage { volumes: 3, ..none }, snapshot, None);
+        // what is reserved is used up
+        let reserved = Usage { reserved_gigabytes: 9, ..none };
+        check(&all(-1, -1, 9), reserved, snapshot, Some("gigabytes"));
+        check(&Limits { no_snapshot_gigabytes: true, ..all(-1, -1, 9) }, reserved, snapshot, None);
+        check(&Limits::NONE, Usage { gigabytes: USAGE_MAX, ..none }, volume, Some("gigabytes"));
+    }
+
+    #[test]
+    fn a_project_s_own_limits_come_before_its_class_s() {
+        let key = |resource| QuotaKey { resource, volume_type_id: None };
+        let project = QuotaOwner::Project(ProjectId::from("p"));
+        let class = |name: &str| QuotaOwner::Class(name.to_owned());
+        let row = |owner: &QuotaOwner, resource, limit| StoredLimit { owner: owner.clone(), key: key(resource), limit };
+        let stored = [
+            row(&class("other"), Resource::Volumes, 1),
+            row(&class(DEFAULT_CLASS), Resource::Volumes, 2),
+            row(&class(DEFAULT_CLASS), Resource::Snapshots, 3),
+            row(&project, Resource::Volumes, 4),
+        ];
+        let limits = Limits::default().of_project(&stored, &ProjectId::from("p"), None);
+        assert_eq!((limits.volumes, limits.snapshots, limits.gigabytes), (4, 3, 1000));
+        let of_class = |name, resource| Limits::default().effective(&stored, &class(name), key(resource));
+        assert_eq!(of_class("other", Resource::Volumes), 1);
+        assert_eq!(of_class("other", Resource::Snapshots), 3);
+    }
+}

@@ -384,6 +384,6 @@ mod tests {
     fn an_idle_volume_is_small() {
         assert!(size_of::<actix::dev::ContextFut<VolumeActor, Context<VolumeActor>>>() <= 512 - 104);
         assert!(size_of::<VolumeSlot>() <= 160 - 16);
-        assert!(size_of::<VolumeState>() <= 384 - 16);
+        assert!(size_of::<VolumeState>() <= 448 - 16, "{}", size_of::<VolumeState>());
     }
 }

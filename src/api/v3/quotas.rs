@@ -111,8 +111,8 @@ pub async fn set_update(call: &Call, project: &str) -> Result<Answer, Problem> {
     let project = ProjectId::from(named(project)?);
     call.enforce("volume_extension:quotas:update", &project)?;
     let types = call.api.types.fresh(call.service().store().as_ref()).await?;
-    let wanted = wanted(&call.body["quota_set"], &types, &["tenant_id", "id"])
-        .map_err(|bad| Problem::InvalidInput(format!("Bad key(s) in quota set: {bad}")))??;
+    let bad = |names| Problem::InvalidInput(format!("Bad key(s) in quota set: {names}"));
+    let wanted = wanted(&call.body["quota_set"], &types, &["tenant_id", "id"], bad)?;
     let usages = Usages::read(call, &project).await?;
     for (name, key, limit) in &wanted {
         let usage = usages.of(key.volume_type_id);
@@ -153,33 +153,34 @@ pub async fn class_update(call: &Call, class: &str) -> Result<Answer, Problem> {
     let class = named(class)?;
     call.enforce_own("volume_extension:quota_classes:update")?;
     let types = call.api.types.fresh(call.service().store().as_ref()).await?;
-    let wanted = wanted(&call.body["quota_class_set"], &types, &[])
-        .map_err(|bad| Problem::BadRequest(format!("Bad key(s) in quota class set: {bad}")))??;
+    let bad = |names| Problem::BadRequest(format!("Bad key(s) in quota class set: {names}"));
+    let wanted = wanted(&call.body["quota_class_set"], &types, &[], bad)?;
     let owner = QuotaOwner::Class(class.to_owned());
     write(call, owner.clone(), wanted).await?;
     Ok(Answer::ok(json!({"quota_class_set": Set::read(call, owner).await?.shown(&types)})))
 }
 
-/// The limits that a body sets, by their names. The outer error: the names that mean nothing.
+/// The limits that a body sets, by their names; `bad` says which names mean nothing.
 fn wanted(
     members: &Value,
     types: &Types,
     ignored: &[&str],
-) -> Result<Result<Vec<(String, QuotaKey, i64)>, Problem>, String> {
+    bad: impl Fn(String) -> Problem,
+) -> Result<Vec<(String, QuotaKey, i64)>, Problem> {
     let members: Vec<(&String, &Value)> =
         members.as_object().into_iter().flatten().filter(|(name, _)| !ignored.contains(&name.as_str())).collect();
     let known: Vec<(String, QuotaKey)> = keys(types).collect();
     let key_of = |name: &String| known.iter().find(|(own, _)| own == name).map(|(_, key)| *key);
-    let bad: Vec<&str> =
+    let unknown: Vec<&str> =
         members.iter().filter(|(name, _)| key_of(name).is_none()).map(|(name, _)| name.as_str()).collect();
-    if !bad.is_empty() {
-        return Err(bad.join(", "));
+    if !unknown.is_empty() {
+        return Err(bad(unknown.join(", ")));
     }
     let read = members.into_iter().filter_map(|(name, value)| {
         let key = key_of(name)?;
         Some(limit_of(name, value).map(|limit| (name.clone(), key, limit)))
     });
-    Ok(read.collect())
+    read.collect()
 }
 
 fn limit_of(name: &str, value: &Value) -> Result<i64, Problem> {

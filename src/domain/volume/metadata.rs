@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::domain::md5::md5_hex;
+use md5::{Digest, Md5};
+
 use crate::domain::metadata::Metadata;
 
 /// Which of a volume's metadata. The administrator's cannot be written by anybody.
@@ -67,7 +68,7 @@ pub fn metadata_text(metadata: &Metadata) -> String {
 
 /// The tag of `metadata`: the same for the same pairs, in whatever order they were written.
 pub fn metadata_tag(metadata: &Metadata) -> String {
-    md5_hex(metadata_text(metadata).as_bytes())
+    format!("{:x}", Md5::digest(metadata_text(metadata)))
 }
 
 fn push_quoted(text: &mut String, value: &str) {

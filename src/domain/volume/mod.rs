@@ -3,10 +3,12 @@
 //! [`decide::decide`] is total and pure. It sees only committed state; what it returns is committed before anything of it
 //! becomes visible or starts (design §3).
 
+pub mod attach;
 pub mod blocking;
 pub mod command;
 pub mod decide;
 pub mod metadata;
+pub mod refusal;
 pub mod state;
 mod usage;
 

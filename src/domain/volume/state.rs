@@ -155,7 +155,8 @@ pub struct VolumeState {
 impl Volume {
     /// Something besides an open operation has not come to its end yet.
     pub fn is_unsettled(&self) -> bool {
-        !self.deleted && !(self.outstanding.is_empty() && self.orphan_exports.is_empty() && self.loans.is_empty())
+        let is_settled = self.outstanding.is_empty() && self.orphan_exports.is_empty() && self.loans.is_empty();
+        !self.deleted && !is_settled
     }
 }
 

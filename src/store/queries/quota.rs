@@ -15,7 +15,7 @@ pub(in super::super) fn quota_limits(
     connection: &mut AnyConnection,
     owners: &[QuotaOwner],
 ) -> Result<Vec<StoredLimit>, StoreError> {
-    snapshot(connection, |connection| Ok::<_, ReadFailure<StoreError>>(limits_of(connection, owners)?))
+    snapshot(connection, |connection| limits_of(connection, owners))
 }
 
 fn limits_of(

@@ -13,6 +13,7 @@ mod old_actions;
 mod operator;
 mod opt_ins;
 mod placement;
+mod quotas;
 mod routes;
 mod schemas;
 mod snapshots;

@@ -1,6 +1,6 @@
 //! Paths: what is routed, and the order of checks around it.
 
-use hearth::api::route::{Route, TypeRoute, path_parse, route_find};
+use hearth::api::route::{OperatorRoute, Route, TypeRoute, path_parse, route_find};
 use serde_json::json;
 
 use super::harness::{ADMIN, Harness};
@@ -42,8 +42,11 @@ fn paths_lead_to_routes_and_slashes_are_never_merged() {
     check("GET", "/v3/p/attachments/x", Some("p"), Some(Route::AttachmentShow(x())));
     check("GET", "/v3/types/default", None, Some(Route::Type(TypeRoute::Show("default".to_owned()))));
     check("DELETE", "/v3/p/messages/x", Some("p"), Some(Route::MessageDelete(x())));
-    check("GET", "/v3/snapshots", None, None);
-    check("GET", "/v3/snapshots/detail", None, None);
+    check("GET", "/v3/snapshots", None, Some(Route::SnapshotList { detail: false }));
+    check("GET", "/v3/snapshots/detail", None, Some(Route::SnapshotList { detail: true }));
+    check("GET", "/v3/p/os-services", Some("p"), Some(Route::Operator(OperatorRoute::ServiceList)));
+    check("GET", "/v3/capabilities/h@b", None, Some(Route::Operator(OperatorRoute::CapabilityShow("h@b".to_owned()))));
+    check("GET", "/v3/clusters/", None, None);
     check("GET", "/compute/", None, Some(Route::ComputeVersions));
     check("GET", "/compute/v2.1", None, Some(Route::ComputeVersion));
     check("GET", "/compute/v2.1/servers/x", None, Some(Route::ServerShow(x())));

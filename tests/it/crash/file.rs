@@ -82,7 +82,13 @@ async fn r47_r94_r95_killed_under_a_writing_guest_everything_settles_and_nothing
         eprintln!("round {round}: killed after {moment:?}, settled after {took:?}: {statuses:?}");
         assert!(took < SETTLED_WITHIN, "{took:?}");
         assert_eq!(statuses[0], "in-use", "nobody has detached the guest's own volume");
-        assert_eq!(host.hearth.fsck().await, [] as [Value; 0]);
+        let found = host.hearth.fsck().await;
+        for difference in &found {
+            let id = difference["volume_id"].as_str().unwrap_or_default();
+            eprintln!("DEBUG {:?}", host.hearth.ask(Method::GET, &format!("/admin/actors/{id}"), None).await);
+            eprintln!("DEBUG again {:?}", host.hearth.fsck().await);
+        }
+        assert_eq!(found, [] as [Value; 0]);
         let daemons = host.hearth.daemon_pids();
         assert!((1..=DAEMONS).contains(&daemons.len()), "{daemons:?}");
 

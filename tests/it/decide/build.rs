@@ -26,14 +26,14 @@ pub const fn snapshot_id(n: u128) -> SnapshotId {
     SnapshotId(Uuid::from_u128(0x5000 + n))
 }
 
-/// A snapshot, also of a volume in use.
-pub fn snapshot_create(n: u8) -> Command {
+/// A snapshot.
+pub fn snapshot_create(n: u8, in_use_allowed: bool) -> Command {
     Command::SnapshotCreate(Box::new(CreateSnapshot {
         snapshot_id: snapshot_id(n.into()),
         name: None,
         description: None,
         metadata: Metadata::default(),
-        in_use_allowed: true,
+        in_use_allowed,
     }))
 }
 

@@ -96,7 +96,7 @@ impl Scene {
 }
 
 /// More than any pool holds, with over-subscription; the row's size is a 32-bit number of GiB.
-const TOO_LARGE: u32 = 2_000_000_000;
+const TOO_LARGE: u32 = 1_000_000_000;
 
 #[tokio::test]
 async fn a_full_backend_gives_an_error_volume_and_its_owner_reads_why() {

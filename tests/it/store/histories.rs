@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use hearth::domain::ids::ProjectId;
+use hearth::domain::ids::{ProjectId, VolumeTypeId};
 use hearth::domain::quota::Limits;
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
@@ -14,6 +14,8 @@ use hearth::store::{Aborted, CommitOutcome, Transaction};
 use super::bench::Bench;
 use super::build::*;
 use super::commits::audit;
+use super::quotas::snapshot;
+use super::types::type_id;
 
 super::on_every_store!(r52_usage_is_exact_after_every_group, r119_no_reader_sees_a_torn_volume);
 
@@ -64,17 +66,29 @@ async fn r52_usage_is_exact_after_every_group(bench: Bench) {
 fn mutate(random: &Randomness, old: Option<&VolumeState>, n: u128, round: usize) -> VolumeState {
     let project = if random.below(2) == 0 { "p" } else { "q" };
     let Some(old) = old else {
-        return volume(n, project, 1 + u32::try_from(random.below(20)).unwrap());
+        let mut new = volume(n, project, 1 + u32::try_from(random.below(20)).unwrap());
+        new.volume.volume_type_id = type_of(random);
+        return new;
     };
     let operation_id = n * 1000 + round as u128;
-    next(old, |new| match random.below(6) {
-        0 => new.volume.deleted = true,
+    next(old, |new| match random.below(9) {
+        0 => {
+            new.volume.deleted = true;
+            new.snapshots.clear();
+        }
         1 => new.volume.size_gib += u32::try_from(random.below(10)).unwrap(),
         2 => new.operations = vec![extend(operation_id, old, u32::try_from(random.below(9)).unwrap())],
         3 => new.operations.clear(),
+        6 => new.volume.volume_type_id = type_of(random),
+        7 => new.snapshots.push(snapshot(operation_id, old)),
+        8 => new.snapshots.clear(),
         4 => new.volume.project_id = ProjectId::from(project),
         _ => new.volume.consumes_quota = !new.volume.consumes_quota,
     })
+}
+
+fn type_of(random: &Randomness) -> Option<VolumeTypeId> {
+    (random.below(3) > 0).then(|| type_id(u128::from(random.below(2))))
 }
 
 async fn r119_no_reader_sees_a_torn_volume(bench: Bench) {

@@ -73,6 +73,12 @@ pub(super) fn has_connection_elsewhere(state: &VolumeState, host: &str) -> bool 
     !state.volume.multiattach && state.volume.connections().iter().any(|connection| &*connection.host != host)
 }
 
+/// Whether a host is connected without a row that says so, or is about to be: data must not be removed or replaced under it.
+pub(super) fn is_connected(state: &VolumeState) -> bool {
+    let is_begun = |operation: &Operation| matches!(operation.kind, OperationKind::Initialize { .. });
+    !state.volume.connections().is_empty() || state.operations.iter().any(is_begun)
+}
+
 /// The connections that go with a row which is detached: all when nobody else holds the volume any more, else those of its
 /// host if no other row is there. A row that was never in use has none.
 pub(super) fn of_row(state: &VolumeState, row_id: AttachmentId) -> Vec<AttachmentId> {

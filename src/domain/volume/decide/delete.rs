@@ -35,9 +35,13 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
     if facts.hosts.frozen {
         return Verdict::Refuse(Refusal::InvalidInput(format!("the backend of volume {} is frozen", volume.id)));
     }
+    // A volume that is half reverted has no contents to fall back to (races.md §4).
+    if running.is_some_and(|operation| matches!(operation.kind, OperationKind::Revert { .. })) {
+        return refuse(state);
+    }
     let held = state.attachments.iter().any(crate::domain::attachment::Attachment::holds_volume);
     // A host that is connected without a row is there all the same; only a forced delete ends its connection (design §5).
-    let is_connected = !force && !volume.connections().is_empty();
+    let is_connected = !force && connection::is_connected(state);
     if is_connected || volume.attach_status == AttachStatus::Attached || held || !state.is_migration_idle() {
         return refuse(state);
     }

@@ -166,7 +166,8 @@ impl<'a> Draft<'a> {
         let Some(operation) = self.next.operations.iter().find(|operation| operation.id == id).cloned() else { return };
         self.next.volume.epoch += 1;
         self.remember_outstanding(&operation, 1);
-        if let Some(row) = operation.kind.attachment_id().and_then(|row| self.next.attachment_mut(row))
+        if let OperationKind::ServerDetach { attachment_id, .. } = operation.kind
+            && let Some(row) = self.next.attachment_mut(attachment_id)
             && let Some(bdm) = row.bdm.as_mut()
         {
             bdm.detaching = false;

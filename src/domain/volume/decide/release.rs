@@ -167,7 +167,12 @@ pub(super) fn first_step(state: &VolumeState, operation: &Operation) -> Step {
 /// One export is proven gone.
 pub(super) fn unexported(draft: &mut Draft<'_>, operation: &Operation, verb: ReleaseVerb) {
     match next_step(&draft.next, operation) {
-        Some(step) => draft.run(operation.id, step),
+        Some(step) => {
+            if let Step::Unexport { export } = &step {
+                hold_by(&mut draft.next, operation, export);
+            }
+            draft.run(operation.id, step);
+        }
         None => {
             released(draft, verb, operation.kind.attachment_id());
             draft.end(operation.id, Ok(()));
@@ -195,17 +200,24 @@ fn released(draft: &mut Draft<'_>, verb: ReleaseVerb, row_id: Option<AttachmentI
 /// An export is not proven gone. The row says so and holds the volume by it; without a row its connection stays on record. The
 /// status is as it was, and the same request can be made again.
 pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, export: &ExportName, cause: &Cause) {
-    let row_id = operation.kind.attachment_id();
-    if let Some(row) = row_id.and_then(|row_id| draft.next.attachment_mut(row_id)) {
+    if let Some(row) = operation.kind.attachment_id().and_then(|row_id| draft.next.attachment_mut(row_id)) {
         row.attach_status = AttachStatus::ErrorDetaching;
-        if row.export.is_none() {
-            row.export = Some(export.clone());
-        }
-        if row.export.as_ref() == Some(export) {
-            connection::forget(&mut draft.next, export);
-        }
+        hold_by(&mut draft.next, operation, export);
         settle::rows_changed(&mut draft.next);
     }
     draft.tell_owner(failures::message(operation, "018", "022", cause));
     draft.end(operation.id, Err(failures::connection_refusal(cause)));
+}
+
+/// A row in error holds its volume by its export only: one that has none takes that of the connection which is to go next.
+fn hold_by(state: &mut VolumeState, operation: &Operation, export: &ExportName) {
+    let Some(row) = operation.kind.attachment_id().and_then(|row_id| state.attachment_mut(row_id)) else { return };
+    if row.attach_status.is_error() {
+        if row.export.is_none() {
+            row.export = Some(export.clone());
+        }
+        if row.export.as_ref() == Some(export) {
+            connection::forget(state, export);
+        }
+    }
 }

@@ -72,15 +72,9 @@ pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outc
     }
 }
 
-/// Whether the call has met only that there was no room for it, and may be made again.
+/// Whether the call has met only that there was no room for it, or that the volume is being read, and may be made again.
 fn is_to_ask_again(operation: &Operation, cause: &Cause) -> bool {
-    let is_early = match cause.kind {
-        CauseKind::NotStarted => true,
-        // The source of a copy is busy for a moment.
-        CauseKind::Busy => matches!(operation.step, Step::Copy | Step::CreateSnapshot { .. }),
-        _ => false,
-    };
-    is_early && operation.attempt < MAX_STARTS
+    matches!(cause.kind, CauseKind::NotStarted | CauseKind::Busy) && operation.attempt < MAX_STARTS
 }
 
 /// Asks for the truth, because nobody knows whether the step is done.

@@ -1,6 +1,7 @@
 //! `revert` (`spec/volume-actions.md` §2.4): volume and snapshot change their words in one step, or neither does, and
 //! the latest snapshot is the latest of that step.
 
+use super::connection;
 use super::draft::Draft;
 use super::snapshot::set_status;
 use crate::domain::ids::SnapshotId;
@@ -37,6 +38,9 @@ pub(super) fn revert(state: &VolumeState, asked: Option<SnapshotId>, caller: &Ca
             "volume {} status must be {REVERTABLE} to revert, but current status is: {}",
             volume.id, volume.status
         )));
+    }
+    if connection::is_connected(state) {
+        return Verdict::Refuse(Refusal::Conflict(format!("volume {} is connected to a host", volume.id)));
     }
     if !volume.orphan_exports.is_empty() {
         let text = format!("an earlier connection of volume {} is still being ended", volume.id);

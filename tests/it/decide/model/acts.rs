@@ -43,6 +43,8 @@ pub enum Act {
     ForceCascade,
     /// Also of a volume in use.
     Snapshot,
+    /// By a client older than 3.66 that does not force.
+    SnapshotOffline,
     /// The first one.
     SnapshotDelete,
     SnapshotForceDelete,
@@ -135,7 +137,8 @@ impl Act {
             Self::ForceDelete => Command::Delete { force: true, cascade: false },
             Self::Cascade => Command::Delete { force: false, cascade: true },
             Self::ForceCascade => Command::Delete { force: true, cascade: true },
-            Self::Snapshot => build::snapshot_create(world.asked),
+            Self::Snapshot => build::snapshot_create(world.asked, true),
+            Self::SnapshotOffline => build::snapshot_create(world.asked, false),
             Self::SnapshotDelete => Command::SnapshotDelete { snapshot_id: first, force: false },
             Self::SnapshotForceDelete => Command::SnapshotDelete { snapshot_id: first, force: true },
             Self::SnapshotReset(status) => Command::SnapshotResetStatus { snapshot_id: first, status },

@@ -129,7 +129,8 @@ fn of_usage(before: Option<&VolumeState>, command: &Command, decision: &Decision
     hold!((usage.volumes, usage.gigabytes) == expected, "the usage is not the volume's");
     let growth = usage.minus(before.map(VolumeState::usage).unwrap_or_default());
     let wished = matches!(command, Command::Create(_) | Command::Extend { .. } | Command::SnapshotCreate(_));
-    let grows = growth.volumes > 0 || growth.gigabytes + growth.reserved_gigabytes > 0;
+    let gigabytes = growth.gigabytes + growth.snapshot_gigabytes + growth.reserved_gigabytes;
+    let grows = growth.volumes > 0 || growth.snapshots > 0 || gigabytes > 0;
     hold!(!wished || !grows || decision.limits.is_some(), "a wish for more is not judged");
     hold!(wished || decision.limits.is_none(), "a fact is judged");
     Ok(())

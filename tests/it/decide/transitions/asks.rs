@@ -44,6 +44,16 @@ pub const OLD_ACTIONS: Asks = &[
     ("force detach", Act::ForceDetach),
 ];
 
+pub const SNAPSHOTS: Asks = &[
+    ("snapshot < 3.66", Act::SnapshotOffline),
+    ("snapshot", Act::Snapshot),
+    ("revert", Act::Revert),
+    ("delete snapshot", Act::SnapshotDelete),
+    ("force delete snapshot", Act::SnapshotForceDelete),
+    ("cascade", Act::Cascade),
+    ("force cascade", Act::ForceCascade),
+];
+
 pub const COMPUTE: Asks = &[
     ("attach b", Act::ServerAttach("b")),
     ("attach a", Act::ServerAttach("a")),

@@ -17,6 +17,9 @@ in-use: shelved server, flagged    | ✓          | 400 status                  
 reserved: attach in doubt          | ✓          | 400 status                        | 400 status R-57                   | 400 status          | 400 status              | → available     | → in-use R-86 | → available: drain R-85
 available: attach failed           | ✓          | → deleting: delete                | → deleting: delete                | → extending: extend | → extending: extend     | ✓               | → in-use R-86 | ✓
 in-use: detach in doubt            | ✓          | 400 status                        | 400 status R-57                   | 400 status          | → extending: drain R-83 | → available     | ✓             | → available: drain R-85
+available: snapshot                | ✓          | 400 status                        | 400 status                        | → extending: extend | → extending: extend     | ✓               | 400 input     | ✓
+available: snapshot in error       | ✓          | 400 status                        | 400 status                        | → extending: extend | → extending: extend     | ✓               | 400 input     | ✓
+in-use: server, snapshot           | ✓          | 400 status                        | 400 status                        | 400 status          | → extending: extend     | → available     | ✓             | → available: unexport
 error                              | ✓          | → deleting: delete                | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
 error: never placed                | ✓          | → gone                            | → gone                            | 400 status          | 400 status              | → available     | 400 input     | ✓
 error_extending                    | ✓          | → deleting: delete                | → deleting: delete                | 400 status          | 400 status              | → available     | 400 input     | ✓
@@ -66,6 +69,9 @@ in-use: shelved server, flagged    | 400 status             | ✓ R-02          
 reserved: attach in doubt          | 400 status             | ✓ R-02                 | 400 status             | 409 server  | ✓: drain R-83      | 400 status      | ✓: drain R-83         | ✓: drain R-83
 available: attach failed           | → reserved             | → reserved             | → reserved: export     | 409 server  | → reserved: export | 400 status      | ✓                     | ✓
 in-use: detach in doubt            | 400 status             | ✓ R-02                 | 400 status             | 409 server  | ✓: drain R-83      | 400 status      | 409 server R-40       | ✓: drain R-42
+available: snapshot                | → reserved             | → reserved             | → reserved: export     | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+available: snapshot in error       | → reserved             | → reserved             | → reserved: export     | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+in-use: server, snapshot           | 400 status             | ✓                      | 400 status             | 409 server  | ✓: export          | served          | 409 server            | ✓: unexport
 error                              | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
 error: never placed                | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
 error_extending                    | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
@@ -115,6 +121,9 @@ in-use: shelved server, flagged    | 400 status             | served            
 reserved: attach in doubt          | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | ✓: drain         | ✓: drain        | 400 status   | 400 status             | served          | ✓: drain
 available: attach failed           | → attaching            | served                  | 400 status      | served                  | 400 status             | → in-use        | ✓                | ✓               | ✓: export    | ✓: export              | served          | ✓
 in-use: detach in doubt            | 400 status             | served                  | → detaching     | served                  | 400 status             | 400 status      | 409 server       | ✓: drain        | ✓: drain     | 400 status             | 409 server      | 409 server
+available: snapshot                | → attaching            | served                  | 400 status      | served                  | → in-use               | → in-use        | served           | served          | ✓: export    | ✓: export              | served          | served
+available: snapshot in error       | → attaching            | served                  | 400 status      | served                  | → in-use               | → in-use        | served           | served          | ✓: export    | ✓: export              | served          | served
+in-use: server, snapshot           | 400 status             | served                  | → detaching     | served                  | served                 | 400 status      | 409 server       | ✓: unexport     | ✓: export    | 400 status             | 409 server      | 409 server
 error                              | 400 status             | served                  | 400 status      | served                  | 400 status differences | 400 status      | served R-34      | served          | ✓: export    | ✓: export              | served          | served
 error: never placed                | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | 400 status   | 400 status             | served          | served
 error_extending                    | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
@@ -164,6 +173,9 @@ in-use: shelved server, flagged    | 400 status             | 400 status        
 reserved: attach in doubt          | 400 status             | 400 status             | ✓: drain R-83            | ✓: drain R-83            | ✓
 available: attach failed           | 400 status             | 400 status             | ✓                        | ✓                        | ✓
 in-use: detach in doubt            | 400 status             | 400 status             | ✓: drain R-42            | ✓: drain R-42            | ✓
+available: snapshot                | → reserved: export     | → reserved: export     | 404 not attached         | 404 not attached         | 404 not attached
+available: snapshot in error       | → reserved: export     | → reserved: export     | 404 not attached         | 404 not attached         | 404 not attached
+in-use: server, snapshot           | 400 status             | 400 status             | → detaching: unplug      | → detaching: unplug      | ✓
 error                              | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 error: never placed                | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 error_extending                    | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
@@ -195,4 +207,56 @@ detaching: server                  | 400 status             | 400 status        
 error: server                      | 400 status             | 400 status             | 400 status               | ✓: unplug                | ✓
 maintenance: server                | 400 status             | 400 status             | 400 status               | ✓: unplug                | ✓
 other words: server                | 400 status             | 400 status             | 400 status               | ✓: unplug                | ✓
+";
+
+/// Its snapshots: the first one is deleted, the last one is reverted to.
+pub const SNAPSHOTS: &str = "
+situation                          | snapshot < 3.66    | snapshot           | revert              | delete snapshot    | force delete snapshot | cascade                           | force cascade
+available                          | ✓: create_snapshot | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | → deleting: delete                | → deleting: delete
+available, multiattach             | ✓: create_snapshot | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | → deleting: delete                | → deleting: delete
+reserved: row                      | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+reserved: row, multiattach         | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+attaching: row connected           | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+attaching: two rows, one connected | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+in-use: row complete               | 400 status         | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+in-use: server                     | 400 status         | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+in-use: server, multiattach        | 400 status         | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+in-use: shelved server, flagged    | 400 status         | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+reserved: attach in doubt          | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+available: attach failed           | ✓: create_snapshot | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | → deleting: delete                | → deleting: delete
+in-use: detach in doubt            | 400 status         | ✓: drain           | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+available: snapshot                | ✓: create_snapshot | ✓: create_snapshot | → reverting: revert | ✓: delete_snapshot | ✓: delete_snapshot    | → deleting: delete_snapshot       | → deleting: delete_snapshot
+available: snapshot in error       | ✓: create_snapshot | ✓: create_snapshot | 409                 | ✓: delete_snapshot | ✓: delete_snapshot    | → deleting: delete_snapshot       | → deleting: delete_snapshot
+in-use: server, snapshot           | 400 status         | ✓: create_snapshot | 409                 | ✓: delete_snapshot | ✓: delete_snapshot    | 400 status                        | 400 status
+error                              | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | → deleting: delete                | → deleting: delete
+error: never placed                | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | → gone                            | → gone
+error_extending                    | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | → deleting: delete                | → deleting: delete
+error_extending: server            | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+error_deleting                     | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | → deleting: delete
+attaching: marked                  | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | → deleting: delete
+attaching: marked, server, multi   | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+detaching: marked, row             | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+detaching: marked, server          | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+available: a connected             | ✓: create_snapshot | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | → deleting: unexport
+in-use: attached a                 | 400 status         | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+in-use: attached a, connected      | 400 status         | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+in-use: detach a failed            | 400 status         | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+available: never placed            | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | → gone                            | → gone
+downloading                        | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | → deleting: delete
+maintenance                        | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | → deleting: delete
+error_managing                     | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | → error_managing_deleting: delete | → error_managing_deleting: delete
+error, error_restoring             | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | → deleting: delete                | → deleting: delete
+other errors                       | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | → deleting: delete
+reserved                           | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | → deleting: delete
+attaching                          | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | → deleting: delete
+detaching                          | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | → deleting: delete
+other words                        | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | → deleting: delete
+in-use: row                        | 400 status         | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+available: server                  | ✓: create_snapshot | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+reserved: server                   | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+attaching: server                  | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+detaching: server                  | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+error: server                      | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+maintenance: server                | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
+other words: server                | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
 ";

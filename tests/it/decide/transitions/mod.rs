@@ -40,10 +40,12 @@ const TABLES: &[Table] = &[
     table("The volume", asks::VERBS, at_rest::VERBS),
     table("Its attachments in Block Storage", asks::ATTACHMENTS, at_rest::ATTACHMENTS),
     table("Its attachments in Compute", asks::COMPUTE, at_rest::COMPUTE),
+    table("Its snapshots", asks::SNAPSHOTS, at_rest::SNAPSHOTS),
     table("The old actions", asks::OLD_ACTIONS, at_rest::OLD_ACTIONS),
     conflicts("The volume", asks::VERBS, under_way::VERBS),
     conflicts("Its attachments in Block Storage", asks::ATTACHMENTS, under_way::ATTACHMENTS),
     conflicts("Its attachments in Compute", asks::COMPUTE, under_way::COMPUTE),
+    conflicts("Its snapshots", asks::SNAPSHOTS, under_way::SNAPSHOTS),
     conflicts("The old actions", asks::OLD_ACTIONS, under_way::OLD_ACTIONS),
 ];
 

@@ -46,6 +46,8 @@ const NEW: Past = Done(Create { multiattach: false });
 const NEW_MULTI: Past = Done(Create { multiattach: true });
 const ATTACHED: &[Past] = &[NEW, Done(ServerAttach("a"))];
 
+const SNAPSHOTTED: &[Past] = &[NEW, Done(Snapshot)];
+
 /// A call that hangs, and its probe as well.
 const HUNG: Past = Ended(Fate::Hangs);
 
@@ -76,6 +78,9 @@ pub const AT_REST: &[Situation] = &[
         &[InUse],
         &[NEW, Done(ServerAttach("a")), Begun(ServerDetach("a")), Ended(Fate::Carried), HUNG, HUNG],
     ),
+    at("available: snapshot", &[Available], SNAPSHOTTED),
+    at("available: snapshot in error", &[Available], &[NEW, Begun(Snapshot), Ended(Fate::Fails)]),
+    at("in-use: server, snapshot", &[InUse], &[NEW, Done(Snapshot), Done(ServerAttach("a"))]),
     at("error", &[Error], &[Begun(Create { multiattach: false }), Ended(Fate::Fails)]),
     at("error: never placed", &[Error], &[Begun(CreateNowhere), Ended(Fate::Fails)]),
     at("error_extending", &[ErrorExtending], &[NEW, Begun(Extend), Ended(Fate::Fails)]),
@@ -138,6 +143,10 @@ const OTHER_WORDS: &[VolumeStatus] = &[
 /// An operation is open. The name says at which step.
 pub const UNDER_WAY: &[Situation] = &[
     at("creating", &[Creating], &[Begun(Create { multiattach: false })]),
+    at("available: snapshot creating", &[Available], &[NEW, Begun(Snapshot)]),
+    at("available: snapshot deleting", &[Available], &[NEW, Done(Snapshot), Begun(SnapshotDelete)]),
+    at("reverting", &[Reverting], &[NEW, Done(Snapshot), Begun(Revert)]),
+    at("deleting: cascade", &[Deleting], &[NEW, Done(Snapshot), Begun(Cascade)]),
     at("reserved: server, export", &[Reserved], &[NEW, Begun(ServerAttach("a"))]),
     at("attaching: server, plug", &[Attaching], &[NEW, Begun(ServerAttach("a")), Ended(Fate::Carried)]),
     at("in-use: server c of two, export", &[InUse], &[NEW_MULTI, Done(ServerAttach("a")), Begun(ServerAttach("c"))]),

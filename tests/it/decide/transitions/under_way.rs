@@ -5,6 +5,10 @@
 pub const VERBS: &str = "
 situation                                            | update             | delete          | force delete       | extend < 3.42      | extend                  | reset available         | reset in-use       | reset detached
 creating ⇒ available                                 | beside ⇒ available | 400 status R-60 | fences ⇒ gone      | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ error
+available: snapshot creating ⇒ available             | beside ⇒ available | 400 status      | 400 status         | next ⇒ available   | next ⇒ available        | beside ⇒ available      | 400 input          | beside ⇒ available
+available: snapshot deleting ⇒ available             | beside ⇒ available | 400 status      | 400 status         | next ⇒ available   | next ⇒ available        | beside ⇒ available      | 400 input          | beside ⇒ available
+reverting ⇒ available                                | beside ⇒ available | 400 status      | 400 status         | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ available
+deleting: cascade ⇒ gone                             | beside ⇒ gone      | 400 status      | served ⇒ gone      | 400 status         | 400 status              | 400 status              | 400 input          | 400 status
 reserved: server, export ⇒ in-use                    | beside ⇒ in-use    | 400 status R-15 | 400 status R-57    | 400 status R-16    | 400 status              | fences ⇒ reserved       | fences ⇒ reserved  | fences ⇒ available R-85
 attaching: server, plug ⇒ in-use                     | beside ⇒ in-use    | 400 status      | 400 status R-57    | 400 status         | 400 status              | fences ⇒ available      | fences ⇒ in-use    | fences ⇒ available R-85
 in-use: server c of two, export ⇒ in-use             | beside ⇒ in-use    | 400 status      | 400 status R-57    | 400 status         | beside ⇒ in-use R-22    | fences ⇒ in-use         | fences ⇒ in-use    | fences ⇒ available R-85
@@ -30,6 +34,10 @@ available: repair ⇒ available                        | beside ⇒ available | 
 pub const ATTACHMENTS: &str = "
 situation                                            | create for b         | create for a            | create connected, b           | update                          | update, service                 | complete                        | delete                          | delete, service
 creating ⇒ available                                 | 400 status           | 400 status              | 400 status                    | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
+available: snapshot creating ⇒ available             | beside ⇒ reserved    | beside ⇒ reserved       | beside ⇒ attaching            | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
+available: snapshot deleting ⇒ available             | beside ⇒ reserved    | beside ⇒ reserved       | beside ⇒ attaching            | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
+reverting ⇒ available                                | 400 status           | 400 status              | 400 status                    | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
+deleting: cascade ⇒ gone                             | 400 status           | 400 status              | 400 status                    | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
 reserved: server, export ⇒ in-use                    | 400 status R-01      | beside ⇒ in-use R-02    | 400 status                    | 409 server                      | waits ⇒ attaching               | waits ⇒ in-use                  | waits ⇒ 409 server, in-use R-40 | waits ⇒ available
 attaching: server, plug ⇒ in-use                     | 400 status           | 400 status              | 400 status                    | 409 server                      | waits ⇒ attaching               | waits ⇒ in-use                  | 409 server R-40                 | waits ⇒ available
 in-use: server c of two, export ⇒ in-use             | beside ⇒ in-use R-21 | beside ⇒ in-use         | waits ⇒ in-use R-22           | 409 server                      | waits ⇒ in-use                  | served ⇒ in-use                 | 409 server R-40                 | waits ⇒ in-use
@@ -55,6 +63,10 @@ available: repair ⇒ available                        | beside ⇒ reserved    
 pub const OLD_ACTIONS: &str = "
 situation                                            | reserve            | unreserve               | begin detaching    | roll detaching          | os-attach a     | os-attach b     | detach                     | detach, service    | initialize a                  | initialize b                              | terminate a                | force detach
 creating ⇒ available                                 | 400 status         | served ⇒ available      | 400 status         | served ⇒ available      | 400 status      | 400 status      | served ⇒ available         | served ⇒ available | 400 status                    | 400 status                                | served ⇒ available         | served ⇒ available
+available: snapshot creating ⇒ available             | beside ⇒ attaching | served ⇒ available      | 400 status         | served ⇒ available      | beside ⇒ in-use | beside ⇒ in-use | served ⇒ available         | served ⇒ available | beside ⇒ available            | beside ⇒ available                        | served ⇒ available         | served ⇒ available
+available: snapshot deleting ⇒ available             | beside ⇒ attaching | served ⇒ available      | 400 status         | served ⇒ available      | beside ⇒ in-use | beside ⇒ in-use | served ⇒ available         | served ⇒ available | beside ⇒ available            | beside ⇒ available                        | served ⇒ available         | served ⇒ available
+reverting ⇒ available                                | 400 status         | served ⇒ available      | 400 status         | served ⇒ available      | 400 status      | 400 status      | served ⇒ available         | served ⇒ available | 400 status                    | 400 status                                | served ⇒ available         | served ⇒ available
+deleting: cascade ⇒ gone                             | 400 status         | served ⇒ gone           | 400 status         | served ⇒ gone           | 400 status      | 400 status      | served ⇒ gone              | served ⇒ gone      | 400 status                    | 400 status                                | served ⇒ gone              | served ⇒ gone
 reserved: server, export ⇒ in-use                    | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use         | 400 status      | 400 status      | waits ⇒ 409 server, in-use | waits ⇒ available  | waits ⇒ in-use                | waits ⇒ 400 status, in-use                | waits ⇒ 409 server, in-use | fences ⇒ available
 attaching: server, plug ⇒ in-use                     | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use         | waits ⇒ in-use  | 400 status      | 409 server                 | waits ⇒ available  | waits ⇒ in-use                | waits ⇒ 400 status, in-use                | 409 server                 | 409 server
 in-use: server c of two, export ⇒ in-use             | beside ⇒ attaching | served ⇒ in-use         | beside ⇒ detaching | served ⇒ in-use         | served ⇒ in-use | beside ⇒ in-use | 409                        | 400 status         | waits ⇒ in-use                | waits ⇒ in-use                            | 409                        | 409
@@ -80,6 +92,10 @@ available: repair ⇒ available                        | beside ⇒ attaching | 
 pub const COMPUTE: &str = "
 situation                                            | attach b            | attach a            | detach a              | a is gone               | flag of a
 creating ⇒ available                                 | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+available: snapshot creating ⇒ available             | beside ⇒ in-use     | beside ⇒ in-use     | 404 not attached      | 404 not attached        | 404 not attached
+available: snapshot deleting ⇒ available             | beside ⇒ in-use     | beside ⇒ in-use     | 404 not attached      | 404 not attached        | 404 not attached
+reverting ⇒ available                                | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+deleting: cascade ⇒ gone                             | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
 reserved: server, export ⇒ in-use                    | 400 status R-01     | 400 status R-02     | 400 status            | next ⇒ available R-26   | beside ⇒ in-use
 attaching: server, plug ⇒ in-use                     | 400 status          | 400 status R-02     | 400 status            | next ⇒ available R-26   | beside ⇒ in-use
 in-use: server c of two, export ⇒ in-use             | next ⇒ in-use R-21  | 400 status R-02     | next ⇒ in-use R-35    | next ⇒ in-use           | beside ⇒ in-use
@@ -99,4 +115,33 @@ available: initialize a ⇒ available                  | 400 status          | 4
 in-use: terminate a ⇒ in-use                         | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
 in-use: detach a ⇒ available                         | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
 available: repair ⇒ available                        | waits ⇒ in-use R-43 | waits ⇒ in-use R-43 | 404 not attached      | 404 not attached        | 404 not attached
+";
+
+/// Its snapshots: the first one is deleted, the last one is reverted to.
+pub const SNAPSHOTS: &str = "
+situation                                            | snapshot < 3.66    | snapshot           | revert | delete snapshot | force delete snapshot | cascade       | force cascade
+creating ⇒ available                                 | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | fences ⇒ gone
+available: snapshot creating ⇒ available             | next ⇒ available   | next ⇒ available   | 409    | 400 snapshot    | fences ⇒ available    | 400 status    | fences ⇒ gone
+available: snapshot deleting ⇒ available             | next ⇒ available   | next ⇒ available   | 409    | 400 snapshot    | served ⇒ available    | 400 status    | next ⇒ gone
+reverting ⇒ available                                | 400 status         | 400 status         | 409    | 400 snapshot    | 400 snapshot          | 400 status    | 400 status
+deleting: cascade ⇒ gone                             | 400 status         | 400 status         | 409    | 400 snapshot    | 400 snapshot          | 400 status    | served ⇒ gone
+reserved: server, export ⇒ in-use                    | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+attaching: server, plug ⇒ in-use                     | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+in-use: server c of two, export ⇒ in-use             | 400 status         | beside ⇒ in-use    | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+reserved: row, update ⇒ attaching                    | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+reserved: two rows, update of the second ⇒ attaching | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+reserved: row, create connected ⇒ attaching          | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+attaching: row, update to b ⇒ attaching              | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+in-use: row, delete ⇒ available                      | 400 status         | beside ⇒ available | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+detaching: server, unplug ⇒ available                | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+detaching: server, unexport ⇒ available              | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+detaching: server of two, unplug ⇒ in-use            | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+detaching: server c of two, unplug ⇒ in-use          | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+extending ⇒ available                                | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | fences ⇒ gone
+extending: server ⇒ in-use                           | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+deleting ⇒ gone                                      | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status    | served ⇒ gone
+available: initialize a ⇒ available                  | beside ⇒ available | beside ⇒ available | 400    | 404 snapshot    | 404 snapshot          | 400 status    | fences ⇒ gone
+in-use: terminate a ⇒ in-use                         | 400 status         | beside ⇒ in-use    | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+in-use: detach a ⇒ available                         | 400 status         | beside ⇒ available | 400    | 404 snapshot    | 404 snapshot          | 400 status    | 400 status
+available: repair ⇒ available                        | beside ⇒ available | beside ⇒ available | 400    | 404 snapshot    | 404 snapshot          | fences ⇒ gone | fences ⇒ gone
 ";
