@@ -118,11 +118,10 @@ pub async fn once(call: &Call, route: &Route, action: Option<&str>, keyed: &Arc<
     }
     let answer = v3::handle(call, route, action).await;
     let used = used(call, keyed).await?;
-    let by_another = used.as_ref().filter(|used| used.request_id != call.context.request_id);
-    match (answer, used.as_ref()) {
+    match (answer, &used) {
         // A copy whose client has gone was under way beside this one, which is refused because of it.
-        (Err(_), Some(_)) if by_another.is_some() => {
-            replay(call, route, action, keyed, by_another.expect("just looked at")).await
+        (Err(_), Some(first)) if first.request_id != call.context.request_id => {
+            replay(call, route, action, keyed, first).await
         }
         // Its effect has been undone.
         (Err(problem), Some(_)) => {

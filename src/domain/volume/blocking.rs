@@ -1,6 +1,6 @@
 //! Which of a volume's open operations stands behind a refusal, so that a client can be told what it is to wait for.
 
-use super::command::Refusal;
+use super::refusal::Refusal;
 use super::state::VolumeState;
 use crate::domain::operation::{Lane, Operation, OperationKind};
 

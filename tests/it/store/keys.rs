@@ -23,7 +23,7 @@ fn key_use(n: u128, key: &str, now: i64) -> KeyUse {
         keyed: Keyed { id: key.to_owned(), request: format!("digest {n}") },
         request_id: RequestId::from(format!("req-{n}")),
         volume_id: volume_id(n),
-        object_id: (n % 2 == 0).then(|| uuid(n)),
+        object_id: n.is_multiple_of(2).then(|| uuid(n)),
         expires_at: Timestamp(now + DAY),
     }
 }
