@@ -40,6 +40,7 @@ pub const RULES: &[(&str, Check)] = &[
     ("volume:force_delete", Check::Admin),
     ("volume:extend", Check::Member),
     ("volume:extend_attached_volume", Check::Member),
+    ("volume_extension:volume_admin_actions:extend_volume_completion", Check::Admin),
     ("volume_extension:volume_admin_actions:reset_status", Check::Admin),
     ("volume_extension:volume_admin_actions:force_delete", Check::Admin),
     ("volume_extension:volume_actions:reserve", Check::Member),

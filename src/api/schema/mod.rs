@@ -92,6 +92,8 @@ requests! {
     VOLUME_UPDATE_READONLY_FLAG = [(3, 0, "volume_update_readonly_flag_3.0")];
     /// `os-extend`.
     VOLUME_EXTEND = [(3, 0, "volume_extend_3.0")];
+    /// `os-extend_volume_completion`.
+    VOLUME_EXTEND_COMPLETION = [(3, 0, "volume_extend_completion_3.0")];
     /// `os-reset_status`.
     VOLUME_RESET_STATUS = [(3, 0, "volume_reset_status_3.0")];
     /// `PUT /os-services/enable`, `PUT /os-services/disable`.

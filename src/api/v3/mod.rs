@@ -34,6 +34,7 @@ use crate::domain::volume::metadata::MetadataChange;
 const SNAPSHOT_ACTIONS: &[&str] = &["os-force_delete", "os-reset_status", "os-update_snapshot_status"];
 const VOLUME_ACTIONS: &[&str] = &[
     "os-extend",
+    "os-extend_volume_completion",
     "os-force_delete",
     "os-reset_status",
     "os-set_bootable",

@@ -15,6 +15,7 @@ use crate::domain::volume::Command;
 pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer, Problem> {
     match action {
         "os-extend" => volume_extend(call, id).await,
+        "os-extend_volume_completion" => volume_extend_completion(call, id).await,
         "os-force_delete" => volume_force_delete(call, id).await,
         "os-reset_status" => volume_reset_status(call, id).await,
         "revert" => volume_revert(call, id).await,
@@ -53,6 +54,18 @@ async fn volume_force_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
     call.enforce("volume:delete", &state.volume.project_id)?;
     call.command(state.id(), Command::Delete { force: true, cascade: false }).await?;
     Ok(Answer::empty(202))
+}
+
+/// §2.2: for backends that grow a volume in use with the help of Compute, which says by this call that it has done its part.
+/// Every backend here grows volumes by itself and tells the guests as steps of the same operation: no extend ever waits.
+async fn volume_extend_completion(call: &Call, id: &str) -> Result<Answer, Problem> {
+    schema::VOLUME_EXTEND_COMPLETION.check(call.version, &call.body)?;
+    let state = call.volume_visible(id).await?;
+    call.enforce("volume_extension:volume_admin_actions:extend_volume_completion", &state.volume.project_id)?;
+    Err(Problem::InvalidVolume(match state.volume.status {
+        VolumeStatus::Extending => format!("no extend of volume {id} waits for its completion"),
+        status => format!("volume {id} status must be extending, but current status is: {status}"),
+    }))
 }
 
 /// §2.4 (3.40). The look at the volume has a rule of its own, before the volume is looked at.

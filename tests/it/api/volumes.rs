@@ -187,3 +187,34 @@ async fn r117_a_panic_costs_one_request_of_its_own_volume_only() {
     harness.until(&hurt, "available").await;
     harness.stop().await;
 }
+
+/// volume-actions §2.2: no backend here needs it, so that no extend waits for it, and none is ended by it.
+#[actix_web::test]
+async fn r51_an_extend_that_waits_for_nobody_is_not_completed_by_anybody() {
+    let harness = Harness::start().await;
+    let id = harness.volume(MEMBER, json!({"size": 1})).await;
+    let action = format!("/v3/volumes/{id}/action");
+    let complete = async |token: &str, arguments: Value| {
+        let body = json!({"os-extend_volume_completion": arguments});
+        harness.post(&action, &body).token(token).volume("3.71").send().await.fault()
+    };
+    for (token, arguments, status) in [
+        (ADMIN, json!({"error": 1}), 400),
+        (ADMIN, json!({"extra": true}), 400),
+        (MEMBER, json!({}), 403),
+        (STRANGER, json!({}), 404),
+    ] {
+        assert_eq!(complete(token, arguments.clone()).await.0, status, "{token} {arguments}");
+    }
+    let refused = |text: &str| (400, format!("Invalid volume: {text}"));
+    let text = format!("volume {id} status must be extending, but current status is: available");
+    assert_eq!(complete(ADMIN, json!({"error": false})).await, refused(&text));
+    let reset = json!({"os-reset_status": {"status": "extending"}});
+    assert_eq!(harness.post(&action, &reset).token(ADMIN).send().await.status, 202);
+    for _ in 0..2 {
+        let text = format!("no extend of volume {id} waits for its completion");
+        assert_eq!(complete(ADMIN, json!({})).await, refused(&text));
+    }
+    assert_eq!(harness.until(&id, "extending").await["size"], 1);
+    harness.stop().await;
+}
