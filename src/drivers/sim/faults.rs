@@ -15,10 +15,12 @@ use crate::runtime::Randomness;
 use super::latency::{Latency, LatencyTable};
 
 /// The names of all requests, for checking rules.
-pub const REQUEST_NAMES: [&str; 15] = [
+pub const REQUEST_NAMES: [&str; 20] = [
     "create",
     "create_cloned_volume",
     "create_volume_from_snapshot",
+    "copy_from_backend",
+    "create_mirror_target",
     "delete",
     "create_snapshot",
     "delete_snapshot",
@@ -31,6 +33,9 @@ pub const REQUEST_NAMES: [&str; 15] = [
     "unplug",
     "resize_guest",
     "probe_guest",
+    "mirror_guest",
+    "pivot_guest",
+    "unmirror_guest",
 ];
 
 /// The resolution of [`When::Probability`].

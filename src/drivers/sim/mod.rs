@@ -16,6 +16,7 @@ mod faults;
 mod journal;
 mod latency;
 mod lines;
+mod moves;
 pub mod process;
 pub mod remote;
 mod snapshots;
@@ -40,7 +41,7 @@ pub use engine::{DEFAULT_TOTAL_GIB, SimOptions};
 pub use faults::{Fault, FaultError, FaultPlan, FaultRule, HungCall, REQUEST_NAMES, When};
 pub use journal::{Durability, JournalError};
 pub use latency::{Latency, LatencyTable};
-pub use state::{SimClone, SimDevice, SimExport, SimSnapshot, SimVolume, WriteRecord};
+pub use state::{SimClone, SimContents, SimDevice, SimExport, SimSnapshot, SimVolume, WriteRecord};
 pub use truth::SimTruth;
 
 /// The simulated storage backend.

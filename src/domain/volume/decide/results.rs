@@ -138,7 +138,7 @@ fn finding(step: &Step, operation: &Operation, outcome: &Outcome) -> Finding {
     let truth = match outcome {
         Outcome::Unknown { .. } => return Finding::Hung,
         Outcome::Refused { .. } | Outcome::Failed { .. } => return Finding::Unclear,
-        Outcome::Done { answer: Answer::Plugged { plugged } } => {
+        Outcome::Done { answer: Answer::Plugged { plugged, .. } } => {
             return match (step, plugged) {
                 (Step::Plug { .. }, true) | (Step::Unplug { .. }, false) => Finding::Done(Answer::Nothing),
                 _ => Finding::NotDone,
