@@ -16,7 +16,7 @@ use super::*;
 use crate::domain::backend::{Answer, CallKey, Request, Truth};
 use crate::domain::ids::{OperationId, ServerId, VolumeId};
 use crate::domain::operation::Step;
-use crate::drivers::Capabilities;
+use crate::drivers::{Capabilities, Progress};
 
 /// The calls of one volume and request that wait for the test, oldest first.
 type Waiting = BTreeMap<(VolumeId, &'static str), Vec<oneshot::Sender<Outcome>>>;
@@ -52,8 +52,9 @@ impl Backend for Manual {
         async move { receiver.await.expect("the test ends every call it waits for") }.boxed()
     }
 
-    fn progress(&self, _: &CallKey) -> Option<u64> {
-        Some(self.copied.load(Ordering::SeqCst)).filter(|copied| *copied > 0)
+    fn progress(&self, _: &CallKey) -> Option<Progress> {
+        let done = self.copied.load(Ordering::SeqCst);
+        (done > 0).then_some(Progress { done, total: 1_000 })
     }
 
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {
