@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Deadlines, Guest, Outcome};
-use crate::domain::ids::{ServerId, VolumeId};
-
+use crate::domain::ids::{OperationId, ServerId, VolumeId};
 use crate::drivers::Progress;
 
 use super::breaker::{Breaker, Verdict};
@@ -281,6 +280,13 @@ impl CallBook {
     /// How long calls may take.
     pub fn deadlines(&self) -> &Deadlines {
         &self.options.deadlines
+    }
+
+    /// The key of the copy that an operation has under way; none: it copies nothing now.
+    pub fn copy_of(&self, operation: OperationId) -> Option<CallKey> {
+        let is_its_own =
+            |job: &&Job| job.call.key.operation_id == operation && job.phase != Phase::Queued && is_copy(job);
+        self.jobs.values().find(is_its_own).map(|job| job.call.key.clone())
     }
 
     /// The book as JSON.
