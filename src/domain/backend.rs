@@ -159,8 +159,8 @@ pub enum Request {
     },
     /// Copy the plugged volume to another connection of it while the guest goes on, until both are level; from then on every
     /// write of the guest is on both before the guest hears that it is done. `Done`: they are level; the guest still reads
-    /// through the old connection. Already level for this destination: `Done`; under way for it: joined, also across a restart
-    /// of the service. `Refused` or `Failed`: the guest uses the old connection only, and nothing of the new one is left open.
+    /// through the old connection. Already level for this destination, or moved there: `Done`; under way for it: joined, also across
+    /// a restart of the service. `Refused` or `Failed`: the guest uses the old connection only, and nothing of the new one is left open.
     MirrorGuest {
         /// The attachment.
         attachment_id: AttachmentId,
@@ -178,7 +178,7 @@ pub enum Request {
         connection_info: Document,
     },
     /// Stop the mirror, however far it is, and close the new connection: `Done` is the proof that the guest uses the old one
-    /// only, or has no such device, and that no pivot that was on its way can move it any more. No mirror: `Done`. The guest
+    /// only, or has no such device, and that no mirror or pivot to this destination that was on its way can begin any more. No mirror: `Done`. The guest
     /// has been moved already: `Refused`, and nothing changes. It does not wait for the mirror's own call, which ends `Failed`.
     UnmirrorGuest {
         /// The attachment.

@@ -76,8 +76,8 @@ pub fn storage(state: &State, call: &Call, free_gib: u64, meanwhile: Meanwhile) 
         Request::RevertToSnapshot { snapshot_id } => snapshots::revert(state, volume_id, *snapshot_id),
         Request::CopyFromBackend { .. } => Effect::refused(CauseKind::Other, "the source's contents are missing"),
         Request::CreateMirrorTarget { size_gib } => {
-            let blank = SimContents { size_gib: *size_gib, markers: Vec::new() };
-            moves::arrive(state, &call.key, blank, free_gib)
+            let blank = Ok(SimContents { size_gib: *size_gib, markers: Vec::new() });
+            moves::arrive(state, &call.key, &blank, *size_gib, free_gib)
         }
         Request::Plug { .. }
         | Request::Unplug { .. }

@@ -67,8 +67,8 @@ impl SimBackend {
         ))
     }
 
-    /// A copy whose contents were read elsewhere.
-    pub(super) fn receive(&self, call: Call, contents: SimContents) -> BoxFuture<'static, Outcome> {
+    /// A copy whose contents were read elsewhere, or could not be.
+    pub(super) fn receive(&self, call: Call, contents: Result<SimContents, Cause>) -> BoxFuture<'static, Outcome> {
         self.0.call(None, call, Elsewhere::Contents(contents))
     }
 
@@ -95,10 +95,8 @@ impl Backend for SimBackend {
 
     fn copy_from(self: Arc<Self>, call: Call, source: Arc<dyn Backend>) -> BoxFuture<'static, Outcome> {
         async move {
-            match contents_of(&source, call.key.volume_id).await {
-                Ok(contents) => self.receive(call, contents).await,
-                Err(cause) => Outcome::Failed { cause },
-            }
+            let contents = contents_of(&source, call.key.volume_id).await;
+            self.receive(call, contents).await
         }
         .boxed()
     }
@@ -134,6 +132,6 @@ impl Backend for SimBackend {
 async fn contents_of(source: &Arc<dyn Backend>, volume_id: VolumeId) -> Result<SimContents, Cause> {
     match Arc::clone(source).contents(volume_id).await? {
         Contents::Simulated(contents) => Ok(contents),
-        Contents::File(_) => Err(Cause::new(CauseKind::Other, "a simulated backend holds no real contents")),
+        Contents::Bytes(_) => Err(Cause::new(CauseKind::Other, "a simulated backend holds no real contents")),
     }
 }

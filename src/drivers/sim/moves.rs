@@ -1,7 +1,7 @@
 //! The rules of the requests that bring a volume to another backend, with its guest or without.
 
 use crate::domain::attachment::AttachMode;
-use crate::domain::backend::{Answer, CallKey, Cause, CauseKind, Guest};
+use crate::domain::backend::{Answer, CallKey, Cause, CauseKind, Guest, Outcome};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, VolumeId};
 
@@ -14,8 +14,8 @@ use super::truth::SimTruth;
 pub enum Elsewhere {
     /// Nothing.
     Nothing,
-    /// They come from there.
-    Contents(SimContents),
+    /// What is read there, or why it cannot be.
+    Contents(Result<SimContents, Cause>),
     /// The guest's disk goes there.
     Destination(SimTruth),
 }
@@ -40,8 +40,14 @@ pub fn contents(state: &State, volume_id: VolumeId) -> Result<SimContents, Cause
 }
 
 /// A volume comes from another backend, or is made blank for a mirror.
-pub fn arrive(state: &State, key: &CallKey, contents: SimContents, free_gib: u64) -> Effect {
-    let (volume_id, size_gib) = (key.volume_id, contents.size_gib);
+pub fn arrive(
+    state: &State,
+    key: &CallKey,
+    contents: &Result<SimContents, Cause>,
+    size_gib: u32,
+    free_gib: u64,
+) -> Effect {
+    let volume_id = key.volume_id;
     if is_deleted_later(state, key) {
         return Effect::refused(CauseKind::Other, "the volume was deleted by a later operation");
     }
@@ -51,10 +57,22 @@ pub fn arrive(state: &State, key: &CallKey, contents: SimContents, free_gib: u64
         }
         Some(_) => Effect::refused(CauseKind::Other, "another volume exists at the backend under this id"),
         None if u64::from(size_gib) > free_gib => Effect::refused(CauseKind::NoSpace, "the backend has no room"),
-        None => Effect::changed(
-            Change::VolumeArrived { volume_id, contents, moved_by: key.operation_id },
-            Answer::Size { size_gib },
-        ),
+        None => match contents {
+            Err(cause) if cause.kind == CauseKind::Unavailable => {
+                Effect { change: None, outcome: Outcome::Failed { cause: cause.clone() } }
+            }
+            Err(cause) => Effect::refused(cause.kind, &cause.text),
+            Ok(contents) if contents.size_gib > size_gib => {
+                Effect::refused(CauseKind::Other, "the source is larger than the new volume")
+            }
+            Ok(contents) => {
+                let contents = SimContents { size_gib, markers: contents.markers.clone() };
+                Effect::changed(
+                    Change::VolumeArrived { volume_id, contents, moved_by: key.operation_id },
+                    Answer::Size { size_gib },
+                )
+            }
+        },
     }
 }
 
@@ -76,6 +94,9 @@ pub fn mirror(
     };
     if home.mirror(server_id, attachment_id) == Some(&export) {
         return Err(Effect::unchanged(Answer::Nothing));
+    }
+    if home.stopped_mirrors.contains(&export) {
+        return refused("the copy was stopped by a later request");
     }
     let (from, to) = (home.volumes.get(&device.volume_id), destination.volumes.get(&device.volume_id));
     let Some(markers) = from.zip(to).filter(|(from, to)| from.size_gib == to.size_gib).map(|(from, _)| &from.markers)
@@ -133,10 +154,11 @@ pub fn unmirror(state: &State, guest: &Guest, attachment_id: AttachmentId, desti
     if state.device(server_id, attachment_id).is_some_and(|device| Some(&device.export) == export.as_ref()) {
         return Effect::refused(CauseKind::Guest, "the guest has been moved already");
     }
-    if state.mirror(server_id, attachment_id).is_none() {
+    let is_stopped = export.as_ref().is_none_or(|export| state.stopped_mirrors.contains(export));
+    if is_stopped && state.mirror(server_id, attachment_id).is_none() {
         return Effect::unchanged(Answer::Nothing);
     }
-    Effect::changed(Change::MirrorEnded { server_id: server_id.clone(), attachment_id }, Answer::Nothing)
+    Effect::changed(Change::MirrorEnded { server_id: server_id.clone(), attachment_id, export }, Answer::Nothing)
 }
 
 /// The export that a connection information names.

@@ -162,10 +162,8 @@ impl Backend for SimRemote {
 
     fn copy_from(self: Arc<Self>, call: Call, source: Arc<dyn Backend>) -> BoxFuture<'static, Outcome> {
         async move {
-            match contents_of(&source, call.key.volume_id).await {
-                Ok(contents) => self.outcome(Ask::Receive { call, contents }).await,
-                Err(cause) => Outcome::Failed { cause },
-            }
+            let contents = contents_of(&source, call.key.volume_id).await;
+            self.outcome(Ask::Receive { call, contents }).await
         }
         .boxed()
     }

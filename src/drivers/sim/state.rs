@@ -230,12 +230,14 @@ pub enum Change {
         /// The destination's export.
         export: ExportName,
     },
-    /// A guest's disk is not copied any more.
+    /// A guest's disk is not copied any more, and not to this export ever.
     MirrorEnded {
         /// The guest.
         server_id: ServerId,
         /// The attachment.
         attachment_id: AttachmentId,
+        /// The destination's export; none: the connection information named none.
+        export: Option<ExportName>,
     },
     /// A volume holds what a guest's disk holds elsewhere.
     VolumeFilled {
@@ -285,6 +287,8 @@ pub struct State {
     pub guests: BTreeMap<ServerId, BTreeMap<AttachmentId, SimDevice>>,
     /// Devices that are copied to other backends, and by which exports of those.
     pub mirrors: BTreeMap<ServerId, BTreeMap<AttachmentId, ExportName>>,
+    /// Destinations of copies that were stopped: a copy that is late does not begin any more.
+    pub stopped_mirrors: BTreeSet<ExportName>,
     /// The last writes.
     pub writes: VecDeque<WriteRecord>,
     /// Writes that reached no volume, ever.
@@ -440,7 +444,8 @@ impl State {
                 self.mirrors.entry(server_id).or_default().insert(attachment_id, export);
                 None
             }
-            Change::MirrorEnded { server_id, attachment_id } => {
+            Change::MirrorEnded { server_id, attachment_id, export } => {
+                self.stopped_mirrors.extend(export);
                 self.end_mirror(&server_id, attachment_id);
                 None
             }

@@ -59,7 +59,12 @@ impl SimTruth {
         let free_gib = total_gib.saturating_sub(kept.state.used_gib);
         let effect = match (&work.guest, &work.elsewhere) {
             (Some(guest), _) => carry_out::guest(&kept.state, guest, call),
-            (None, Elsewhere::Contents(contents)) => moves::arrive(&kept.state, &call.key, contents.clone(), free_gib),
+            (None, Elsewhere::Contents(contents)) => match call.request {
+                Request::CopyFromBackend { size_gib, .. } => {
+                    moves::arrive(&kept.state, &call.key, contents, size_gib, free_gib)
+                }
+                _ => Effect::refused(CauseKind::Other, "the request takes no contents"),
+            },
             (None, _) => carry_out::storage(&kept.state, call, free_gib, meanwhile),
         };
         keep(&mut kept, call, effect)

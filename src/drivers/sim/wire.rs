@@ -59,8 +59,8 @@ pub enum Ask {
     Receive {
         /// The call.
         call: Call,
-        /// What was read there.
-        contents: SimContents,
+        /// What was read there, or why it could not be.
+        contents: Result<SimContents, Cause>,
     },
     /// Its room.
     Capacity,

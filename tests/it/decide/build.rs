@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeId};
+use hearth::domain::ids::{
+    AttachmentId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeId, VolumeTypeId,
+};
 use hearth::domain::metadata::Metadata;
 use hearth::domain::operation::Requester;
+use hearth::domain::placement::Standing;
 use hearth::domain::quota::Limits;
 use hearth::domain::status::{AttachStatus, VolumeStatus};
 use hearth::domain::time::Timestamp;
-use hearth::domain::volume::command::{CreateSnapshot, CreateVolume, ServerAttach};
+use hearth::domain::volume::command::{CreateSnapshot, CreateVolume, Hosts, MigrateVolume, RetypeVolume, ServerAttach};
 use hearth::domain::volume::{Caller, Command, Facts};
+use hearth::domain::volume_type::ExtraSpecs;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub const VOLUME: VolumeId = VolumeId(Uuid::from_u128(0x10));
 pub const BACKEND: &str = "host@model#pool";
+pub const OTHER_BACKEND: &str = "host@other#pool";
 
 /// The `n`th row.
 pub const fn row_id(n: u128) -> AttachmentId {
@@ -71,8 +76,44 @@ pub fn facts_of(epoch: u64, asked: u8) -> Facts {
         ],
         limits: Limits { volumes: 10, gigabytes: 1_000, ..Limits::NONE },
         drain_deadline: Duration::from_secs(30),
-        hosts: Default::default(),
+        hosts: Hosts { frozen: false, standings: vec![standing(BACKEND), standing(OTHER_BACKEND)] },
     }
+}
+
+/// A backend that takes everything.
+fn standing(host: &str) -> Standing {
+    Standing {
+        host: host.into(),
+        zone: "nova".to_owned(),
+        enabled: true,
+        frozen: false,
+        up: true,
+        room: None,
+        provisioned_gib: 0,
+        volumes: 0,
+        reserved_percentage: 0,
+        max_over_subscription_ratio: 1.0,
+        storage_protocol: "model".to_owned(),
+        online_extend: true,
+    }
+}
+
+pub fn migrate(host: &str, lock_volume: bool) -> Command {
+    let request = MigrateVolume { host: host.to_owned(), lock_volume, extra_specs: ExtraSpecs::default() };
+    Command::Migrate(Box::new(request))
+}
+
+/// To a type that only this backend satisfies.
+pub fn retype(backend: &str) -> Command {
+    let name = if backend == BACKEND { "model" } else { "other" };
+    let extra_specs = [("volume_backend_name".to_owned(), Some(name.to_owned()))];
+    Command::Retype(Box::new(RetypeVolume {
+        volume_type_id: VolumeTypeId(Uuid::from_u128(if backend == BACKEND { 0xe000 } else { 0xe001 })),
+        type_revision: 1,
+        multiattach: false,
+        extra_specs: extra_specs.into_iter().collect(),
+        migration_allowed: true,
+    }))
 }
 
 pub fn connector(host: &str) -> Value {

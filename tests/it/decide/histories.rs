@@ -210,6 +210,41 @@ fn two_rows_of_one_server() {
 }
 
 #[test]
+fn migrations_of_a_volume_that_nobody_uses() {
+    const ACTS: &[Act] = &[
+        Act::Migrate,
+        Act::MigrateLocked,
+        Act::Retype,
+        Act::CallOff,
+        Act::Extend,
+        Act::ForceDelete,
+        Act::CreateConnected("a"),
+        Act::ServerAttach("a"),
+        Act::Reset(VolumeStatus::Available),
+    ];
+    explore(PLAIN, ACTS, (2, 1, 1));
+    explore(&[Act::Create { multiattach: false }, Act::Migrate], ACTS, (2, 1, 0));
+}
+
+#[test]
+fn migrations_of_a_volume_that_a_guest_uses() {
+    const ACTS: &[Act] = &[
+        Act::Migrate,
+        Act::Retype,
+        Act::CallOff,
+        Act::ServerDetach("a"),
+        Act::ServerGone("a"),
+        Act::Extend,
+        Act::Reset(VolumeStatus::InUse),
+        Act::ResetDetached,
+    ];
+    const BEFORE: &[Act] = &[Act::Create { multiattach: false }, Act::ServerAttach("a")];
+    explore(BEFORE, ACTS, (2, 1, 0));
+    explore(BEFORE, ACTS, (1, 1, 1));
+    explore(BEFORE, &[Act::Migrate, Act::CallOff, Act::ServerGone("a")], (2, 2, 0));
+}
+
+#[test]
 fn an_administrator_in_the_way() {
     const ACTS: &[Act] = &[
         Act::ServerAttach("b"),

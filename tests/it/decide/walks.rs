@@ -36,6 +36,12 @@ const CREATES: &[Act] = &[
 
 const ACTS: &[Act] = &[
     Act::Rename,
+    Act::Migrate,
+    Act::Migrate,
+    Act::MigrateLocked,
+    Act::Retype,
+    Act::CallOff,
+    Act::CompleteMigration,
     Act::ServerAttach("a"),
     Act::ServerAttach("b"),
     Act::AttachShelved("a"),

@@ -7,6 +7,7 @@ pub mod guest;
 pub mod hearth;
 pub mod host;
 mod maintenance;
+mod moves;
 mod openstack;
 mod plug;
 mod snapshots;

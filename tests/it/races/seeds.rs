@@ -5,11 +5,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hearth::domain::backend::CauseKind;
-use hearth::domain::ids::{AttachmentId, VolumeId};
+use hearth::domain::backend::{CauseKind, Guest};
+use hearth::domain::ids::{AttachmentId, VolumeId, VolumeTypeId};
+use hearth::domain::server::HypervisorKind;
 use hearth::domain::volume::Command;
+use hearth::domain::volume::command::RetypeVolume;
+use hearth::domain::volume_type::VolumeType;
 use hearth::drivers::sim::{Fault, FaultRule, Latency, When};
-use hearth::sim::{World, WorldOptions, simulate};
+use hearth::sim::{BACKEND, OTHER_BACKEND, World, WorldOptions, simulate};
+use hearth::store::TypeChange;
 
 use super::scenario::{Client, PATIENCE};
 
@@ -27,6 +31,8 @@ struct Known {
     created: BTreeMap<VolumeId, bool>,
     deleted: Vec<VolumeId>,
     rows: Vec<(VolumeId, AttachmentId)>,
+    /// What guests were told is written.
+    written: BTreeMap<VolumeId, Vec<String>>,
 }
 
 fn seeds() -> std::ops::Range<u64> {
@@ -51,7 +57,9 @@ fn history(seed: u64) {
         let known = RefCell::new(Known::default());
         let incarnations = 1 + world.randomness().below(4);
         for _ in 0..incarnations {
-            world.backend().faults().set(faults(world)).expect("the rules make sense");
+            for (_, backend) in world.backends() {
+                backend.faults().set(faults(world)).expect("the rules make sense");
+            }
             let node = world.start().await;
             let client = Client::new(world, &node);
             let life = Duration::from_millis(200 + world.randomness().below(15_000));
@@ -66,21 +74,31 @@ fn history(seed: u64) {
             let _ = node.run(async { tokio::time::timeout(life, working).await }).await;
             node.crash();
         }
-        world.backend().faults().clear();
-        world.backend().faults().release(None);
+        for (_, backend) in world.backends() {
+            backend.faults().clear();
+            backend.faults().release(None);
+        }
         let node = world.start().await;
         let client = Client::new(world, &node);
         if std::env::var_os("HEARTH_TRACE").is_some() {
             trace(world, &volumes).await;
         }
         client.assert_clean().await;
-        let two_writers = world.backend().truth().violations(|overlap| overlap.volume_id != multi);
-        assert!(two_writers.is_empty(), "I1: {two_writers:#?}");
+        for (_, backend) in world.backends() {
+            let two_writers = backend.truth().violations(|overlap| overlap.volume_id != multi);
+            assert!(two_writers.is_empty(), "I1: {two_writers:#?}");
+        }
         let known = known.into_inner();
         for id in &known.deleted {
             let left = client.view(*id).await;
             let undone = left.is_some_and(|state| !state.volume.status.as_str().starts_with("error"));
             assert!(!undone, "I4: an answered delete was undone");
+        }
+        for (id, written) in &known.written {
+            let is_there = client.view(*id).await.is_some_and(|state| !state.volume.status.is_error());
+            let contents = client.contents(*id);
+            let lost = written.iter().filter(|marker| is_there && !contents.contains(marker)).collect::<Vec<_>>();
+            assert!(lost.is_empty(), "{id}: writes are lost: {lost:?} of {written:?}, there are {contents:?}");
         }
         for (id, certain) in &known.created {
             let gone = client.view(*id).await.is_none() && !known.deleted.contains(id);
@@ -107,13 +125,30 @@ async fn trace(world: &World, volumes: &[VolumeId]) {
     for state in world.volumes().await {
         eprintln!("{}", serde_json::to_string(&state).expect("a state is JSON"));
     }
-    eprintln!("{:#}", world.backend().truth().snapshot());
+    for (name, backend) in world.backends() {
+        eprintln!("{name} {:#}", backend.truth().snapshot());
+    }
 }
 
 /// A few rules, each for some of the calls.
 fn faults(world: &World) -> Vec<FaultRule> {
     let pick = world.randomness();
-    let requests = ["create", "delete", "extend", "export", "unexport", "plug", "unplug", "resize_guest", "probe"];
+    let requests = [
+        "create",
+        "delete",
+        "extend",
+        "export",
+        "unexport",
+        "plug",
+        "unplug",
+        "resize_guest",
+        "probe",
+        "copy_from_backend",
+        "create_mirror_target",
+        "mirror_guest",
+        "pivot_guest",
+        "unmirror_guest",
+    ];
     let count = pick.below(4);
     (0..count)
         .map(|_| {
@@ -141,7 +176,8 @@ async fn work(client: &Client<'_>, volumes: &[VolumeId; 3], multi: VolumeId, kno
         let id = volumes[usize::try_from(pick.below(3)).expect("small")];
         let server = SERVERS[usize::try_from(pick.below(3)).expect("small")];
         let host = format!("host-of-{server}");
-        match pick.below(12) {
+        guest_writes(client, id, known).await;
+        match pick.below(16) {
             0 | 1 => create(client, id, id == multi, known).await,
             2 | 3 => drop(client.server_attach(server, id).await),
             4 => drop(client.server_detach(server, id).await),
@@ -172,6 +208,9 @@ async fn work(client: &Client<'_>, volumes: &[VolumeId; 3], multi: VolumeId, kno
                     known.borrow_mut().deleted.push(id);
                 }
             }
+            11 | 12 => drop(client.migrate(id, if pick.below(2) == 0 { BACKEND } else { OTHER_BACKEND }).await),
+            13 => drop(client.ask(id, retype(world_types(client).await, pick.below(3))).await),
+            14 => drop(client.complete(id, pick.below(3) > 0).await),
             _ => {
                 let update = hearth::domain::volume::command::UpdateVolume {
                     name: Some(Some(format!("n{}", pick.below(100)))),
@@ -181,6 +220,59 @@ async fn work(client: &Client<'_>, volumes: &[VolumeId; 3], multi: VolumeId, kno
             }
         }
     }
+}
+
+/// The guests that have the volume write to it.
+async fn guest_writes(client: &Client<'_>, id: VolumeId, known: &RefCell<Known>) {
+    let Some(state) = client.view(id).await else { return };
+    for row in &state.attachments {
+        let Some(bdm) = &row.bdm else { continue };
+        let guest = Guest {
+            server_id: bdm.server_id.clone(),
+            hypervisor: HypervisorKind::Sim,
+            qmp_socket: None,
+            check_uuid: true,
+        };
+        let marker = format!("m{}", client.world.randomness().below(1 << 40));
+        let written = client.world.hypervisor().guest_write(&guest, row.id, &marker).expect("written");
+        if written.is_some_and(|write| write.reached == Some(id)) {
+            known.borrow_mut().written.entry(id).or_default().push(marker);
+        }
+    }
+}
+
+/// The types of the world: of each backend, and of none. Made by whoever asks first.
+async fn world_types(client: &Client<'_>) -> [VolumeType; 3] {
+    let types = [Some("sim"), Some("other"), None].map(|backend| VolumeType {
+        id: VolumeTypeId(uuid::Uuid::from_u128(0xe000 + backend.map_or(0, |name| name.len() as u128))),
+        revision: 1,
+        name: format!("type {backend:?}"),
+        description: None,
+        is_public: true,
+        projects: [].into(),
+        extra_specs: backend
+            .map(|name| ("volume_backend_name".to_owned(), Some(name.to_owned())))
+            .into_iter()
+            .collect(),
+        created_at: client.world.now(),
+        updated_at: None,
+    });
+    for new in &types {
+        // It may be there already.
+        drop(client.world.store_now().type_change(TypeChange::Create(new.clone())).await);
+    }
+    types
+}
+
+fn retype(types: [VolumeType; 3], which: u64) -> Command {
+    let wanted = &types[usize::try_from(which).expect("small")];
+    Command::Retype(Box::new(RetypeVolume {
+        volume_type_id: wanted.id,
+        type_revision: wanted.revision,
+        multiattach: false,
+        extra_specs: wanted.extra_specs.clone(),
+        migration_allowed: true,
+    }))
 }
 
 async fn create(client: &Client<'_>, id: VolumeId, multiattach: bool, known: &RefCell<Known>) {

@@ -204,7 +204,8 @@ fn begin(draft: &mut Draft<'_>, destination: &Standing, guest: Option<GuestDisk>
 /// Conditions of both. The word may have been set by hand; running work counts all the same (P5).
 fn may_change(state: &VolumeState, verb: &str) -> Result<(), Refusal> {
     let volume = &state.volume;
-    if !MIGRATABLE.contains(&volume.status) || !state.is_migration_idle() || state.data_work().is_some() {
+    let is_worked_on = [Lane::Data, Lane::Snapshot].into_iter().any(|lane| state.operation_in(lane).is_some());
+    if !MIGRATABLE.contains(&volume.status) || !state.is_migration_idle() || is_worked_on {
         return Err(Refusal::InvalidVolume(format!(
             "volume {} status must be {}, and it must not be migrating, to {verb}, but the current status is: {}",
             volume.id,

@@ -9,7 +9,7 @@
 use super::draft::Draft;
 use super::migrate::{MIGRATE_ACTION, RETYPE_ACTION, words_back};
 use super::results::{MAX_PROBES, MAX_TRIES, is_to_ask_again, look_up};
-use super::{failures, steps};
+use super::{failures, settle, steps};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Request};
 use crate::domain::document::Document;
@@ -147,6 +147,9 @@ fn surveyed(draft: &mut Draft<'_>, operation: &Operation, guest: Option<&GuestDi
         let cause = Cause::new(CauseKind::Other, "the destination does not say what it holds");
         return gave_up(draft, operation, &cause, false);
     };
+    if truth.busy && operation.attempt < MAX_TRIES {
+        return again(draft, operation);
+    }
     if truth.exists || truth.busy || !truth.exports.is_empty() || !truth.snapshots.is_empty() {
         let cause = Cause::new(CauseKind::Other, "the destination holds something under the id of the volume already");
         return gave_up(draft, operation, &cause, false);
@@ -195,6 +198,8 @@ pub(super) fn gave_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Caus
         draft.begin(OperationKind::DiscardCopy { backend, exports }, DISCARD_ID);
     }
     draft.end(operation.id, Err(Refusal::Backend(cause.text.clone())));
+    // Rows may have changed meanwhile, under a word that was not theirs to change.
+    settle::rows_changed(&mut draft.next);
 }
 
 /// Which of the fresh ids a discard gets: the first belongs to what the command itself begins, the last to repair.
@@ -244,6 +249,7 @@ fn arrived(draft: &mut Draft<'_>, operation: &Operation, is_certain: bool) {
         None => {}
     }
     draft.end(operation.id, Ok(()));
+    settle::rows_changed(&mut draft.next);
 }
 
 /// The volume is of the new type from now on, and what comes with it.

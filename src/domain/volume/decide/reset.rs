@@ -57,7 +57,10 @@ pub(super) fn reset_status(
             draft.next.volume.change_claims(|claims| claims.marker = None);
             draft.next.volume.attach_status = AttachStatus::Detached;
             draft.next.volume.admin_metadata.remove("attached_mode");
-            if status.is_none() {
+            if status.is_none() && draft.next.migration().is_some() {
+                // It only takes its guest back, or ends its pivot: the word is not its own any more.
+                settle::data_work_ended(&mut draft.next);
+            } else if status.is_none() {
                 settle::rows_changed(&mut draft.next);
             }
         }

@@ -1,10 +1,12 @@
 //! What clients and administrators ask of the model's volume.
 
+use std::sync::Arc;
+
 use hearth::domain::attachment::AttachMode;
 use hearth::domain::ids::ServerId;
 use hearth::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use hearth::domain::volume::command::{AttachVolume, ServerAttach, UpdateVolume};
-use hearth::domain::volume::{Caller, Command};
+use hearth::domain::volume::{Caller, Command, VolumeState};
 
 use super::world::World;
 use crate::decide::build;
@@ -18,6 +20,15 @@ pub enum Act {
     /// No backend fits it.
     CreateNowhere,
     Rename,
+    /// To the backend where it is not.
+    Migrate,
+    /// The same, shown as in maintenance.
+    MigrateLocked,
+    /// To a type that needs the backend where it is not.
+    Retype,
+    /// Ends a migration, or asks how one has ended.
+    CompleteMigration,
+    CallOff,
     ServerAttach(&'static str),
     /// To a server without a host, whose volume goes with it.
     AttachShelved(&'static str),
@@ -100,6 +111,8 @@ impl Act {
         let row = |index: usize| rows.get(index).map_or(build::row_id(1_000), |row| row.id);
         let snapshots = world.live().map_or(&[][..], |state| &state.snapshots);
         let first = snapshots.first().map_or(build::snapshot_id(1_000), |snapshot| snapshot.id);
+        let is_here = |state: &Arc<VolumeState>| state.volume.host.as_deref() == Some(build::BACKEND);
+        let elsewhere = if world.live().is_some_and(is_here) { build::OTHER_BACKEND } else { build::BACKEND };
         let size_gib = world.live().map_or(0, |state| state.volume.size_gib);
         let command = match self {
             Self::Create { multiattach } => build::create_command(multiattach),
@@ -107,6 +120,13 @@ impl Act {
             Self::Rename => {
                 Command::Update(UpdateVolume { name: Some(Some("renamed".to_owned())), ..UpdateVolume::default() })
             }
+            Self::Migrate | Self::MigrateLocked => build::migrate(elsewhere, self == Self::MigrateLocked),
+            Self::Retype => build::retype(elsewhere),
+            Self::CompleteMigration | Self::CallOff => Command::CompleteMigration {
+                new_volume: build::VOLUME,
+                other_migrates: false,
+                error: self == Self::CallOff,
+            },
             Self::ServerAttach(server) => Command::ServerAttach(Box::new(build::server_attach(server))),
             Self::AttachShelved(server) => Command::ServerAttach(Box::new(ServerAttach {
                 device: None,

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearth::domain::backend::{Answer, Call, Cause, CauseKind, Outcome, Request, Truth};
+use hearth::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, Request, Truth};
+use hearth::domain::document::Document;
 use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId};
 use hearth::domain::operation::Step;
 use serde_json::json;
@@ -11,6 +12,8 @@ use serde_json::json;
 #[derive(Clone, Debug)]
 pub struct Running {
     pub call: Call,
+    /// At the backend where the volume was made, or in a guest; else at the other one.
+    pub is_here: bool,
     pub guest: Option<ServerId>,
     /// Its return is told to the volume; not after a crash.
     pub is_heard: bool,
@@ -40,20 +43,163 @@ pub struct Backend {
     pub size_gib: Option<u32>,
     pub exports: BTreeMap<ExportName, Consumer>,
     pub fenced: BTreeSet<ExportName>,
-    pub devices: BTreeMap<(ServerId, AttachmentId), ExportName>,
     pub snapshots: BTreeSet<SnapshotId>,
+    /// Whoever brought the volume here.
+    pub moved_by: Option<OperationId>,
+    /// The epoch of the last delete: what is older brings nothing back.
+    pub removed: u64,
+    /// How often somebody could write, as far as what is here knows of it.
+    pub written: u8,
+}
+
+/// What is true at both backends, and in the guests.
+#[derive(Clone, Debug, Default)]
+pub struct Truths {
+    /// Where the volume is made.
+    pub here: Backend,
+    /// Where it comes only by a migration.
+    pub there: Backend,
+    /// What each device reads from.
+    pub devices: BTreeMap<(ServerId, AttachmentId), ExportName>,
+    /// What devices are copied to while they are used.
+    pub mirrors: BTreeMap<(ServerId, AttachmentId), ExportName>,
+    /// Destinations of copies that were stopped: what is late begins none any more.
+    pub stopped: BTreeSet<ExportName>,
+    /// Calls that go on without anybody waiting for them.
     pub running: Vec<Running>,
 }
 
-impl Backend {
-    /// Carries a call out. `consumer` is who an export would be for; `busy` is what a probe says about other calls.
-    pub fn carry_out(
+impl Truths {
+    pub fn at(&self, is_here: bool) -> &Backend {
+        if is_here { &self.here } else { &self.there }
+    }
+
+    fn at_mut(&mut self, is_here: bool) -> &mut Backend {
+        if is_here { &mut self.here } else { &mut self.there }
+    }
+
+    /// Every live export.
+    pub fn exports(&self) -> impl Iterator<Item = (&ExportName, &Consumer)> {
+        self.here.exports.iter().chain(&self.there.exports)
+    }
+
+    fn serves(&self, export: &ExportName) -> bool {
+        self.exports().any(|(live, _)| live == export)
+    }
+
+    /// Carries out a call of the storage; `by`: whose it is, where that matters.
+    pub fn of_storage(
         &mut self,
         request: &Request,
-        guest: Option<&ServerId>,
+        by: Option<&CallKey>,
+        is_here: bool,
         consumer: Consumer,
         busy: bool,
     ) -> Outcome {
+        let (size_gib, written) = match request {
+            Request::CopyFromBackend { size_gib, .. } => {
+                let source = self.at(!is_here);
+                if source.size_gib != Some(*size_gib) || !source.exports.is_empty() {
+                    return refused(CauseKind::Busy);
+                }
+                (*size_gib, source.written)
+            }
+            Request::CreateMirrorTarget { size_gib } => (*size_gib, 0),
+            _ => return self.at_mut(is_here).carry_out(request, by, consumer, busy),
+        };
+        let by = by.expect("a call of an operation");
+        self.at_mut(is_here).arrive(by, size_gib, written)
+    }
+
+    /// Carries out a guest's call.
+    pub fn of_guest(&mut self, request: &Request, guest: &ServerId) -> Outcome {
+        let named = |info: &Document| ExportName(info.text("export").unwrap_or_default().into());
+        let device = |id: &AttachmentId| (guest.clone(), *id);
+        match request {
+            Request::Plug { attachment_id, connection_info, .. } => {
+                let export = named(connection_info);
+                let has_another = self.devices.get(&device(attachment_id)).is_some_and(|known| *known != export);
+                if has_another || !self.serves(&export) {
+                    return refused(CauseKind::Guest);
+                }
+                self.devices.insert(device(attachment_id), export);
+                Outcome::done()
+            }
+            Request::Unplug { attachment_id } => {
+                self.devices.remove(&device(attachment_id));
+                self.mirrors.remove(&device(attachment_id));
+                Outcome::done()
+            }
+            Request::ResizeGuest { attachment_id, .. } => match self.devices.get(&device(attachment_id)) {
+                Some(_) => Outcome::done(),
+                None => refused(CauseKind::Guest),
+            },
+            Request::ProbeGuest { attachment_id } => {
+                let export = self.devices.get(&device(attachment_id)).cloned();
+                done(Answer::Plugged { plugged: export.is_some(), export })
+            }
+            Request::MirrorGuest { attachment_id, connection_info, .. } => {
+                let (device, export) = (device(attachment_id), named(connection_info));
+                let is_here = self.here.exports.contains_key(&export);
+                if self.devices.get(&device) == Some(&export) {
+                    return Outcome::done();
+                }
+                if !self.devices.contains_key(&device) || !self.serves(&export) || self.stopped.contains(&export) {
+                    return refused(CauseKind::Guest);
+                }
+                self.at_mut(is_here).written = self.at(!is_here).written;
+                self.mirrors.insert(device, export);
+                Outcome::done()
+            }
+            Request::PivotGuest { attachment_id, connection_info } => {
+                let (device, export) = (device(attachment_id), named(connection_info));
+                if self.devices.get(&device) == Some(&export) {
+                    return Outcome::done();
+                }
+                let is_level = self.mirrors.get(&device) == Some(&export) && self.serves(&export);
+                if !is_level || !self.devices.contains_key(&device) {
+                    return refused(CauseKind::Guest);
+                }
+                self.mirrors.remove(&device);
+                self.devices.insert(device, export);
+                Outcome::done()
+            }
+            Request::UnmirrorGuest { attachment_id, connection_info } => {
+                let device = device(attachment_id);
+                if self.devices.get(&device) == Some(&named(connection_info)) {
+                    return refused(CauseKind::Guest);
+                }
+                self.mirrors.remove(&device);
+                self.stopped.insert(named(connection_info));
+                Outcome::done()
+            }
+            _ => refused(CauseKind::Other),
+        }
+    }
+
+    /// A call of the same key that is under way is the same call: whoever asks again waits for it.
+    pub fn join(&mut self, call: &Call) {
+        self.running.retain(|running| running.call.key != call.key || running.call.request != call.request);
+    }
+}
+
+impl Backend {
+    fn arrive(&mut self, by: &CallKey, size_gib: u32, written: u8) -> Outcome {
+        if by.epoch <= self.removed {
+            return refused(CauseKind::Other);
+        }
+        match self.size_gib {
+            Some(_) if self.moved_by != Some(by.operation_id) => refused(CauseKind::Other),
+            Some(_) => done(Answer::Size { size_gib }),
+            None => {
+                (self.size_gib, self.moved_by, self.written) = (Some(size_gib), Some(by.operation_id), written);
+                done(Answer::Size { size_gib })
+            }
+        }
+    }
+
+    /// Carries a call out. `consumer` is who an export would be for; `busy` is what a probe says about other calls.
+    fn carry_out(&mut self, request: &Request, by: Option<&CallKey>, consumer: Consumer, busy: bool) -> Outcome {
         match request {
             Request::Create { size_gib } => match self.size_gib {
                 Some(existing) if existing != *size_gib => refused(CauseKind::Other),
@@ -85,7 +231,8 @@ impl Backend {
             }
             Request::Delete if !self.exports.is_empty() || !self.snapshots.is_empty() => refused(CauseKind::Busy),
             Request::Delete => {
-                self.size_gib = None;
+                (self.size_gib, self.moved_by) = (None, None);
+                self.removed = self.removed.max(by.map_or(0, |by| by.epoch));
                 Outcome::done()
             }
             Request::Extend { new_size_gib } => match self.size_gib {
@@ -100,7 +247,9 @@ impl Backend {
                 if self.fenced.contains(export) || self.size_gib.is_none() {
                     return refused(CauseKind::Other);
                 }
-                self.exports.insert(export.clone(), consumer);
+                if self.exports.insert(export.clone(), consumer).is_none() {
+                    self.written = self.written.saturating_add(1);
+                }
                 done(Answer::Connection { info: json!({"driver_volume_type": "model", "export": export}) })
             }
             Request::Unexport { export } => {
@@ -117,39 +266,8 @@ impl Backend {
                     busy,
                 },
             }),
-            Request::Plug { attachment_id, connection_info, .. } => {
-                let export = ExportName(connection_info.text("export").unwrap_or_default().into());
-                if !self.exports.contains_key(&export) {
-                    return refused(CauseKind::Guest);
-                }
-                self.devices.insert((guest.expect("a guest's call").clone(), *attachment_id), export);
-                Outcome::done()
-            }
-            Request::Unplug { attachment_id } => {
-                self.devices.remove(&(guest.expect("a guest's call").clone(), *attachment_id));
-                Outcome::done()
-            }
-            Request::ResizeGuest { attachment_id, .. } => {
-                match self.devices.get(&(guest.expect("a guest's call").clone(), *attachment_id)) {
-                    Some(_) => Outcome::done(),
-                    None => refused(CauseKind::Guest),
-                }
-            }
-            Request::ProbeGuest { attachment_id } => {
-                let plugged = self.devices.contains_key(&(guest.expect("a guest's call").clone(), *attachment_id));
-                done(Answer::Plugged { plugged, export: None })
-            }
-            Request::CopyFromBackend { .. }
-            | Request::CreateMirrorTarget { .. }
-            | Request::MirrorGuest { .. }
-            | Request::PivotGuest { .. }
-            | Request::UnmirrorGuest { .. } => refused(CauseKind::Other),
+            _ => refused(CauseKind::Other),
         }
-    }
-
-    /// A call of the same key that is under way is the same call: whoever asks again waits for it.
-    pub fn join(&mut self, call: &Call) {
-        self.running.retain(|running| running.call.key != call.key || running.call.request != call.request);
     }
 }
 

@@ -17,13 +17,14 @@ impl World {
         let mut hasher = DefaultHasher::new();
         let into = &mut hasher;
         self.volume.as_deref().inspect(|state| hash_state(state, into));
-        self.backend.size_gib.hash(into);
-        self.backend.exports.hash(into);
-        self.backend.snapshots.hash(into);
-        self.backend.fenced.hash(into);
-        self.backend.devices.hash(into);
-        hash_unordered(&self.backend.running, into, |running, into| {
+        for backend in [&self.truths.here, &self.truths.there] {
+            (backend.size_gib, &backend.exports, &backend.snapshots, &backend.fenced).hash(into);
+            (backend.moved_by, backend.removed, backend.written).hash(into);
+        }
+        (&self.truths.devices, &self.truths.mirrors, &self.truths.stopped).hash(into);
+        hash_unordered(&self.truths.running, into, |running, into| {
             (&running.call.key, running.call.request.name(), &running.guest, running.is_heard).hash(into);
+            running.is_here.hash(into);
         });
         let outstanding = self.volume.as_deref().map_or(&[][..], |state| &state.volume.outstanding);
         hash_unordered(&self.jobs, into, |pending, into| {
@@ -63,7 +64,7 @@ fn hash_unordered<T>(items: &[T], into: &mut DefaultHasher, hash_one: impl Fn(&T
 fn hash_state(state: &VolumeState, into: &mut DefaultHasher) {
     let volume = &state.volume;
     (volume.epoch, volume.size_gib, volume.status, volume.attach_status, volume.multiattach, volume.deleted).hash(into);
-    (&volume.name, &volume.migration_status, &volume.orphan_exports).hash(into);
+    (&volume.name, &volume.migration_status, &volume.orphan_exports, &volume.host, volume.volume_type_id).hash(into);
     for call in &volume.outstanding {
         call.key.hash(into);
     }
@@ -117,6 +118,8 @@ fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
         OperationKind::Release { verb, connections, .. } => (verb, connections).hash(into),
         OperationKind::ServerDetach { server_gone, .. } => server_gone.hash(into),
         OperationKind::Revert { snapshot_id } => snapshot_id.hash(into),
+        OperationKind::Migrate(migration) => (&migration.destination, migration.connection_info.is_some()).hash(into),
+        OperationKind::DiscardCopy { backend, exports } => (backend, exports).hash(into),
         _ => {}
     }
 }
@@ -126,7 +129,7 @@ fn hash_pending(pending: &Pending, into: &mut DefaultHasher) {
         Job::Step { ticket, target, call, .. } => {
             (ticket.operation_id, ticket.epoch, &ticket.step, ticket.attempt, ticket.probe).hash(into);
             match target {
-                JobTarget::Backend(_) => 0.hash(into),
+                JobTarget::Backend(name) => name.hash(into),
                 JobTarget::Guest(server) => server.hash(into),
                 JobTarget::Timer => 1.hash(into),
             }

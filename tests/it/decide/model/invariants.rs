@@ -72,10 +72,18 @@ fn of_operations(before: Option<&VolumeState>, decision: &Decision) -> Result<()
         hold!(known || operation.epoch > old_epoch, "the epoch of a new operation is not a new one");
         hold!(operation.epoch <= next.volume.epoch, "an operation's epoch is ahead of its volume's");
     }
-    for lane in [Lane::Data, Lane::Snapshot, Lane::Connection] {
+    for lane in [Lane::Data, Lane::Snapshot, Lane::Connection, Lane::Cleanup] {
         let mut of_lane = next.operations.iter().filter(|operation| operation.kind.lane() == lane);
         // Work that changes the data as a whole waits for snapshots that are being taken.
-        let waits = lane == Lane::Data && next.operation_in(Lane::Snapshot).is_some();
+        let waits = match lane {
+            Lane::Data => {
+                let is_used = next.operation_in(Lane::Connection).is_some();
+                next.operation_in(Lane::Snapshot).is_some() || is_used && next.migration().is_some()
+            }
+            // A guest that is just being moved is detached afterwards.
+            Lane::Connection => next.migration().is_some(),
+            _ => false,
+        };
         hold!(of_lane.next().is_none_or(|first| first.step != Step::Queued || waits), "the first of a lane is queued");
         hold!(of_lane.all(|later| later.step == Step::Queued), "two operations run in one lane");
     }
@@ -128,7 +136,10 @@ fn of_usage(before: Option<&VolumeState>, command: &Command, decision: &Decision
     let expected = if next.volume.deleted { (0, 0) } else { (1, i64::from(next.volume.size_gib)) };
     hold!((usage.volumes, usage.gigabytes) == expected, "the usage is not the volume's");
     let growth = usage.minus(before.map(VolumeState::usage).unwrap_or_default());
-    let wished = matches!(command, Command::Create(_) | Command::Extend { .. } | Command::SnapshotCreate(_));
+    let wished = matches!(
+        command,
+        Command::Create(_) | Command::Extend { .. } | Command::SnapshotCreate(_) | Command::Retype(_)
+    );
     let gigabytes = growth.gigabytes + growth.snapshot_gigabytes + growth.reserved_gigabytes;
     let grows = growth.volumes > 0 || growth.snapshots > 0 || gigabytes > 0;
     hold!(!wished || !grows || decision.limits.is_some(), "a wish for more is not judged");
@@ -157,12 +168,15 @@ pub fn of_world(world: &World) -> Result<(), Broken> {
 /// What is true of the backend as long as it says the truth.
 fn of_backend(world: &World, state: &VolumeState) -> Result<(), Broken> {
     if state.volume.deleted {
-        hold!(world.backend.size_gib.is_none(), "the volume is deleted and exists at the backend");
-        hold!(world.backend.exports.is_empty(), "the volume is deleted and exported");
-        hold!(world.backend.snapshots.is_empty(), "the volume is deleted and has snapshots (R-54)");
+        for backend in [world.home(), world.away()] {
+            hold!(backend.size_gib.is_none(), "the volume is deleted and exists at a backend");
+            hold!(backend.exports.is_empty(), "the volume is deleted and exported");
+            hold!(backend.snapshots.is_empty(), "the volume is deleted and has snapshots (R-54)");
+        }
         return Ok(());
     }
     no_two_writers(world, state)?;
+    what_is_elsewhere_is_accounted_for(world, state)?;
     every_export_is_accounted_for(world, state)?;
     every_call_is_known(world, state)
 }
@@ -181,7 +195,8 @@ fn every_call_is_known(world: &World, state: &VolumeState) -> Result<(), Broken>
                 | Step::DeleteSnapshot { .. }
         )
     };
-    for running in world.backend.running.iter().filter(|running| on_data(&running.call.key.step)) {
+    let at_home = world.truths.running.iter().filter(|running| running.guest.is_none() && world.is_home(running));
+    for running in at_home.filter(|running| on_data(&running.call.key.step)) {
         let key = &running.call.key;
         let is_known = state.operations.iter().any(|operation| operation.id == key.operation_id)
             || state.volume.outstanding.iter().any(|call| call.key == *key);
@@ -192,7 +207,7 @@ fn every_call_is_known(world: &World, state: &VolumeState) -> Result<(), Broken>
 
 /// I1, judged by the backend.
 fn no_two_writers(world: &World, state: &VolumeState) -> Result<(), Broken> {
-    let consumers = world.backend.exports.values().collect::<Vec<_>>();
+    let consumers = world.truths.exports().map(|(_, consumer)| consumer).collect::<Vec<_>>();
     let is_shared = consumers.iter().any(|one| consumers.iter().any(|other| one.is_another(other)));
     hold!(state.volume.multiattach || !is_shared, "a plain volume is exported to {consumers:?}");
     Ok(())
@@ -200,7 +215,7 @@ fn no_two_writers(world: &World, state: &VolumeState) -> Result<(), Broken> {
 
 /// No export that nobody would ever remove.
 fn every_export_is_accounted_for(world: &World, state: &VolumeState) -> Result<(), Broken> {
-    for export in world.backend.exports.keys() {
+    for export in world.home().exports.keys() {
         let owned = state.attachments.iter().any(|row| row.export.as_ref() == Some(export))
             || is_of_connection(state, export)
             || state.volume.orphan_exports.contains(export);
@@ -209,6 +224,15 @@ fn every_export_is_accounted_for(world: &World, state: &VolumeState) -> Result<(
         );
         hold!(owned || in_doubt, "nobody owns the live export {export}");
     }
+    Ok(())
+}
+
+/// What the other backend has of the volume belongs to the migration that makes it, or to the operation that removes it.
+fn what_is_elsewhere_is_accounted_for(world: &World, state: &VolumeState) -> Result<(), Broken> {
+    let away = world.away();
+    let is_worked_on = state.operations.iter().any(|operation| operation.kind.other_backend().is_some());
+    hold!(is_worked_on || away.size_gib.is_none(), "nobody removes what the other backend has");
+    hold!(is_worked_on || away.exports.is_empty(), "nobody ends the exports of the other backend");
     Ok(())
 }
 
@@ -238,6 +262,8 @@ fn every_word_has_an_owner(world: &World, state: &VolumeState) -> Result<(), Bro
             VolumeStatus::Extending => runs(&|kind| matches!(kind, OperationKind::Extend { .. })),
             VolumeStatus::Reverting => runs(&|kind| matches!(kind, OperationKind::Revert { .. })),
             VolumeStatus::Deleting => runs(&|kind| *kind == OperationKind::Delete),
+            VolumeStatus::Retyping => runs(&|kind| kind.retype().is_some()),
+            VolumeStatus::Maintenance => runs(&|kind| kind.migration().is_some()),
             VolumeStatus::Detaching => {
                 let attached = || holders().any(|row| row.attach_status == AttachStatus::Attached);
                 volume.marker(MarkerKind::Detaching).is_some() && (attached() || world.ghost.was_reset)
@@ -257,11 +283,16 @@ fn every_word_has_an_owner(world: &World, state: &VolumeState) -> Result<(), Bro
                 let in_repair = |export| volume.orphan_exports.contains(export) || is_of_connection(state, export);
                 volume.marker(MarkerKind::Reserved).is_none()
                     && holders().next().is_none()
-                    && (world.ghost.was_lied_to || world.backend.exports.keys().all(in_repair))
+                    && (world.ghost.was_lied_to || world.home().exports.keys().all(in_repair))
             }
             _ => true,
         };
         hold!(has_owner, "the status {} has no owner", volume.status);
+    }
+    if !world.ghost.was_reset {
+        let says_so = matches!(volume.migration_status.as_deref(), Some("starting" | "migrating" | "completing"));
+        let migrates = runs(&|kind| kind.migration().is_some());
+        hold!(says_so == migrates, "a migration runs: {migrates}, its word is {:?}", volume.migration_status);
     }
     if !world.ghost.attach_status_by_hand {
         let detached = volume.attach_status == AttachStatus::Detached;
@@ -283,6 +314,10 @@ fn every_operation_has_its_word(world: &World, state: &VolumeState) -> Result<()
             OperationKind::Create => VolumeStatus::Creating,
             OperationKind::Extend { .. } => VolumeStatus::Extending,
             OperationKind::Revert { .. } => VolumeStatus::Reverting,
+            // Called off by a reset, it may go on to take its guest back.
+            OperationKind::Migrate(_) if world.ghost.was_reset => state.volume.status,
+            OperationKind::Migrate(ref migration) if migration.retype.is_some() => VolumeStatus::Retyping,
+            OperationKind::Migrate(_) => state.volume.status,
             _ => VolumeStatus::Deleting,
         };
         hold!(state.volume.status == word, "{} runs while the status is {}", running.kind.name(), state.volume.status);
@@ -357,7 +392,7 @@ pub fn of_quiet(world: &World) -> Result<(), Broken> {
     if world.ghost.was_lied_to {
         return Ok(());
     }
-    for export in world.backend.exports.keys() {
+    for export in world.home().exports.keys() {
         hold!(
             state.attachments.iter().any(|row| row.export.as_ref() == Some(export)) || is_of_connection(state, export),
             "the export {export} is live without a row or a connection"
@@ -366,24 +401,36 @@ pub fn of_quiet(world: &World) -> Result<(), Broken> {
     for connection in volume.connections() {
         hold!(connection.connection_info.is_some(), "a connection is on record that nobody was told of");
         hold!(
-            world.ghost.was_reset || world.backend.exports.contains_key(&connection.export),
+            world.ghost.was_reset || world.home().exports.contains_key(&connection.export),
             "the connection's export {} is not served",
             connection.export
         );
     }
-    for snapshot in &world.backend.snapshots {
+    for snapshot in &world.home().snapshots {
         hold!(state.snapshot(*snapshot).is_some(), "the snapshot {snapshot} is there and in no book");
     }
     for snapshot in state.snapshots.iter().filter(|snapshot| snapshot.status == SnapshotStatus::Available) {
-        let is_there = world.backend.snapshots.contains(&snapshot.id);
+        let is_there = world.home().snapshots.contains(&snapshot.id);
         hold!(is_there || world.ghost.snapshot_by_hand, "an available snapshot is not there");
     }
     for row in state.attachments.iter().filter(|row| row.attach_status == AttachStatus::Attached) {
         if let Some(export) = row.export.as_ref().filter(|_| !world.ghost.was_reset) {
-            hold!(world.backend.exports.contains_key(export), "the attached row's export {export} is not served");
+            hold!(world.home().exports.contains_key(export), "the attached row's export {export} is not served");
         }
     }
-    if let Some(size_gib) = world.backend.size_gib {
+    hold!(world.away().size_gib.is_none(), "something is left at the other backend");
+    hold!(world.truths.mirrors.is_empty(), "a guest's disk is still copied");
+    for ((server, row), export) in &world.truths.devices {
+        let of_row = state.attachment(*row).filter(|row| row.attach_status == AttachStatus::Attached);
+        let is_told = !world.ghost.was_reset && !world.ghost.was_reconnected;
+        let known = of_row.filter(|_| is_told).and_then(|row| row.export.as_ref());
+        hold!(known.is_none_or(|known| known == export), "{server} reads from {export} and not from {known:?}");
+    }
+    if !world.ghost.was_reset && world.home().size_gib.is_some() {
+        let most = world.home().written.max(world.away().written);
+        hold!(world.home().written == most, "what was written elsewhere is lost");
+    }
+    if let Some(size_gib) = world.home().size_gib {
         hold!(size_gib == volume.size_gib, "{size_gib} GiB at the backend, {} GiB in the books", volume.size_gib);
     } else {
         let may_be_missing = world.ghost.was_reset || volume.status.is_error();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use hearth::domain::backend::{CauseKind, Outcome};
+use hearth::domain::backend::{CallKey, CauseKind, Outcome, Request};
 use hearth::domain::ids::{AttachmentId, OperationId, ServerId};
 use hearth::domain::operation::Lane;
 use hearth::domain::status::VolumeStatus;
@@ -12,7 +12,7 @@ use hearth::domain::volume::command::{ReplyWhen, Ticket};
 use hearth::domain::volume::{Caller, Command, Decision, Job, JobTarget, Refusal, Verdict, VolumeState, decide};
 
 use super::acts::Act;
-use super::backend::{Backend, Consumer, Late, Running, failed, refused, unknown};
+use super::backend::{Backend, Consumer, Late, Running, Truths, failed, refused, unknown};
 use super::invariants;
 use crate::decide::build;
 
@@ -78,6 +78,8 @@ pub struct Ghost {
     pub attach_status_by_hand: bool,
     /// An administrator has cut work off: a row may stay whose connection is half gone, to be detached again.
     pub was_reset: bool,
+    /// A service has given a server's row another connection, of which the guest knows nothing.
+    pub was_reconnected: bool,
     /// An administrator has set the word of a snapshot.
     pub snapshot_by_hand: bool,
     /// Results need not be true: nothing can be promised about the backend.
@@ -89,7 +91,7 @@ pub struct Ghost {
 #[derive(Clone, Debug)]
 pub struct World {
     pub volume: Option<Arc<VolumeState>>,
-    pub backend: Backend,
+    pub truths: Truths,
     pub jobs: Vec<Pending>,
     pub late: Vec<Late>,
     pub queue: Vec<(Command, Caller)>,
@@ -113,7 +115,7 @@ impl World {
     pub fn new(left: Budget) -> Self {
         Self {
             volume: None,
-            backend: Backend::default(),
+            truths: Truths::default(),
             jobs: Vec::new(),
             late: Vec::new(),
             queue: Vec::new(),
@@ -126,6 +128,25 @@ impl World {
         }
     }
 
+    /// The backend that the record names; for a volume without one the first.
+    pub fn home(&self) -> &Backend {
+        self.truths.at(self.is_at_first())
+    }
+
+    /// The other one.
+    pub fn away(&self) -> &Backend {
+        self.truths.at(!self.is_at_first())
+    }
+
+    /// Whether the call is at the backend that the record names.
+    pub fn is_home(&self, running: &Running) -> bool {
+        running.is_here == self.is_at_first()
+    }
+
+    fn is_at_first(&self) -> bool {
+        self.volume.as_ref().is_none_or(|state| state.volume.host.as_deref() != Some(build::OTHER_BACKEND))
+    }
+
     /// The volume, unless it is deleted.
     pub fn live(&self) -> Option<&Arc<VolumeState>> {
         self.volume.as_ref().filter(|state| !state.volume.deleted)
@@ -133,7 +154,7 @@ impl World {
 
     /// Everything that may happen now, of `acts` and of the world's own doing.
     pub fn possible(&self, acts: &[Act], fates: &[Fate]) -> Vec<Event> {
-        let mut events = (0..self.backend.running.len()).map(Event::Finish).collect::<Vec<_>>();
+        let mut events = (0..self.truths.running.len()).map(Event::Finish).collect::<Vec<_>>();
         if self.is_down {
             events.push(Event::Resume);
             return events;
@@ -167,7 +188,7 @@ impl World {
         if self.is_down {
             return Some(Event::Resume);
         }
-        if !self.backend.running.is_empty() {
+        if !self.truths.running.is_empty() {
             return Some(Event::Finish(0));
         }
         if !self.late.is_empty() {
@@ -203,8 +224,9 @@ impl World {
                 self.ask(result_of(pending), build::system())?;
             }
             Event::Finish(index) => {
-                let running = self.backend.running.remove(index);
-                let outcome = self.carry_out(&running.call.request, running.guest.as_ref());
+                let running = self.truths.running.remove(index);
+                let (request, by) = (&running.call.request, Some(&running.call.key));
+                let outcome = self.carry_out(request, by, running.guest.as_ref(), running.is_here);
                 if running.is_heard {
                     let key = running.call.key;
                     self.late.push((key.operation_id, key.epoch, key.step, outcome));
@@ -233,6 +255,7 @@ impl World {
             self.jobs[index].answer = Some(failed(CauseKind::Unavailable));
             return;
         }
+        let is_here = is_here(&self.jobs[index].job);
         let (request, guest, call) = match &self.jobs[index].job {
             Job::ProbeOutstanding { request, .. } => (request.clone(), None, None),
             Job::Step { call: Some(call), target, .. } => {
@@ -257,24 +280,33 @@ impl World {
             Fate::NothingDone => unknown(),
             Fate::Hangs => {
                 if let Some(call) = call.filter(|_| writes) {
-                    self.backend.join(&call);
-                    self.backend.running.push(Running { call, guest, is_heard: true });
+                    self.truths.join(&call);
+                    self.truths.running.push(Running { call, is_here, guest, is_heard: true });
                 }
                 unknown()
             }
             Fate::Carried | Fate::AnswerLost => {
-                if let Some(call) = call.filter(|_| writes) {
-                    self.backend.join(&call);
+                if let Some(call) = call.as_ref().filter(|_| writes) {
+                    self.truths.join(call);
                 }
-                let outcome = self.carry_out(&request, guest.as_ref());
+                let by = call.as_ref().map(|call| &call.key);
+                let outcome = self.carry_out(&request, by, guest.as_ref(), is_here);
                 if fate == Fate::AnswerLost { unknown() } else { outcome }
             }
         };
         self.jobs[index].answer = Some(answer);
     }
 
-    fn carry_out(&mut self, request: &hearth::domain::backend::Request, guest: Option<&ServerId>) -> Outcome {
-        use hearth::domain::backend::Request;
+    fn carry_out(
+        &mut self,
+        request: &Request,
+        by: Option<&CallKey>,
+        guest: Option<&ServerId>,
+        at_home: bool,
+    ) -> Outcome {
+        if let Some(guest) = guest {
+            return self.truths.of_guest(request, guest);
+        }
         let consumer = match request {
             Request::Export { attachment_id, connector, .. } => Consumer {
                 server: self.ghost.servers.get(attachment_id).cloned().flatten(),
@@ -284,17 +316,19 @@ impl World {
         };
         // Calls of the other lane that are just being carried out count as well: a probe cannot tell them apart.
         let storage = |job: &Job| writes(job) && !matches!(job, Job::Step { target: JobTarget::Guest(_), .. });
-        let busy = self.backend.running.iter().any(|running| running.guest.is_none())
-            || self.jobs.iter().any(|pending| pending.answer.is_none() && storage(&pending.job));
-        self.backend.carry_out(request, guest, consumer, busy)
+        let is_meant = |job: &Job| storage(job) && is_here(job) == at_home;
+        let busy = self.truths.running.iter().any(|running| running.guest.is_none() && running.is_here == at_home)
+            || self.jobs.iter().any(|pending| pending.answer.is_none() && is_meant(&pending.job));
+        self.truths.of_storage(request, by, at_home, consumer, busy)
     }
 
     fn crash(&mut self, calls_go_on: bool) {
         self.left.crashes -= 1;
-        for running in &mut self.backend.running {
+        for running in &mut self.truths.running {
             running.is_heard = false;
         }
         for pending in std::mem::take(&mut self.jobs) {
+            let is_here = is_here(&pending.job);
             if calls_go_on
                 && pending.answer.is_none()
                 && writes(&pending.job)
@@ -304,8 +338,8 @@ impl World {
                     JobTarget::Guest(server) => Some(server),
                     _ => None,
                 };
-                self.backend.join(&call);
-                self.backend.running.push(Running { call, guest, is_heard: false });
+                self.truths.join(&call);
+                self.truths.running.push(Running { call, is_here, guest, is_heard: false });
             }
         }
         self.late.clear();
@@ -376,6 +410,7 @@ impl World {
                 self.ghost.attach_status_by_hand |= attach_status.is_some() || status.is_some();
             }
             command => {
+                self.ghost.was_reconnected |= matches!(command, Command::AttachmentUpdate { .. });
                 self.ghost.snapshot_by_hand |= matches!(command, Command::SnapshotResetStatus { .. });
                 if status_changed {
                     self.ghost.status_by_hand = None;
@@ -423,9 +458,11 @@ impl World {
             let volume = &state.volume;
             let _ = writeln!(
                 text,
-                "volume: {} {} {} GiB, epoch {}, deleted {}, orphans {:?}",
+                "volume: {} {} {:?} at {:?}, {} GiB, epoch {}, deleted {}, orphans {:?}",
                 volume.status,
                 volume.attach_status,
+                volume.migration_status,
+                volume.host,
                 volume.size_gib,
                 volume.epoch,
                 volume.deleted,
@@ -457,8 +494,8 @@ impl World {
         }
         let _ = writeln!(
             text,
-            "backend: {:?} GiB, exports {:?}, running {:?}",
-            self.backend.size_gib, self.backend.exports, self.backend.running
+            "here: {:?}\nthere: {:?}\ndevices {:?}, mirrors {:?}, running {:?}",
+            self.truths.here, self.truths.there, self.truths.devices, self.truths.mirrors, self.truths.running
         );
         for pending in &self.jobs {
             let _ = writeln!(text, "job: {pending:?}");
@@ -485,9 +522,15 @@ pub fn result_of(pending: Pending) -> Command {
 /// Whether a job's call changes anything.
 fn writes(job: &Job) -> bool {
     match job {
-        Job::Step { ticket, call, .. } => call.is_some() && !ticket.probe && !is_nowhere(job),
+        Job::Step { ticket, call: Some(call), .. } => !call.request.is_read_only() && !ticket.probe && !is_nowhere(job),
         _ => false,
     }
+}
+
+/// Whether it goes to the backend where volumes are made, or to a guest.
+fn is_here(job: &Job) -> bool {
+    let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job else { return true };
+    *target != JobTarget::Backend(build::OTHER_BACKEND.into())
 }
 
 /// Whether a backend is asked that there is not: the volume has none.

@@ -54,6 +54,14 @@ pub const SNAPSHOTS: Asks = &[
     ("force cascade", Act::ForceCascade),
 ];
 
+pub const MOVES: Asks = &[
+    ("migrate", Act::Migrate),
+    ("migrate, locked", Act::MigrateLocked),
+    ("retype", Act::Retype),
+    ("complete migration", Act::CompleteMigration),
+    ("call off", Act::CallOff),
+];
+
 pub const COMPUTE: Asks = &[
     ("attach b", Act::ServerAttach("b")),
     ("attach a", Act::ServerAttach("a")),

@@ -260,3 +260,55 @@ error: server                      | 400 status         | 400 status         | 4
 maintenance: server                | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
 other words: server                | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status                        | 400 status
 ";
+
+/// Migrations, and changes of the type that need one.
+pub const MOVES: &str = "
+situation                          | migrate    | migrate, locked       | retype             | complete migration | call off
+available                          | ✓: survey  | → maintenance: survey | → retyping: survey | served             | served
+available, multiattach             | ✓: survey  | → maintenance: survey | → retyping: survey | served             | served
+reserved: row                      | 400 status | 400 status            | 400 status         | served             | served
+reserved: row, multiattach         | 400 status | 400 status            | 400 input          | served             | served
+attaching: row connected           | 400 status | 400 status            | 400 status         | served             | served
+attaching: two rows, one connected | 400 status | 400 status            | 400 status         | served             | served
+in-use: row complete               | ✓          | ✓                     | ✓                  | served             | served
+in-use: server                     | ✓: survey  | ✓: survey             | → retyping: survey | served             | served
+in-use: server, multiattach        | ✓: survey  | ✓: survey             | 400 input          | served             | served
+in-use: shelved server, flagged    | ✓          | ✓                     | ✓                  | served             | served
+reserved: attach in doubt          | 400 status | 400 status            | 400 status         | served             | served
+available: attach failed           | ✓: survey  | → maintenance: survey | → retyping: survey | served             | served
+in-use: detach in doubt            | ✓          | ✓                     | ✓                  | served             | served
+available: snapshot                | 400 status | 400 status            | ✓                  | served             | served
+available: snapshot in error       | 400 status | 400 status            | ✓                  | served             | served
+in-use: server, snapshot           | 400 status | 400 status            | ✓                  | served             | served
+error                              | 400 status | 400 status            | 400 status         | served             | served
+error: never placed                | 400 status | 400 status            | 400 status         | served             | served
+error_extending                    | 400 status | 400 status            | 400 status         | served             | served
+error_extending: server            | 400 status | 400 status            | 400 status         | served             | served
+error_deleting                     | 400 status | 400 status            | 400 status         | served             | served
+attaching: marked                  | 400 status | 400 status            | 400 status         | served             | served
+attaching: marked, server, multi   | 400 status | 400 status            | 400 input          | served             | served
+detaching: marked, row             | 400 status | 400 status            | 400 status         | served             | served
+detaching: marked, server          | 400 status | 400 status            | 400 status         | served             | served
+available: a connected             | 400 status | 400 status            | 400 status         | served             | served
+in-use: attached a                 | ✓          | ✓                     | ✓                  | served             | served
+in-use: attached a, connected      | 400 status | 400 status            | 400 status         | served             | served
+in-use: detach a failed            | ✓          | ✓                     | ✓                  | served             | served
+available: never placed            | 400 status | 400 status            | 400 status         | served             | served
+downloading                        | 400 status | 400 status            | 400 status         | served             | served
+maintenance                        | 400 status | 400 status            | 400 status         | served             | served
+error_managing                     | 400 status | 400 status            | 400 status         | served             | served
+error, error_restoring             | 400 status | 400 status            | 400 status         | served             | served
+other errors                       | 400 status | 400 status            | 400 status         | served             | served
+reserved                           | 400 status | 400 status            | 400 status         | served             | served
+attaching                          | 400 status | 400 status            | 400 status         | served             | served
+detaching                          | 400 status | 400 status            | 400 status         | served             | served
+other words                        | 400 status | 400 status            | 400 status         | served             | served
+in-use: row                        | ✓          | ✓                     | ✓                  | served             | served
+available: server                  | 400 status | 400 status            | 400 status         | served             | served
+reserved: server                   | 400 status | 400 status            | 400 status         | served             | served
+attaching: server                  | 400 status | 400 status            | 400 status         | served             | served
+detaching: server                  | 400 status | 400 status            | 400 status         | served             | served
+error: server                      | 400 status | 400 status            | 400 status         | served             | served
+maintenance: server                | 400 status | 400 status            | 400 status         | served             | served
+other words: server                | 400 status | 400 status            | 400 status         | served             | served
+";

@@ -42,11 +42,13 @@ const TABLES: &[Table] = &[
     table("Its attachments in Compute", asks::COMPUTE, at_rest::COMPUTE),
     table("Its snapshots", asks::SNAPSHOTS, at_rest::SNAPSHOTS),
     table("The old actions", asks::OLD_ACTIONS, at_rest::OLD_ACTIONS),
+    table("Its way to another backend", asks::MOVES, at_rest::MOVES),
     conflicts("The volume", asks::VERBS, under_way::VERBS),
     conflicts("Its attachments in Block Storage", asks::ATTACHMENTS, under_way::ATTACHMENTS),
     conflicts("Its attachments in Compute", asks::COMPUTE, under_way::COMPUTE),
     conflicts("Its snapshots", asks::SNAPSHOTS, under_way::SNAPSHOTS),
     conflicts("The old actions", asks::OLD_ACTIONS, under_way::OLD_ACTIONS),
+    conflicts("Its way to another backend", asks::MOVES, under_way::MOVES),
 ];
 
 const fn table(title: &'static str, asks: Asks, text: &'static str) -> Table {

@@ -53,6 +53,9 @@ becomes of the request, and how the volume ends then.
 | `served` | accepted: the running work does it, or it is so already |
 | `fences` | accepted; the running work is cut off: its results are never applied, what it has done is looked up and undone |
 | a number | refused at once, and the running work goes on undisturbed |
+
+A migration looks at the destination (*survey*), copies what nobody uses (*transfer*), or has the guest's disk copied (*mirror*) and
+moves the guest (*pivot*); then it removes what is at *the old place*.
 ";
 
 /// What the notes say: a row of the catalogue of races, in one line.
@@ -100,9 +103,14 @@ const NOTES: &[(&str, &str)] = &[
     ("R-43", "an old export is removed before the volume is connected again"),
     ("R-44", "the running detach serves the server that goes as well"),
     ("R-45", "one extend at a time"),
+    ("R-50", "a volume that is copied does not grow"),
     ("R-56", "the second delete is refused"),
     ("R-57", "rows that hold the volume block its delete, forced or not"),
     ("R-60", "a create that runs must end first, or be forced out"),
+    ("R-71", "nobody new may write while the data are copied"),
+    ("R-72", "a guest that is being moved stays, unless its server ends"),
+    ("R-74", "whoever asks again hears how the migration has ended"),
+    ("R-75", "a migration is called off up to the moment in which its guest moves"),
     ("R-83", "work behind a call that may still have effects waits for it (`drain`); a running delete is never reset"),
     ("R-84", "rows count, whatever word an administrator has set"),
     ("R-85", "the rows go at once; their exports are removed before the next connection"),
@@ -118,7 +126,8 @@ const NOTES: &[(&str, &str)] = &[
 
 fn page() -> String {
     let mut page = HEAD.to_owned();
-    for (explanation, tables) in [(AT_REST, &TABLES[..4]), (UNDER_WAY, &TABLES[4..])] {
+    let (at_rest, under_way) = TABLES.split_at(TABLES.len() / 2);
+    for (explanation, tables) in [(AT_REST, at_rest), (UNDER_WAY, under_way)] {
         page.push_str(explanation);
         for table in tables {
             let _ = write!(page, "\n### {}\n\n{}", table.title, print(table));

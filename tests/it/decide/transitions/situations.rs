@@ -48,6 +48,9 @@ const ATTACHED: &[Past] = &[NEW, Done(ServerAttach("a"))];
 
 const SNAPSHOTTED: &[Past] = &[NEW, Done(Snapshot)];
 
+/// The call under way goes well.
+const WELL: Past = Ended(Fate::Carried);
+
 /// A call that hangs, and its probe as well.
 const HUNG: Past = Ended(Fate::Hangs);
 
@@ -178,6 +181,14 @@ pub const UNDER_WAY: &[Situation] = &[
     at("extending", &[Extending], &[NEW, Begun(Extend)]),
     at("extending: server", &[Extending], &[NEW, Done(ServerAttach("a")), Begun(Extend)]),
     at("deleting", &[Deleting], &[NEW, Begun(Delete)]),
+    at("available: migrating, survey", &[Available], &[NEW, Begun(Migrate)]),
+    at("available: migrating, transfer", &[Available], &[NEW, Begun(Migrate), WELL]),
+    at("maintenance: migrating, transfer", &[Maintenance], &[NEW, Begun(MigrateLocked), WELL]),
+    at("retyping: transfer", &[Retyping], &[NEW, Begun(Retype), WELL]),
+    at("in-use: migrating, mirror", &[InUse], &[NEW, Done(ServerAttach("a")), Begun(Migrate), WELL, WELL, WELL]),
+    at("in-use: migrating, pivot", &[InUse], &[NEW, Done(ServerAttach("a")), Begun(Migrate), WELL, WELL, WELL, WELL]),
+    at("retyping: server, mirror", &[Retyping], &[NEW, Done(ServerAttach("a")), Begun(Retype), WELL, WELL, WELL]),
+    at("available: moved, the old place", &[Available], &[NEW, Begun(Migrate), WELL, WELL]),
     at("available: initialize a", &[Available], &[NEW, Begun(Initialize("a"))]),
     at("in-use: terminate a", &[InUse], &[NEW, Done(Initialize("a")), Done(Attach("a")), Begun(Terminate("a"))]),
     at("in-use: detach a", &[InUse], &[NEW, Done(Initialize("a")), Done(Attach("a")), Begun(Detach)]),
