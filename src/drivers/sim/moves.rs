@@ -83,9 +83,9 @@ pub fn mirror(
     guest: &Guest,
     attachment_id: AttachmentId,
     info: &Document,
-) -> Result<Moved, Effect> {
+) -> Result<Moved, Box<Effect>> {
     let server_id = &guest.server_id;
-    let refused = |text| Err(Effect::refused(CauseKind::Guest, text));
+    let refused = |text| Err(Box::new(Effect::refused(CauseKind::Guest, text)));
     let Some(device) = home.device(server_id, attachment_id) else {
         return refused("the guest has no such device");
     };
@@ -93,7 +93,7 @@ pub fn mirror(
         return refused("the guest cannot open the destination");
     };
     if home.mirror(server_id, attachment_id) == Some(&export) {
-        return Err(Effect::unchanged(Answer::Nothing));
+        return Err(Box::new(Effect::unchanged(Answer::Nothing)));
     }
     if home.stopped_mirrors.contains(&export) {
         return refused("the copy was stopped by a later request");
@@ -116,7 +116,7 @@ pub fn pivot(
     guest: &Guest,
     attachment_id: AttachmentId,
     info: &Document,
-) -> Result<Moved, Effect> {
+) -> Result<Moved, Box<Effect>> {
     let server_id = &guest.server_id;
     let device = home.device(server_id, attachment_id);
     let level = device.and_then(|device| {
@@ -124,7 +124,7 @@ pub fn pivot(
         (home.mirror(server_id, attachment_id) == Some(&export)).then_some((device, export))
     });
     let Some((device, export)) = level else {
-        return Err(Effect::refused(CauseKind::Guest, "there is no mirror that is level"));
+        return Err(Box::new(Effect::refused(CauseKind::Guest, "there is no mirror that is level")));
     };
     let (server_id, device) = (server_id.clone(), SimDevice { export, ..device.clone() });
     Ok(Moved {

@@ -81,10 +81,10 @@ impl SimTruth {
             Request::PivotGuest { attachment_id, connection_info } => {
                 moves::pivot(&kept.state, &there.state, guest, *attachment_id, connection_info)
             }
-            _ => Err(Effect::refused(CauseKind::Other, "the request moves no guest")),
+            _ => Err(Box::new(Effect::refused(CauseKind::Other, "the request moves no guest"))),
         };
         match moved {
-            Err(effect) => keep(&mut kept, call, effect),
+            Err(effect) => keep(&mut kept, call, *effect),
             Ok(moves::Moved { arrives, leaves }) => {
                 if let Err(error) = there.commit(Entry { change: Some(arrives), remembered: None }) {
                     return not_kept(&error);
