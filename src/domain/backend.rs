@@ -433,12 +433,15 @@ impl Deadlines {
         Some(match step {
             Step::Queued | Step::Drain | Step::Borrow => return None,
             _ if is_probe => self.probe,
-            Step::Create => self.create,
-            Step::Copy | Step::Revert | Step::CreateSnapshot { .. } => self.copy_stall,
+            Step::Create | Step::CreateTarget => self.create,
+            Step::Copy | Step::Transfer | Step::Mirror { .. } | Step::Revert | Step::CreateSnapshot { .. } => {
+                self.copy_stall
+            }
             Step::Delete | Step::DeleteSnapshot { .. } => self.delete,
             Step::Extend | Step::ResizeGuest { .. } => self.extend,
-            Step::Export { .. } | Step::Plug { .. } => self.export,
-            Step::Unexport { .. } | Step::Unplug { .. } => self.unexport,
+            Step::Survey => self.probe,
+            Step::Export { .. } | Step::Plug { .. } | Step::Pivot { .. } => self.export,
+            Step::Unexport { .. } | Step::Unplug { .. } | Step::Unmirror { .. } => self.unexport,
         })
     }
 

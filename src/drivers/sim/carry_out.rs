@@ -110,8 +110,9 @@ pub fn guest(state: &State, guest: &Guest, call: &Call) -> Effect {
         Request::UnmirrorGuest { attachment_id, connection_info } => {
             moves::unmirror(state, guest, *attachment_id, connection_info)
         }
-        Request::MirrorGuest { .. } | Request::PivotGuest { .. } => {
-            Effect::refused(CauseKind::Guest, "the guest does not reach the destination")
+        Request::MirrorGuest { attachment_id, connection_info, .. }
+        | Request::PivotGuest { attachment_id, connection_info } => {
+            moves::here(state, guest, *attachment_id, connection_info)
         }
         _ => Effect::refused(CauseKind::Other, "a hypervisor has no volumes"),
     }

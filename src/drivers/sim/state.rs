@@ -237,15 +237,11 @@ pub enum Change {
         /// The attachment.
         attachment_id: AttachmentId,
     },
-    /// A guest has come here with its disk: it reads and writes here from now on.
-    GuestArrived {
-        /// The guest.
-        server_id: ServerId,
-        /// The attachment.
-        attachment_id: AttachmentId,
-        /// The device.
-        device: SimDevice,
-        /// All that it has written where it was.
+    /// A volume holds what a guest's disk holds elsewhere.
+    VolumeFilled {
+        /// The volume.
+        volume_id: VolumeId,
+        /// What was written there, in order.
         markers: Vec<String>,
     },
     /// Somebody wrote, or tried to.
@@ -448,11 +444,11 @@ impl State {
                 self.end_mirror(&server_id, attachment_id);
                 None
             }
-            Change::GuestArrived { server_id, attachment_id, device, markers } => {
-                if let Some(volume) = self.volumes.get_mut(&device.volume_id) {
+            Change::VolumeFilled { volume_id, markers } => {
+                if let Some(volume) = self.volumes.get_mut(&volume_id) {
                     volume.markers = markers;
                 }
-                self.apply_change(Change::Plugged { server_id, attachment_id, device })
+                None
             }
             Change::Unplugged { server_id, attachment_id } => {
                 self.end_mirror(&server_id, attachment_id);

@@ -8,6 +8,7 @@ mod lifecycle;
 mod lists;
 mod marks;
 mod metadata;
+mod moves;
 mod old_actions;
 mod recovery;
 pub mod scenario;

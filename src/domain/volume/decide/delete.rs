@@ -57,8 +57,10 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
     }
 
     let mut draft = Draft::of(state, caller, facts);
-    // What removes a snapshot does a part of the work: it is waited for.
-    let is_of_use = |operation: &Operation| matches!(operation.kind, OperationKind::DeleteSnapshot { .. });
+    // What removes a snapshot, or what a migration has left, does a part of the work: it is waited for.
+    let is_of_use = |operation: &Operation| {
+        matches!(operation.kind, OperationKind::DeleteSnapshot { .. } | OperationKind::DiscardCopy { .. })
+    };
     for operation in state.operations.iter().filter(|operation| !is_of_use(operation)) {
         // A forced delete fences whatever else runs; repair of exports becomes part of the delete itself.
         draft.fence(operation.id, Refusal::Conflict("the volume is being deleted".to_owned()));
