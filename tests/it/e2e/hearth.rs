@@ -90,6 +90,18 @@ impl Hearth {
         (self.child, self.address) = launch(&self.environment).await;
     }
 
+    /// The same, to die at a crash point: `driver.before:5`.
+    pub async fn start_again_to_die_at(&mut self, place: &str) {
+        let environment = self.environment.clone().set("faults.enabled", "true").set("faults.crash_at", place);
+        (self.child, self.address) = launch(&environment).await;
+    }
+
+    /// Waits until it has died by itself.
+    pub async fn wait_until_dead(&mut self) {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it dies").expect("exit status");
+        assert!(!status.success(), "{status}");
+    }
+
     /// `http://127.0.0.1:PORT` and this path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
@@ -233,7 +245,12 @@ impl Hearth {
 
     /// The file of a volume in the default pool.
     pub fn volume_file(&self, id: &str) -> PathBuf {
-        self.state_file(&format!("pools/local/{id}.raw"))
+        self.volume_file_in("local", id)
+    }
+
+    /// The file of a volume in the pool of a backend.
+    pub fn volume_file_in(&self, backend: &str, id: &str) -> PathBuf {
+        self.state_file(&format!("pools/{backend}/{id}.raw"))
     }
 
     /// The storage daemons that work for this state directory, by their command lines: also those which no record names.

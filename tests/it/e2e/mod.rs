@@ -7,6 +7,7 @@ pub mod guest;
 pub mod hearth;
 pub mod host;
 mod maintenance;
+mod migrate;
 mod moves;
 mod openstack;
 mod plug;

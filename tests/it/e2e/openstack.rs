@@ -14,13 +14,13 @@ use super::writer::Writer;
 const GIB: u64 = 1 << 30;
 
 /// The stock client, told of one service by the `clouds.yaml` that the service wrote.
-struct Client<'a> {
+pub struct Client<'a> {
     hearth: &'a Hearth,
     program: PathBuf,
 }
 
 impl<'a> Client<'a> {
-    fn new(hearth: &'a Hearth) -> Self {
+    pub fn new(hearth: &'a Hearth) -> Self {
         // scripts/setup.sh puts the clients beside the build's profiles
         let target = binary().ancestors().nth(2).expect("target directory");
         let program = target.join("openstack-venv/bin/openstack");
@@ -29,7 +29,7 @@ impl<'a> Client<'a> {
     }
 
     /// Runs a command that must succeed; its output.
-    async fn say(&self, arguments: &[&str]) -> String {
+    pub async fn say(&self, arguments: &[&str]) -> String {
         let home = self.hearth.state_file(".");
         let mut command = Command::new(&self.program);
         // nothing of the machine's own OpenStack configuration may come in
@@ -49,7 +49,8 @@ impl<'a> Client<'a> {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    async fn volume_show(&self, id: &str) -> Value {
+    /// A volume as the client shows it.
+    pub async fn volume_show(&self, id: &str) -> Value {
         self.json(&["volume", "show", id]).await
     }
 

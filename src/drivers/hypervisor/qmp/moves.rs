@@ -7,10 +7,13 @@
 //! Job and nodes are QEMU's, and outlive the service. So nothing is remembered here: each step looks first at what is there,
 //! and goes on from that. Only what must not begin any more is remembered, and dies with those who could begin it.
 
+use std::io;
 use std::time::Duration;
 
 use qapi::qmp::{self, JobInfo, JobStatus};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use super::guest::{GuestLink, PluggedDisk, job_name, node_names};
@@ -42,6 +45,12 @@ const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// A pivot takes milliseconds, unless the destination does not take the last writes.
 const PIVOT_LIMIT: Duration = Duration::from_secs(15);
 
+/// How long a storage daemon may take to greet.
+const GREETING_LIMIT: Duration = Duration::from_secs(5);
+
+/// What every NBD server says first.
+const GREETING_BYTES: usize = b"NBDMAGIC".len();
+
 /// One disk's move.
 pub(super) struct Move<'a> {
     pub(super) link: &'a GuestLink,
@@ -64,6 +73,18 @@ impl Destination {
                 Some(Self { path: path.into(), export: ExportName(export.into()) })
             }
             _ => None,
+        }
+    }
+
+    /// Whether there is somebody who does not answer. QEMU would wait for the answer with all that it does for the guest, from
+    /// the attempt to connect to the end of a job that has sent something: so it is not asked for any of these.
+    async fn hangs(&self) -> bool {
+        let greeting = async { UnixStream::connect(&self.path).await?.read_exact(&mut [0; GREETING_BYTES]).await };
+        match tokio::time::timeout(GREETING_LIMIT, greeting).await {
+            Ok(Ok(_)) => false,
+            // As many wait already as may.
+            Ok(Err(error)) => error.kind() == io::ErrorKind::WouldBlock,
+            Err(_) => true,
         }
     }
 }
@@ -119,6 +140,9 @@ impl Move<'_> {
     }
 
     async fn start(&self, disk: &PluggedDisk) -> Result<Option<Outcome>, QmpError> {
+        if self.to.hangs().await {
+            return Ok(Some(unreachable()));
+        }
         let [first, second] = node_names(self.attachment);
         let target = if disk.node == first { second } else { first };
         // Writable in any case; QEMU makes it read-only at the pivot, if the disk is.
@@ -126,7 +150,7 @@ impl Move<'_> {
         if let Err(error) = self.link.qmp.run(BlockdevAdd(node)).await {
             let QmpError::Refused { text, .. } = error else { return Err(error) };
             tracing::warn!(attachment = %self.attachment, text, "the guest cannot reach the destination");
-            return Ok(Some(failed(CauseKind::Unavailable, "the guest cannot reach the destination")));
+            return Ok(Some(unreachable()));
         }
         let name = job_name(self.attachment);
         let job = json!({
@@ -191,7 +215,7 @@ impl Move<'_> {
     async fn give_up(&self, is_stopped: impl Fn() -> bool, outcome: Outcome) -> Result<Outcome, QmpError> {
         let _changing = self.link.changing.lock().await;
         if is_stopped() {
-            return Ok(outcome);
+            return Ok(stopped());
         }
         let seen = self.look().await?;
         if seen.is_on(self.to) {
@@ -214,10 +238,11 @@ impl Move<'_> {
                 Some(JobStatus::created | JobStatus::running | JobStatus::paused) => {
                     return Ok(refused("the disk is not copied yet"));
                 }
+                Some(_) if self.to.hangs().await => return Ok(unreachable()),
                 Some(_) => self.complete().await?,
             }
         }
-        // The job ends whatever came of it; then the device tells.
+        // The job has ended whatever came of it; the device tells.
         block_job::end(&self.link.qmp, &job_name(self.attachment)).await?;
         let after = self.look().await?;
         match self.clean(&after).await {
@@ -228,14 +253,18 @@ impl Move<'_> {
         }
     }
 
-    /// Tells the level job to pivot and waits until it has concluded; not for ever: the guest's writes may be waiting as well.
+    /// Tells the level job to pivot and waits until it has concluded. Nobody can take that back; if it takes too long it is not
+    /// known on which side the guest is.
     async fn complete(&self) -> Result<(), QmpError> {
         let deadline = Instant::now() + PIVOT_LIMIT;
         loop {
             let events = self.link.qmp.subscribe();
             let Some(job) = block_job::find(&self.link.qmp, &job_name(self.attachment)).await? else { return Ok(()) };
-            if job.status == JobStatus::concluded || Instant::now() >= deadline {
+            if job.status == JobStatus::concluded {
                 return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(QmpError::Broken("the disk's pivot takes too long".into()));
             }
             if job.status == JobStatus::ready {
                 block_job::unless_refused(self.link.qmp.run(qmp::job_complete { id: job.id.clone() }).await)?;
@@ -246,20 +275,22 @@ impl Move<'_> {
 
     /// Ends the mirror and closes the new node.
     pub(super) async fn stop(&self) -> Result<Outcome, QmpError> {
-        if !self.look().await?.is_on(self.to) {
-            block_job::end(&self.link.qmp, &job_name(self.attachment)).await?;
-        }
         let seen = self.look().await?;
-        if seen.is_on(self.to) {
-            return Ok(refused("the guest uses the new connection already"));
+        if !seen.is_on(self.to) {
+            self.clean(&seen).await?;
         }
-        self.clean(&seen).await?;
-        Ok(Outcome::done())
+        match self.look().await?.is_on(self.to) {
+            true => Ok(refused("the guest uses the new connection already")),
+            false => Ok(Outcome::done()),
+        }
     }
 
     /// Ends the job, and closes the nodes that the device does not use.
     async fn clean(&self, seen: &Seen) -> Result<(), QmpError> {
         if seen.job.is_some() {
+            if self.to.hangs().await {
+                return Err(QmpError::Broken("the destination does not answer".into()));
+            }
             block_job::end(&self.link.qmp, &job_name(self.attachment)).await?;
         }
         // As it is now: a job that had been told to end has put another node in place.
@@ -299,6 +330,10 @@ fn copy_failed(job: &JobInfo) -> Outcome {
             failed(CauseKind::Unavailable, "the disk could not be copied to the destination")
         }
     }
+}
+
+fn unreachable() -> Outcome {
+    failed(CauseKind::Unavailable, "the guest cannot reach the destination")
 }
 
 fn not_plugged() -> Outcome {

@@ -169,6 +169,8 @@ async fn add_node(link: &GuestLink, attachment: AttachmentId, node: Value) -> Re
 /// Takes the disk away. `Err` is a connection that broke: the caller connects again, or finds the process gone.
 pub(super) async fn unplug(link: &GuestLink, attachment: AttachmentId, deadline: Instant) -> Result<Outcome, QmpError> {
     let id = device_id(attachment);
+    // A move that nobody has ended: the device could not go before its writes are through, on both disks.
+    block_job::end(&link.qmp, &job_name(attachment)).await?;
     loop {
         let Some(mut events) = link.qmp.subscribe() else { return Err(QmpError::Broken("closed".into())) };
         match link.qmp.run(qmp::device_del { id: id.clone() }).await {
@@ -204,8 +206,6 @@ pub(super) async fn unplug(link: &GuestLink, attachment: AttachmentId, deadline:
 
 /// Closes the guest's connections to the volume's exports.
 async fn close_nodes(link: &GuestLink, attachment: AttachmentId, deadline: Instant) -> Result<Outcome, QmpError> {
-    // A move that nobody has ended holds them.
-    block_job::end(&link.qmp, &job_name(attachment)).await?;
     for node in node_names(attachment) {
         if !delete_node(link, &node, deadline).await? {
             return Ok(refused(CauseKind::Guest, "the guest did not release the device"));

@@ -43,7 +43,12 @@ pub async fn copying_pool(root: &Path, room: &str) -> Option<CopyingPool> {
 
 /// Writes so many MiB of data, none of it zero, from 8 MiB on.
 pub fn fill(pool: &Pool, volume: VolumeId, mib: u64) {
-    let file = fs::File::options().write(true).open(pool.file(volume)).expect("there");
+    fill_file(&pool.file(volume), mib);
+}
+
+/// The same in a volume's file.
+pub fn fill_file(path: &Path, mib: u64) {
+    let file = fs::File::options().write(true).open(path).expect("there");
     let data: Vec<u8> = (0..MIB).map(|at| u8::try_from(at % 251).expect("small") + 1).collect();
     for number in 0..mib {
         file.write_all_at(&data, (8 + number) * MIB).expect("written");
