@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
-
 use super::daemon::{ATTEMPTS, Daemon, DaemonError};
 use super::images::FileError;
 use super::link::{Link, LinkError, is_export_name};
@@ -58,7 +57,10 @@ impl FileBackend {
         let initiator = match &self.targets {
             None => None,
             Some(targets) if !targets.can_serve() => {
-                return refused(CauseKind::Unavailable, "exports are unavailable: no iSCSI target daemon on this machine");
+                return refused(
+                    CauseKind::Unavailable,
+                    "exports are unavailable: no iSCSI target daemon on this machine",
+                );
             }
             Some(_) => match initiator_of(&connector.to_value()) {
                 None => return refused(CauseKind::BadConnector, "the connector has no valid initiator"),
@@ -357,7 +359,10 @@ impl FileBackend {
                     let prepared = self.home().spawn_blocking(move || mountpoint::prepare(&shown)).await;
                     if let Err(error) = prepared.map_err(io::Error::other).and_then(|prepared| prepared) {
                         tracing::error!(%volume, export = %name, %error, "a file for the export cannot be made");
-                        return Err(ServeError::No(Cause::new(CauseKind::Unavailable, "the export's file cannot be made")));
+                        return Err(ServeError::No(Cause::new(
+                            CauseKind::Unavailable,
+                            "the export's file cannot be made",
+                        )));
                     }
                 }
                 match link.add(volume, &path, bytes, name, *mode, shown.as_deref(), is_mirrored).await {

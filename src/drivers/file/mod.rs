@@ -203,7 +203,9 @@ impl FileBackend {
         let features = Arc::new(Features::new(&[link::NEEDED, by_file].concat()));
         let targets = match &options.protocol {
             Protocol::Iscsi(_) if options.state_dir.as_os_str().as_encoded_bytes().contains(&b',') => {
-                return Err(problem("the state directory's path has a comma, which the iSCSI target daemon cannot read"));
+                return Err(problem(
+                    "the state directory's path has a comma, which the iSCSI target daemon cannot read",
+                ));
             }
             Protocol::Iscsi(iscsi) => {
                 let binary = find_binary(options.target_daemon.as_ref(), "tgtd");

@@ -100,7 +100,8 @@ fn random_text() -> String {
     // Two v4 ids: 16 bytes from the operating system's random source, of which each gives five bits; those with the id's
     // constant bits (6 and 8) are left out.
     let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
-    let random = |id: Uuid| id.into_bytes().into_iter().enumerate().filter(|(at, _)| !matches!(at, 6 | 8)).map(|(_, byte)| byte);
+    let random =
+        |id: Uuid| id.into_bytes().into_iter().enumerate().filter(|(at, _)| !matches!(at, 6 | 8)).map(|(_, byte)| byte);
     let bytes = random(first).chain(random(second));
     bytes.take(SECRET_CHARACTERS).map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
 }
@@ -180,7 +181,9 @@ mod tests {
     #[test]
     fn an_initiator_is_an_iscsi_name() {
         assert_eq!(initiator_of(&json!({"initiator": "iqn.1994-05.com.redhat:1"})), Some("iqn.1994-05.com.redhat:1"));
-        for bad in [json!({}), json!({"initiator": null}), json!({"initiator": ""}), json!({"initiator": "a,password=b"})] {
+        for bad in
+            [json!({}), json!({"initiator": null}), json!({"initiator": ""}), json!({"initiator": "a,password=b"})]
+        {
             assert_eq!(initiator_of(&bad), None, "{bad}");
         }
     }

@@ -155,9 +155,11 @@ impl FileBackend {
         }
         if let Some(targets) = &self.targets {
             match targets.info().await {
-                Ok(running) => infos.extend(
-                    running.map(|(pid, count)| DaemonInfo { kind: DaemonKind::Target, pid, exports: Some(count) }),
-                ),
+                Ok(running) => infos.extend(running.map(|(pid, count)| DaemonInfo {
+                    kind: DaemonKind::Target,
+                    pid,
+                    exports: Some(count),
+                })),
                 Err(error) => tracing::warn!(backend = %self.options.name, %error, "the target daemon is not asked"),
             }
         }

@@ -154,10 +154,7 @@ impl Targets {
     }
 
     /// Ends the targets that no export of `wanted` has: what a crash between record and command has left.
-    pub(super) async fn keep_only<'a>(
-        &self,
-        wanted: impl Iterator<Item = &'a ExportName>,
-    ) -> Result<(), TargetError> {
+    pub(super) async fn keep_only<'a>(&self, wanted: impl Iterator<Item = &'a ExportName>) -> Result<(), TargetError> {
         let wanted: Vec<String> = wanted.map(|export| target_name(&self.options, export)).collect();
         {
             let _gate = self.gate.lock().await;
@@ -295,7 +292,9 @@ impl Targets {
                 }
                 Err(error) if !fresh || Instant::now() >= deadline => {
                     // Nobody can ever talk to it again when its socket is gone: only its death makes room for another.
-                    if self.owned.load(Ordering::Relaxed) && matches!(&error, TgtError::Broken(broken) if is_deaf(broken)) {
+                    if self.owned.load(Ordering::Relaxed)
+                        && matches!(&error, TgtError::Broken(broken) if is_deaf(broken))
+                    {
                         end(&process).await.map_err(TgtError::Broken)?;
                     }
                     return Err(error.into());
@@ -303,7 +302,8 @@ impl Targets {
                 Err(_) => tokio::time::sleep(START_POLL).await,
             }
         };
-        let known = shown.into_iter().map(|target| (target.name, Known { number: target.number, complete: target.complete }));
+        let known =
+            shown.into_iter().map(|target| (target.name, Known { number: target.number, complete: target.complete }));
         *self.known() = known.collect();
         *self.slot() = Some(process);
         self.changed.notify_one();
@@ -320,7 +320,12 @@ impl Targets {
         }
         let Some(pid) = lock_holder(&self.dir.join("ipc.0.lock"))? else { return Ok(None) };
         match Process::find(pid, "tgtd")? {
-            Some(record) => Process::open(&record),
+            Some(record) => {
+                if self.owned.load(Ordering::Relaxed) {
+                    write_json(&self.record(), &record)?;
+                }
+                Process::open(&record)
+            }
             None => Ok(None),
         }
     }
