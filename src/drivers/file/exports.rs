@@ -91,8 +91,10 @@ impl FileBackend {
         if told.is_some() && told != initiator.as_ref() {
             return refused(CauseKind::Busy, "this connection exists for another initiator");
         }
-        let connection =
-            known.clone().unwrap_or_else(|| Connection { mode, account: initiator.as_deref().map(Account::new) });
+        let connection = known.clone().unwrap_or_else(|| Connection {
+            mode,
+            account: initiator.as_deref().map(|name| Account::new(name, &self.randomness)),
+        });
         if known.is_none() {
             let mut after = before.clone();
             after.exports.insert(name.clone(), connection.clone());

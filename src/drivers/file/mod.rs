@@ -64,6 +64,7 @@ use super::qmp_features::Features;
 use super::{Backend, Capabilities, Capacity};
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, Request, Truth};
 use crate::domain::ids::{ExportName, SnapshotId, VolumeId};
+use crate::runtime::Randomness;
 
 /// Calls that made something and are remembered: a repeated one answers as before, even if it has been deleted since.
 const ANSWERS_REMEMBERED: usize = 4096;
@@ -151,6 +152,8 @@ pub struct FileBackend {
     can_export: bool,
     /// The iSCSI targets, where that is the protocol.
     targets: Option<Arc<Targets>>,
+    /// Where the accounts of connections come from.
+    randomness: Randomness,
     wanted: Mutex<HashMap<VolumeId, Wanted>>,
     fenced: Recent<(VolumeId, ExportName), ()>,
     ended: Arc<Ended>,
@@ -188,6 +191,12 @@ impl FileBackend {
         if longest.as_os_str().len() > SOCKET_PATH_MAX {
             return Err(problem("the state directory's path is too long for a unix socket"));
         }
+        // It separates the parameters of the target daemon's commands, which have no way to quote.
+        if matches!(options.protocol, Protocol::Iscsi(_))
+            && options.state_dir.as_os_str().as_encoded_bytes().contains(&b',')
+        {
+            return Err(problem("the state directory's path has a comma, which the iSCSI target daemon cannot read"));
+        }
         let exports = options.state_dir.join("exports");
         let ended = options.state_dir.join("ended");
         let origins = options.state_dir.join("origins");
@@ -223,6 +232,7 @@ impl FileBackend {
             daemons,
             can_export: binary.is_some(),
             targets,
+            randomness: Randomness::from_os(),
             wanted: Mutex::new(wanted),
             fenced: Recent::new(FENCED_REMEMBERED),
             ended: Arc::new(Ended::new(ended)),

@@ -10,10 +10,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::domain::attachment::AttachMode;
 use crate::domain::ids::{ExportName, VolumeId};
+use crate::runtime::Randomness;
 
 /// `target_protocol` and its options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,30 +80,14 @@ impl std::fmt::Debug for Account {
     }
 }
 
-/// Characters of a CHAP user or password: five random bits each.
-const ALPHABET: &[u8; 32] = b"abcdefghijkmnopqrstuvwxyz2345678";
-
-/// Length of a CHAP user and of a password: 80 random bits.
-const SECRET_CHARACTERS: usize = 16;
-
 /// Longest iSCSI name (RFC 3720, 3.2.6.1).
 const ISCSI_NAME_MAX: usize = 223;
 
 impl Account {
     /// A new one for `initiator`.
-    pub(super) fn new(initiator: &str) -> Self {
-        Self { initiator: initiator.to_owned(), user: random_text(), password: random_text() }
+    pub(super) fn new(initiator: &str, randomness: &Randomness) -> Self {
+        Self { initiator: initiator.to_owned(), user: randomness.secret(), password: randomness.secret() }
     }
-}
-
-fn random_text() -> String {
-    // Two v4 ids: 16 bytes from the operating system's random source, of which each gives five bits; those with the id's
-    // constant bits (6 and 8) are left out.
-    let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
-    let random =
-        |id: Uuid| id.into_bytes().into_iter().enumerate().filter(|(at, _)| !matches!(at, 6 | 8)).map(|(_, byte)| byte);
-    let bytes = random(first).chain(random(second));
-    bytes.take(SECRET_CHARACTERS).map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
 }
 
 /// The initiator of a connector, if it has one that can be one: iSCSI names have letters, digits, `-`, `.` and `:` only, so
@@ -171,10 +155,11 @@ mod tests {
 
     #[test]
     fn accounts_differ_and_hide_their_password() {
-        let (one, other) = (Account::new("iqn.a:1"), Account::new("iqn.a:1"));
+        let randomness = Randomness::from_os();
+        let (one, other) = (Account::new("iqn.a:1", &randomness), Account::new("iqn.a:1", &randomness));
         assert_ne!(one.password, other.password);
         assert_ne!(one.user, one.password);
-        assert_eq!((one.user.len(), one.password.len()), (SECRET_CHARACTERS, SECRET_CHARACTERS));
+        assert_eq!((one.user.len(), one.password.len()), (16, 16));
         assert!(!format!("{one:?}").contains(&one.password));
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A driver is added by one line: `conformance!(name, subject)`, where `subject` is an async function that gives a fresh,
 //! empty [`Subject`](super::subject::Subject). `storage_conformance!` leaves the exports out, where they have nothing to
-//! do with what makes the subject another one.
+//! do with what makes the subject another one, and `export_conformance!` has nothing else.
 
 use super::subject;
 
@@ -148,9 +148,22 @@ macro_rules! storage_conformance {
     };
 }
 
+/// The rules of exports only.
+macro_rules! export_conformance {
+    ($driver:ident, $subject:path) => {
+        mod $driver {
+            use super::subject;
+            export_rules!($subject);
+            exported_snapshot_rules!($subject);
+        }
+    };
+}
+
 conformance!(sim_memory, subject::sim_memory);
 conformance!(sim_file, subject::sim_file);
 conformance!(sim_remote, subject::sim_remote);
 conformance!(file, subject::file);
 conformance!(file_restarted, subject::file_restarted);
 storage_conformance!(file_reflink, subject::file_reflink);
+export_conformance!(file_local, subject::file_local);
+export_conformance!(file_iscsi, subject::file_iscsi);

@@ -18,19 +18,27 @@ const PREFIX: &str = "iqn.2010-10.org.openstack:";
 const BAD_PASSWORD: &str = "Authentication failure";
 const NO_TARGET: &str = "Target not found";
 
+/// Each process has an address of its own on the loopback interface, since a port cannot be tried out and kept.
+pub fn portal() -> SocketAddr {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 1 + a, b, c)), 3260)
+}
+
+/// Of one backend in this process.
+pub fn protocol() -> Protocol {
+    Protocol::Iscsi(IscsiOptions { portal: portal(), prefix: PREFIX.into() })
+}
+
 async fn start() -> Pool {
     Pool::start_with(|options| {
-        // Each process has an address of its own on the loopback interface, since a port cannot be tried out and kept.
-        let [_, a, b, c] = std::process::id().to_be_bytes();
-        let portal = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, a.max(1), b, c)), 3260);
-        options.protocol = Protocol::Iscsi(IscsiOptions { portal, prefix: PREFIX.into() });
+        options.protocol = protocol();
         options.daemons_per_pool = 1;
     })
     .await
 }
 
 /// Logs in with what the connection information says.
-async fn log_in(info: &Value) -> Result<Client, String> {
+pub async fn log_in(info: &Value) -> Result<Client, String> {
     log_in_as(info, INITIATOR, &info["auth_password"]).await
 }
 
@@ -232,8 +240,7 @@ async fn the_target_daemon_stops_only_when_nothing_is_exported() {
 #[tokio::test]
 async fn without_a_target_daemon_an_export_is_refused() {
     let pool = Pool::start_with(|options| {
-        let portal = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3260);
-        options.protocol = Protocol::Iscsi(IscsiOptions { portal, prefix: PREFIX.into() });
+        options.protocol = protocol();
         options.target_daemon = Some("/nonexistent/daemon".into());
     })
     .await;

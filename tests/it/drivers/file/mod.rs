@@ -3,7 +3,7 @@
 pub mod clone;
 mod exports;
 mod files;
-mod iscsi;
+pub mod iscsi;
 mod local;
 pub mod reflink;
 mod restart;
@@ -83,12 +83,16 @@ impl Drop for Ground {
             // SAFETY: plain system call; for a process that is not this one's child it does nothing.
             unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
         }
-        // The files that killed daemons showed stay behind as mount points.
-        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("readable");
-        for path in mounts.lines().filter_map(|line| line.split(' ').nth(1)) {
-            if Path::new(path).starts_with(self.root.path()) {
-                let _ = std::process::Command::new("umount").args(["-l", path]).status();
-            }
+        unmount_below(self.root.path());
+    }
+}
+
+/// The files that killed daemons showed stay behind as mount points.
+pub fn unmount_below(root: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("readable");
+    for path in mounts.lines().filter_map(|line| line.split(' ').nth(1)) {
+        if Path::new(path).starts_with(root) {
+            let _ = std::process::Command::new("umount").args(["-l", path]).status();
         }
     }
 }
