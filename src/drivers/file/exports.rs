@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::daemon::{ATTEMPTS, Daemon, DaemonError};
 use super::images::FileError;
-use super::link::{Link, LinkError, is_export_name};
+use super::link::{Link, LinkError, NewExport, is_export_name};
 use super::mountpoint;
 use super::names::Image;
 use super::protocol::{Account, Connection, Place, connection_info, initiator_of};
@@ -367,7 +367,8 @@ impl FileBackend {
                         )));
                     }
                 }
-                match link.add(volume, &path, bytes, name, *mode, shown.as_deref(), is_mirrored).await {
+                let export = NewExport { name, mode: *mode, shown: shown.as_deref() };
+                match link.add(volume, &path, bytes, &export, is_mirrored).await {
                     Ok(true) => drop(renewed.insert(name.clone())),
                     Ok(false) => {}
                     Err(LinkError::Refused(text)) => {

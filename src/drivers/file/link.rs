@@ -77,6 +77,15 @@ pub(super) struct Link {
     books: Mutex<HashMap<VolumeId, Entry>>,
 }
 
+/// An export that shall be served.
+#[derive(Clone, Copy)]
+pub(super) struct NewExport<'a> {
+    pub(super) name: &'a ExportName,
+    pub(super) mode: AttachMode,
+    /// Where it is shown as a file; none: by NBD.
+    pub(super) shown: Option<&'a Path>,
+}
+
 /// What is known of one volume at the daemon.
 #[derive(Default)]
 struct Entry {
@@ -143,18 +152,17 @@ impl Link {
         self.books().get(&volume).and_then(|entry| entry.node_bytes)
     }
 
-    /// Serves `name`, as a file when `shown` says where. Whether it was not served before. Of a volume that is being mirrored the mirror's node is served: the job would
-    /// miss what is written past it (measured), and hands its exports on when it ends.
+    /// Serves an export. Whether it was not served before. Of a volume that is being mirrored the mirror's node is served: the
+    /// job would miss what is written past it (measured), and hands its exports on when it ends.
     pub(super) async fn add(
         &self,
         volume: VolumeId,
         path: &Path,
         bytes: u64,
-        name: &ExportName,
-        mode: AttachMode,
-        shown: Option<&Path>,
+        export: &NewExport<'_>,
         is_mirrored: bool,
     ) -> Result<bool, LinkError> {
+        let NewExport { name, mode, shown } = *export;
         if self.served(volume).contains(name) {
             return Ok(false);
         }

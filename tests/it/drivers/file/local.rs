@@ -6,10 +6,13 @@ use std::path::PathBuf;
 
 use hearth::domain::attachment::AttachMode;
 use hearth::domain::backend::{CauseKind, Outcome, Request};
+use hearth::domain::ids::{SnapshotId, VolumeId};
 use hearth::drivers::Backend;
 use hearth::drivers::file::{DaemonKind, Protocol};
 use serde_json::Value;
+use uuid::Uuid;
 
+use super::snapshots::pool_that_shares;
 use super::{GIB, Pool, assert_refused, connection, export_name, kill, sized, until};
 
 async fn start() -> Pool {
@@ -117,6 +120,40 @@ async fn r97_local_paths_outlive_the_service_and_return_after_the_daemon() {
     assert_eq!(pool.first_bytes(volume), [0x33; 4096]);
     assert_eq!(pool.probe(volume).await.exports, [name]);
     assert!(!path(&ended_info).exists());
+}
+
+#[tokio::test]
+async fn a_connected_local_volume_is_copied_where_the_file_system_shares_blocks() {
+    let Some((pool, _mounted)) = pool_that_shares(|options| options.protocol = Protocol::Local).await else { return };
+    copies_while_connected(pool, true).await;
+}
+
+#[tokio::test]
+async fn a_connected_local_volume_is_not_copied_where_it_does_not() {
+    let pool = start().await;
+    let shares = pool.backend.capabilities().reflink;
+    copies_while_connected(pool, shares).await;
+}
+
+async fn copies_while_connected(pool: Pool, copied: bool) {
+    let volume = pool.create(1).await;
+    let (name, info) = pool.exported(volume).await;
+    let client = open(&info);
+    assert!(write(&client, 0x41, 0));
+    let (snapshot_id, made) = (SnapshotId(Uuid::new_v4()), VolumeId(Uuid::new_v4()));
+    let taken = pool.call(volume, Request::CreateSnapshot { snapshot_id }).await;
+    let cloned = pool.call(made, Request::CreateClonedVolume { source_volume_id: volume, size_gib: 1 }).await;
+    if copied {
+        assert_eq!((taken, cloned), (Outcome::done(), sized(1)));
+        assert_eq!(pool.first_bytes(made), [0x41; 4096]);
+    } else {
+        assert_refused(&taken, CauseKind::Other);
+        assert_refused(&cloned, CauseKind::Other);
+        assert!(!pool.file(made).exists());
+    }
+    assert!(write(&client, 0x42, 0), "the client goes on");
+    assert_eq!(pool.unexport(volume, &name).await, Outcome::done());
+    assert_eq!(pool.call(volume, Request::CreateSnapshot { snapshot_id }).await, Outcome::done());
 }
 
 #[tokio::test]
