@@ -281,7 +281,7 @@ fn availability_zone(root: &mut Table, problems: &mut Vec<Problem>) -> String {
     })
 }
 
-fn word(value: Value) -> Result<String, String> {
+pub(super) fn word(value: Value) -> Result<String, String> {
     match value.kind {
         ValueKind::String(text) => Ok(text),
         _ => Err("must be a text".to_owned()),
