@@ -5,6 +5,12 @@
 //! two files as the only ones it can open.
 
 mod format;
+mod qcow2;
+mod reader;
+mod vdi;
+mod vhd;
+mod vhdx;
+mod vmdk;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -25,6 +31,12 @@ pub struct Inspected {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Rejected(pub String);
+
+impl Rejected {
+    fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
 
 /// Why there is no conversion.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +95,7 @@ impl Default for Converter {
     }
 }
 
-/// Whether `file` is what its owner declares and refers to nothing outside of itself. Blocks; reads a few pages only.
+/// Whether `file` is what its owner declares and refers to nothing outside of itself. Blocks; reads its tables, never its data.
 pub fn inspect(file: &File, declared: DiskFormat) -> Result<Inspected, Rejected> {
     format::inspect(file, declared)
 }
