@@ -67,6 +67,11 @@ fn unreadable(error: io::Error) -> Rejected {
     Rejected::new("the image's data cannot be read")
 }
 
+/// From the beginning of one block of the disk to the next.
+pub(super) fn step(block: u64) -> Result<usize, Rejected> {
+    usize::try_from(block).map_err(|_| Rejected::new("the image has impossible blocks"))
+}
+
 /// `N` bytes of a header; the offsets are constants within it.
 fn bytes<const N: usize>(header: &[u8], offset: usize) -> [u8; N] {
     header[offset..offset + N].try_into().expect("a header is longer than its fields")

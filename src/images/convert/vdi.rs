@@ -1,7 +1,7 @@
 //! VirtualBox's format.
 
 use super::Rejected;
-use super::reader::{Reader, le32, le64};
+use super::reader::{Reader, le32, le64, step};
 
 /// Where [`SIGNATURE`] stands.
 pub(super) const SIGNATURE_AT: usize = 0x40;
@@ -28,10 +28,11 @@ pub(super) fn inspect(file: &Reader<'_>) -> Result<u64, Rejected> {
         return Err(Rejected::new("the image's table is too short for the disk in it"));
     }
     let data = u64::from(le32(&header, 0x158));
-    for entry in file.table(u64::from(le32(&header, 0x154)), u64::from(blocks) * 4)?.chunks_exact(4) {
+    let table = file.table(u64::from(le32(&header, 0x154)), u64::from(blocks) * 4)?;
+    for (entry, begin) in table.chunks_exact(4).zip((0..size).step_by(step(block)?)) {
         let index = le32(entry, 0);
         if index < NO_BLOCK {
-            file.inside(data + u64::from(index) * block, 1)?;
+            file.inside(data + u64::from(index) * block, block.min(size - begin))?;
         }
     }
     Ok(size)

@@ -1,7 +1,7 @@
 //! The older format of Hyper-V (and of Virtual PC).
 
 use super::Rejected;
-use super::reader::{Reader, be16, be32, be64};
+use super::reader::{Reader, be16, be32, be64, step};
 
 pub(super) const COOKIE: &[u8] = b"conectix";
 
@@ -39,10 +39,13 @@ pub(super) fn inspect(file: &Reader<'_>) -> Result<u64, Rejected> {
     if !block.is_power_of_two() || block < SECTOR || u64::from(entries) < size.div_ceil(block) {
         return Err(Rejected::new("the image's table is too short for the disk in it"));
     }
-    for entry in file.table(table, u64::from(entries) * 4)?.chunks_exact(4) {
+    // a bit for each sector of the block, before its data
+    let bitmap = (block / SECTOR).div_ceil(8).next_multiple_of(SECTOR);
+    let table = file.table(table, u64::from(entries) * 4)?;
+    for (entry, begin) in table.chunks_exact(4).zip((0..size).step_by(step(block)?)) {
         let sector = be32(entry, 0);
         if sector != NO_BLOCK {
-            file.inside(u64::from(sector) * SECTOR, 1)?;
+            file.inside(u64::from(sector) * SECTOR, bitmap + block.min(size - begin))?;
         }
     }
     Ok(size)

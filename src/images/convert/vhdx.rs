@@ -49,10 +49,12 @@ pub(super) fn inspect(file: &Reader<'_>) -> Result<u64, Rejected> {
     }
     let size = item(VIRTUAL_SIZE)?.ok_or_else(|| Rejected::new("the image does not say its size"))?;
     let size = u64::from_le_bytes(file.at(size)?);
+    // blocks are made whole
+    let block = u64::from(le32(&parameters, 0));
     for entry in file.table(blocks_at, blocks_bytes)?.chunks_exact(8) {
         let entry = le64(entry, 0);
         if PRESENT.contains(&(entry & 7)) {
-            file.inside((entry >> 20).saturating_mul(MIB), 1)?;
+            file.inside((entry >> 20).saturating_mul(MIB), block)?;
         }
     }
     Ok(size)
