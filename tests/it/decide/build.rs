@@ -34,6 +34,7 @@ pub fn snapshot_create(n: u8, in_use_allowed: bool) -> Command {
         description: None,
         metadata: Metadata::default(),
         in_use_allowed,
+        adopts: None,
     }))
 }
 
@@ -103,6 +104,7 @@ fn create_volume(multiattach: bool) -> CreateVolume {
         wanted: None,
         bootable: false,
         origin: None,
+        adopts: None,
     }
 }
 

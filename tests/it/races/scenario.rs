@@ -115,6 +115,7 @@ impl<'a> Client<'a> {
             description: None,
             metadata: Metadata::default(),
             in_use_allowed: true,
+            adopts: None,
         };
         self.ask(id, Command::SnapshotCreate(Box::new(request))).await
     }
