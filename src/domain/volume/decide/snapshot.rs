@@ -255,8 +255,8 @@ pub(super) fn release(draft: &mut Draft<'_>) {
     };
     let bound = draft.next.snapshots.iter().filter(is_bound);
     for (id, progress) in bound.map(|snapshot| (snapshot.id, snapshot.progress)).collect::<Vec<_>>() {
-        let removal = Step::DeleteSnapshot { snapshot_id: id };
-        let status = if draft.next.volume.outstanding.iter().any(|call| call.key.step == removal) {
+        let is_removal = |step: &Step| matches!(step, Step::DeleteSnapshot { snapshot_id } | Step::DisownSnapshot { snapshot_id } if *snapshot_id == id);
+        let status = if draft.next.volume.outstanding.iter().any(|call| is_removal(&call.key.step)) {
             SnapshotStatus::ErrorDeleting
         } else if progress == 100 {
             SnapshotStatus::Available
