@@ -471,6 +471,11 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     if unsafe { libc::fsync(handle.as_raw_fd()) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Lets nobody else look into a file.
+pub(super) fn make_private(file: &File) -> io::Result<()> {
+    file.set_permissions(fs::Permissions::from_mode(PRIVATE_FILE))
+}
+
 /// Gives a file another name, which must be free.
 pub(super) fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     let (old, new) = (CString::new(from.as_os_str().as_bytes())?, CString::new(to.as_os_str().as_bytes())?);

@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::Arc;
 
 use super::FileBackend;
-use super::images::{FileError, GIB, Images, rename_without_replacing};
+use super::images::{FileError, GIB, Images, make_private, rename_without_replacing};
 use super::locks::{Guard, Locked};
 use super::names::Image;
 use crate::domain::backend::{Answer, BackendObject, CallKey, ObjectKind, Outcome};
@@ -179,6 +179,7 @@ impl Images {
         if u64::from(gib_rounded_up(found)) * GIB != bytes {
             return Err(FileError::Conflict("the object has another size".into()));
         }
+        make_private(&file).map_err(|_| FileError::Conflict("the object belongs to somebody else".into()))?;
         if found < bytes {
             // A guest is shown whole GiB, so that the file must have them.
             file.set_len(bytes)?;
