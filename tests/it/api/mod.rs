@@ -9,6 +9,7 @@ mod harness;
 mod idempotency;
 mod identity;
 mod lists;
+mod manage;
 mod old_actions;
 mod operator;
 mod opt_ins;
