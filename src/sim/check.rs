@@ -99,10 +99,7 @@ fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
     }
     let must_exist = !matches!(
         state.volume.status,
-        VolumeStatus::Error
-            | VolumeStatus::ErrorDeleting
-            | VolumeStatus::ErrorManaging
-            | VolumeStatus::ErrorUnmanaging
+        VolumeStatus::Error | VolumeStatus::ErrorDeleting | VolumeStatus::ErrorManaging | VolumeStatus::ErrorUnmanaging
     );
     if must_exist && !truth.exists {
         note("is not at the backend".to_owned());

@@ -149,7 +149,8 @@ impl<'a> Client<'a> {
     /// Takes an object of 1 GiB as a volume.
     pub async fn manage(&self, id: VolumeId, reference: &str) -> Option<Result<Reply, RequestError>> {
         let Command::Create(mut request) = self.world.create_command(id, 1) else { unreachable!("it creates") };
-        (request.adopts, request.wanted, request.host) = (Some(reference.into()), None, Some("sim@sim#pool".to_owned()));
+        (request.adopts, request.wanted, request.host) =
+            (Some(reference.into()), None, Some("sim@sim#pool".to_owned()));
         self.ask(id, Command::Create(request)).await
     }
 
