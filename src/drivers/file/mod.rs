@@ -1,12 +1,13 @@
 //! The `file` backend: raw files in a directory, exported over NBD on unix sockets by `qemu-storage-daemon`s.
 //!
-//! For: the data plane of one machine. Never: decides what a volume may do, opens a file on behalf of a client, serves an
+//! For: the data plane of one machine. Never: decides what a volume may do, opens a file outside its pool on behalf of a client, serves an
 //! export under a name that was fenced, or starts a daemon beside one that may live. Called by the driver pool; `hearth
 //! daemons` and `hearth fsck` use [`FileBackend::daemons`] and the inventory.
 //!
 //! * `images`: the files, made, grown, replaced and removed durably; `names`: what their names say.
 //! * `snapshots`: snapshots, clones and reverts; `make`: a file with the contents of another one; `copy` and `mirror`: how the
 //!   bytes get there; `copies`: those under way; `origins`: which operation made what.
+//! * `objects`: files of the pool that are not Hearth's, taken and let go of.
 //! * `exports`: exports and online growth of one volume, under its lock; `protocol`: how clients reach them; `mountpoint`: the files
 //!   that volumes are shown as; `target`, `tgt_wire`: the iSCSI target daemon that serves such files.
 //! * `registry`: the exports that volumes shall have, on disk; `ended`: the names that must never be served again.
@@ -25,6 +26,7 @@ mod make;
 mod mirror;
 mod mountpoint;
 mod names;
+mod objects;
 mod origins;
 mod process;
 mod protocol;
@@ -160,6 +162,8 @@ pub struct FileBackend {
     answered: Recent<CallKey, Answer>,
     /// The epochs of deletions.
     removed: Recent<SnapshotId, u64>,
+    /// The epochs at which volumes were let go of.
+    disowned: Recent<VolumeId, u64>,
     copies: Copies,
     origins: Arc<Origins>,
     /// Whether clones share blocks with their source: found out by [`Self::start`], shown, and relied on by nobody.
@@ -238,6 +242,7 @@ impl FileBackend {
             ended: Arc::new(Ended::new(ended)),
             answered: Recent::new(ANSWERS_REMEMBERED),
             removed: Recent::new(REMOVED_REMEMBERED),
+            disowned: Recent::new(REMOVED_REMEMBERED),
             copies: Copies::default(),
             origins: Arc::new(Origins::new(origins)),
             reflink: AtomicBool::new(false),
@@ -261,6 +266,13 @@ impl FileBackend {
             Request::CreateSnapshot { snapshot_id } => self.create_snapshot(key, snapshot_id).await,
             Request::DeleteSnapshot { snapshot_id } => self.delete_snapshot(key, snapshot_id).await,
             Request::RevertToSnapshot { snapshot_id } => self.revert_to_snapshot(key, snapshot_id).await,
+            Request::Adopt { reference, size_gib } => self.adopt(key, reference, size_gib).await,
+            Request::Disown => self.disown(key).await,
+            Request::AdoptSnapshot { snapshot_id, reference, size_gib } => {
+                self.adopt_snapshot(key, snapshot_id, reference, size_gib).await
+            }
+            Request::DisownSnapshot { snapshot_id } => self.disown_snapshot(key, snapshot_id).await,
+            Request::ListObjects => self.list_objects().await,
             Request::Delete => self.delete(volume).await,
             Request::Extend { new_size_gib } => self.extend(volume, new_size_gib).await,
             Request::Export { export, connector, mode, .. } => self.export(volume, export, &connector, mode).await,

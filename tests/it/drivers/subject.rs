@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hearth::domain::attachment::AttachMode;
-use hearth::domain::backend::{Answer, Call, CallKey, CauseKind, Guest, Outcome, Request, Truth};
+use hearth::domain::backend::{Answer, BackendObject, Call, CallKey, CauseKind, Guest, Outcome, Request, Truth};
 use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId, VolumeId};
 use hearth::domain::operation::Step;
 use hearth::domain::server::HypervisorKind;
@@ -121,6 +121,22 @@ impl Subject {
     /// What clients have written to the volume.
     pub async fn contents(&self, volume_id: VolumeId) -> Vec<String> {
         self.inside.contents(volume_id).await
+    }
+
+    /// Puts something at the backend, past it, that is not Hearth's.
+    pub async fn place(&self, reference: &str, size_mib: u64, marks: &[u8]) {
+        self.inside.place(reference, size_mib, marks).await;
+    }
+
+    /// Everything at the backend, by name.
+    pub async fn objects(&mut self) -> Vec<BackendObject> {
+        match self.ask(volume(0), Request::ListObjects).await {
+            Outcome::Done { answer: Answer::Objects { mut objects } } => {
+                objects.sort_by(|one, other| one.reference.cmp(&other.reference));
+                objects
+            }
+            other => panic!("a list is answered with objects, not {other:?}"),
+        }
     }
 
     /// The room that the volume takes, KiB; simulated ones take none.

@@ -5,6 +5,7 @@ mod exports;
 mod files;
 pub mod iscsi;
 mod local;
+mod objects;
 pub mod reflink;
 mod restart;
 pub mod snapshots;
