@@ -20,6 +20,7 @@ use crate::domain::placement::Room;
 use crate::domain::quota::Limits;
 use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::status::VmState;
+use crate::domain::text::Text;
 use crate::domain::volume::{Caller, Command, Refusal, Reply, VolumeState};
 use crate::drivers::FaultsRefused;
 use crate::drivers::sim::FaultRule;
@@ -245,7 +246,8 @@ impl Service {
                         | Returned::Answer(Err(RequestError::Refused(Refusal::TypeChanged))),
                     ),
                     Some(same),
-                ) if !matches!(*same, Command::Create(_)) => {
+                    // What was judged by the type itself goes back to whoever judged it.
+                ) if !matches!(*same, Command::Create(_) | Command::Retype(_)) => {
                     command = same;
                 }
                 (Ok(Returned::Answer(answer)), _) => return answer,
@@ -278,6 +280,10 @@ impl Service {
                 let of_volume = matches!(command, Command::Extend { .. });
                 let project_id = if of_volume { &state.volume.project_id } else { own };
                 (project_id.clone(), state.volume.volume_type_id)
+            }
+            Command::Retype(request) => {
+                let Some(state) = self.volume_target(volume_id).await? else { return Ok(None) };
+                (state.volume.project_id.clone(), Some(request.volume_type_id))
             }
             _ => return Ok(None),
         };
@@ -427,7 +433,10 @@ impl Service {
     pub fn step_deadline(&self, host: Option<&str>, operation: &Operation) -> Option<Duration> {
         match operation.step {
             Step::Drain => Some(self.core.options.drain_deadline),
-            _ => self.backends().deadline(host, &operation.step, operation.probing.is_some()),
+            _ => {
+                let host = operation.kind.other_backend().map(Text::as_str).or(host);
+                self.backends().deadline(host, &operation.step, operation.probing.is_some())
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::backend::{Call, CallKey, Cause, Guest, Outcome, Truth};
+use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, VolumeId};
 
 /// A storage backend (`host@backend#pool`).
@@ -26,6 +26,16 @@ use crate::domain::ids::{AttachmentId, VolumeId};
 pub trait Backend: Send + Sync + 'static {
     /// Carries out one call. Repeating a key that was carried out answers as before; a key under way is joined.
     fn call(self: Arc<Self>, call: Call) -> BoxFuture<'static, Outcome>;
+
+    /// Carries out [`Request::CopyFromBackend`](crate::domain::backend::Request::CopyFromBackend): `source` is the driver of the backend that it names.
+    fn copy_from(self: Arc<Self>, _call: Call, _source: Arc<dyn Backend>) -> BoxFuture<'static, Outcome> {
+        Box::pin(std::future::ready(Outcome::Refused { cause: no_moves() }))
+    }
+
+    /// The contents of a volume that has no live exports, for another backend's driver to read.
+    fn contents(self: Arc<Self>, _volume_id: VolumeId) -> BoxFuture<'static, Result<Contents, Cause>> {
+        Box::pin(std::future::ready(Err(no_moves())))
+    }
 
     /// Bytes that the call has copied so far: the deadline of a copy counts from its last progress. None when nothing is
     /// copied under this key, or the backend does not tell. Called with a lock held: must not wait.
@@ -54,6 +64,20 @@ pub trait Backend: Send + Sync + 'static {
     }
 }
 
+/// The contents of a volume, for another backend's driver.
+#[derive(Debug)]
+pub enum Contents {
+    /// A raw file, opened for reading only.
+    File(std::fs::File),
+    /// What a simulated backend holds.
+    Simulated(sim::SimContents),
+}
+
+/// Said by drivers that neither give volumes to other backends nor take them.
+fn no_moves() -> Cause {
+    Cause::new(CauseKind::Other, "the backend does not move volumes to or from other backends")
+}
+
 /// Why fault rules were not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultsRefused {
@@ -72,6 +96,11 @@ pub enum FaultsRefused {
 pub trait Hypervisor: Send + Sync + 'static {
     /// Carries out one call for `guest`.
     fn call(self: Arc<Self>, guest: Guest, call: Call) -> BoxFuture<'static, Outcome>;
+
+    /// Bytes that the call has copied so far, as [`Backend::progress`].
+    fn progress(&self, _key: &CallKey) -> Option<u64> {
+        None
+    }
 
     /// The attachments whose devices are in the guest, for `hearth fsck`. Read-only.
     fn inventory(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>>;

@@ -20,6 +20,7 @@ use crate::domain::quota::Limits;
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
+use crate::domain::volume_type::ExtraSpecs;
 
 /// Who asks, as far as decisions depend on it. Visibility and policy are settled before a command is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +178,19 @@ pub enum Command {
         /// The snapshot; anything but the latest one is refused.
         snapshot_id: Option<SnapshotId>,
     },
+    /// `os-migrate_volume`.
+    Migrate(Box<MigrateVolume>),
+    /// `os-migrate_volume_completion`.
+    CompleteMigration {
+        /// The volume that is said to be the new one.
+        new_volume: VolumeId,
+        /// That one, another than this, has a migration status.
+        other_migrates: bool,
+        /// The migration is to be undone.
+        error: bool,
+    },
+    /// `os-retype`.
+    Retype(Box<RetypeVolume>),
     /// Another volume, which exists with the intent to be made from this one's contents, asks for them (P8).
     Lend {
         /// That volume.
@@ -311,6 +325,9 @@ impl Command {
             Self::SnapshotResetStatus { .. } => "snapshot_reset_status",
             Self::SnapshotProgress { .. } => "snapshot_update_status",
             Self::Revert { .. } => "volume_revert",
+            Self::Migrate(_) => "volume_migrate",
+            Self::CompleteMigration { .. } => "volume_complete_migration",
+            Self::Retype(_) => "volume_retype",
             Self::Lend { .. } => "volume_lend",
             Self::Lent { .. } => "volume_lent",
             Self::Returned { .. } => "volume_returned",
@@ -370,6 +387,32 @@ pub struct CreateVolume {
     pub origin: Option<Origin>,
     /// It is an object of the backend already, called so, of `size_gib`.
     pub adopts: Option<Text>,
+}
+
+/// The arguments of a migration, validated.
+#[derive(Clone, Debug)]
+pub struct MigrateVolume {
+    /// `host@backend` or `host@backend#pool`.
+    pub host: String,
+    /// Show a volume that nobody uses as in maintenance meanwhile.
+    pub lock_volume: bool,
+    /// What the volume's type asks of a backend.
+    pub extra_specs: ExtraSpecs,
+}
+
+/// The arguments of a change of the type, validated. Its limits are those of the new type.
+#[derive(Clone, Debug)]
+pub struct RetypeVolume {
+    /// The new type.
+    pub volume_type_id: VolumeTypeId,
+    /// Its revision that the request was judged by: the commit holds only while the type has it.
+    pub type_revision: u64,
+    /// From the new type.
+    pub multiattach: bool,
+    /// What the new type asks of a backend.
+    pub extra_specs: ExtraSpecs,
+    /// The volume may be brought to another backend (`migration_policy`).
+    pub migration_allowed: bool,
 }
 
 /// The arguments of a snapshot's creation, validated.

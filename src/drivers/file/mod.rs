@@ -284,9 +284,15 @@ impl FileBackend {
             Request::Plug { .. }
             | Request::Unplug { .. }
             | Request::ResizeGuest { .. }
-            | Request::ProbeGuest { .. } => {
+            | Request::ProbeGuest { .. }
+            | Request::MirrorGuest { .. }
+            | Request::PivotGuest { .. }
+            | Request::UnmirrorGuest { .. } => {
                 Outcome::Refused { cause: Cause::new(CauseKind::Other, "a storage backend has no guests") }
             }
+            Request::CopyFromBackend { .. } | Request::CreateMirrorTarget { .. } => Outcome::Refused {
+                cause: Cause::new(CauseKind::Other, "the backend cannot take volumes of others yet"),
+            },
         }
     }
 

@@ -35,7 +35,7 @@ use crate::runtime::Placement;
 use crate::telemetry::Sample;
 
 use super::{Backend, Capabilities, Capacity, Hypervisor};
-use actor::{CapacityCell, Driver, DriverActor, Pump, RefreshCapacity};
+use actor::{CapacityCell, Driver, DriverActor, Peers, Pump, RefreshCapacity};
 pub use breaker::BreakerOptions;
 use queue::{CallBook, Submitted};
 
@@ -145,10 +145,12 @@ impl DriverPool {
         let mut shards = 0_u64..;
         let mut next_shard = || shards.next().unwrap_or_default();
         let drivers = backends.iter().map(|(_, driver, _)| Arc::clone(driver)).collect();
+        let peers: Peers = backends.iter().map(|(name, driver, _)| (name.clone(), Arc::clone(driver))).collect();
+        let peers = Arc::new(peers);
         let backends: Vec<Lane> = backends
             .into_iter()
             .map(|(name, backend, options)| {
-                Lane::start(placement, next_shard(), name, Driver::Backend(backend), options)
+                Lane::start(placement, next_shard(), name, Driver::Backend(backend, Arc::clone(&peers)), options)
             })
             .collect();
         let hypervisors = hypervisors

@@ -31,6 +31,18 @@ pub struct SimVolume {
     /// What it was cloned from, and by whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloned: Option<SimClone>,
+    /// The operation that has brought it here from another backend: its repetitions find their own work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_by: Option<OperationId>,
+}
+
+/// What a volume holds, on its way to another backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimContents {
+    /// Size, GiB.
+    pub size_gib: u32,
+    /// What was written, in order.
+    pub markers: Vec<String>,
 }
 
 /// The origin of a volume that was made as a clone.
@@ -185,6 +197,15 @@ pub enum Change {
         /// The epoch of the call.
         epoch: u64,
     },
+    /// A volume came here from another backend, or is blank for a guest's mirror to fill.
+    VolumeArrived {
+        /// The volume.
+        volume_id: VolumeId,
+        /// What it holds.
+        contents: SimContents,
+        /// By which operation.
+        moved_by: OperationId,
+    },
     /// A volume is gone with all its content.
     VolumeDeleted {
         /// The volume.
@@ -260,6 +281,29 @@ pub enum Change {
         /// GiB.
         size_gib: u32,
     },
+    /// A guest's disk is copied to another backend while it is written.
+    MirrorBegun {
+        /// The guest.
+        server_id: ServerId,
+        /// The attachment.
+        attachment_id: AttachmentId,
+        /// The destination's export.
+        export: ExportName,
+    },
+    /// A guest's disk is not copied any more.
+    MirrorEnded {
+        /// The guest.
+        server_id: ServerId,
+        /// The attachment.
+        attachment_id: AttachmentId,
+    },
+    /// A volume holds what a guest's disk holds elsewhere.
+    VolumeFilled {
+        /// The volume.
+        volume_id: VolumeId,
+        /// What was written there, in order.
+        markers: Vec<String>,
+    },
     /// Somebody wrote, or tried to.
     Wrote {
         /// The record.
@@ -301,6 +345,8 @@ pub struct State {
     pub removed: BTreeMap<VolumeId, u64>,
     /// Devices in guests.
     pub guests: BTreeMap<ServerId, BTreeMap<AttachmentId, SimDevice>>,
+    /// Devices that are copied to other backends, and by which exports of those.
+    pub mirrors: BTreeMap<ServerId, BTreeMap<AttachmentId, ExportName>>,
     /// The last writes.
     pub writes: VecDeque<WriteRecord>,
     /// Writes that reached no volume, ever.
@@ -352,6 +398,11 @@ impl State {
         self.guests.get(server_id).and_then(|devices| devices.get(&attachment_id))
     }
 
+    /// The destination's export by which the device is copied to another backend.
+    pub fn mirror(&self, server_id: &ServerId, attachment_id: AttachmentId) -> Option<&ExportName> {
+        self.mirrors.get(server_id).and_then(|mirrors| mirrors.get(&attachment_id))
+    }
+
     /// Makes `entry` true.
     pub fn apply(&mut self, entry: Entry) {
         if let Some(remembered) = entry.remembered {
@@ -370,7 +421,8 @@ impl State {
     fn apply_change(&mut self, change: Change) -> Option<VolumeId> {
         match change {
             Change::VolumeCreated { volume_id, size_gib } => {
-                self.volumes.insert(volume_id, SimVolume { size_gib, markers: Vec::new(), cloned: None });
+                self.volumes
+                    .insert(volume_id, SimVolume { size_gib, markers: Vec::new(), cloned: None, moved_by: None });
                 self.used_gib += u64::from(size_gib);
                 None
             }
@@ -380,7 +432,13 @@ impl State {
                     None => &self.volumes.get(&cloned.source_volume_id)?.markers,
                 };
                 let markers = source.iter().take(cloned.writes).cloned().collect();
-                self.volumes.insert(volume_id, SimVolume { size_gib, markers, cloned: Some(cloned) });
+                self.volumes.insert(volume_id, SimVolume { size_gib, markers, cloned: Some(cloned), moved_by: None });
+                self.used_gib += u64::from(size_gib);
+                None
+            }
+            Change::VolumeArrived { volume_id, contents: SimContents { size_gib, markers }, moved_by } => {
+                let volume = SimVolume { size_gib, markers, cloned: None, moved_by: Some(moved_by) };
+                self.volumes.insert(volume_id, volume);
                 self.used_gib += u64::from(size_gib);
                 None
             }
@@ -391,7 +449,8 @@ impl State {
             Change::VolumeAdopted { volume_id, reference } => {
                 let object = self.objects.remove(&reference)?;
                 let size_gib = object.size_gib();
-                self.volumes.insert(volume_id, SimVolume { size_gib, markers: object.markers, cloned: None });
+                self.volumes
+                    .insert(volume_id, SimVolume { size_gib, markers: object.markers, cloned: None, moved_by: None });
                 self.used_gib += u64::from(size_gib);
                 None
             }
@@ -467,7 +526,22 @@ impl State {
                 self.guests.entry(server_id).or_default().insert(attachment_id, device);
                 Some(volume_id)
             }
+            Change::MirrorBegun { server_id, attachment_id, export } => {
+                self.mirrors.entry(server_id).or_default().insert(attachment_id, export);
+                None
+            }
+            Change::MirrorEnded { server_id, attachment_id } => {
+                self.end_mirror(&server_id, attachment_id);
+                None
+            }
+            Change::VolumeFilled { volume_id, markers } => {
+                if let Some(volume) = self.volumes.get_mut(&volume_id) {
+                    volume.markers = markers;
+                }
+                None
+            }
             Change::Unplugged { server_id, attachment_id } => {
+                self.end_mirror(&server_id, attachment_id);
                 let devices = self.guests.get_mut(&server_id)?;
                 let device = devices.remove(&attachment_id)?;
                 if devices.is_empty() {
@@ -499,6 +573,14 @@ impl State {
         }
         self.used_gib -= u64::from(gone.size_gib);
         Some(gone)
+    }
+
+    fn end_mirror(&mut self, server_id: &ServerId, attachment_id: AttachmentId) {
+        let Some(mirrors) = self.mirrors.get_mut(server_id) else { return };
+        mirrors.remove(&attachment_id);
+        if mirrors.is_empty() {
+            self.mirrors.remove(server_id);
+        }
     }
 
     fn apply_write(&mut self, write: WriteRecord) {

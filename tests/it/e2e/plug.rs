@@ -56,7 +56,7 @@ impl Host {
 
     async fn plugged(&self, volume: VolumeId, attachment_id: AttachmentId) -> bool {
         match self.call(volume, Request::ProbeGuest { attachment_id }).await {
-            Outcome::Done { answer: Answer::Plugged { plugged } } => plugged,
+            Outcome::Done { answer: Answer::Plugged { plugged, .. } } => plugged,
             other => panic!("no answer: {other:?}"),
         }
     }

@@ -79,9 +79,17 @@ impl QmpHypervisor {
                 Err(error) => error.into_outcome(),
             },
             Request::ProbeGuest { attachment_id } => match self.plugged(&guest).await {
-                Ok(plugged) => Outcome::Done { answer: Answer::Plugged { plugged: plugged.contains(&attachment_id) } },
+                Ok(plugged) => {
+                    let plugged = plugged.contains(&attachment_id);
+                    Outcome::Done { answer: Answer::Plugged { plugged, export: None } }
+                }
                 Err(cause) => Outcome::Failed { cause },
             },
+            Request::MirrorGuest { .. } | Request::PivotGuest { .. } => {
+                Outcome::Refused { cause: Cause::new(CauseKind::Guest, "the guest's disks cannot be moved yet") }
+            }
+            // No mirror is ever begun, so that there is none to stop.
+            Request::UnmirrorGuest { .. } => Outcome::done(),
             Request::Create { .. }
             | Request::CreateClonedVolume { .. }
             | Request::CreateVolumeFromSnapshot { .. }
@@ -90,6 +98,8 @@ impl QmpHypervisor {
             | Request::AdoptSnapshot { .. }
             | Request::DisownSnapshot { .. }
             | Request::ListObjects
+            | Request::CopyFromBackend { .. }
+            | Request::CreateMirrorTarget { .. }
             | Request::Delete
             | Request::CreateSnapshot { .. }
             | Request::DeleteSnapshot { .. }
