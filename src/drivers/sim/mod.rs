@@ -10,6 +10,7 @@
 //! as a process of its own.
 
 mod carry_out;
+mod change;
 mod consumers;
 mod engine;
 mod faults;
