@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::domain::backend::{Call, CallKey, Cause, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, VolumeId};
-use crate::drivers::{Backend, Capabilities, Capacity, Contents, Hypervisor};
+use crate::drivers::{Backend, Capabilities, Capacity, Contents, Hypervisor, Progress};
 
 /// On which side of the driver's effect the process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Backend for Crashing<dyn Backend> {
         Arc::clone(&self.inner).contents(volume_id)
     }
 
-    fn progress(&self, key: &CallKey) -> Option<u64> {
+    fn progress(&self, key: &CallKey) -> Option<Progress> {
         self.inner.progress(key)
     }
 

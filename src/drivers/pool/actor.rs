@@ -10,8 +10,8 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use crate::domain::backend::{Cause, CauseKind, Outcome, Request};
-use crate::drivers::{Backend, Capacity, Hypervisor};
+use crate::domain::backend::{CallKey, Cause, CauseKind, Outcome, Request};
+use crate::drivers::{Backend, Capacity, Hypervisor, Progress};
 use crate::faults::{self, CrashPoint};
 
 use super::lock;
@@ -33,6 +33,14 @@ pub enum Driver {
 }
 
 impl Driver {
+    /// How far the call's copy is.
+    pub fn progress(&self, key: &CallKey) -> Option<Progress> {
+        match self {
+            Self::Backend(backend, _) => backend.progress(key),
+            Self::Hypervisor(hypervisor) => hypervisor.progress(key),
+        }
+    }
+
     async fn call(self, started: Started) -> Outcome {
         match (self, started.guest) {
             (Self::Backend(backend, peers), None) => match &started.call.request {
@@ -185,10 +193,7 @@ impl DriverActor {
     }
 
     fn prolong(&self) {
-        lock(&self.book).prolong(Instant::now(), |key| match &self.driver {
-            Driver::Backend(backend, _) => backend.progress(key),
-            Driver::Hypervisor(hypervisor) => hypervisor.progress(key),
-        });
+        lock(&self.book).prolong(Instant::now(), |key| self.driver.progress(key));
     }
 
     fn refresh_capacity(&self) {

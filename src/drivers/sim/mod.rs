@@ -136,6 +136,6 @@ impl Backend for SimBackend {
 async fn contents_of(source: &Arc<dyn Backend>, volume_id: VolumeId) -> Result<SimContents, Cause> {
     match Arc::clone(source).contents(volume_id).await? {
         Contents::Simulated(contents) => Ok(contents),
-        Contents::File(_) => Err(Cause::new(CauseKind::Other, "a simulated backend holds no real contents")),
+        Contents::Bytes(_) => Err(Cause::new(CauseKind::Other, "a simulated backend holds no real contents")),
     }
 }
