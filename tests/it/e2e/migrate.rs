@@ -12,6 +12,7 @@ use super::host::{Host, NbdAttachment};
 use super::openstack::Client;
 use super::writer::Writer;
 use crate::drivers::file::clone::fill_file;
+use crate::drivers::file::signal;
 
 const GIB: u64 = 1 << 30;
 
@@ -204,4 +205,44 @@ async fn r96_a_migration_of_a_detached_volume_survives_the_death_of_the_service(
         assert!(std::fs::read(subject.file(&host.hearth)).expect("read") == before, "{side} {call}");
         assert_eq!(host.hearth.fsck().await, [] as [Value; 0], "{side} {call}");
     }
+}
+
+/// The administrator calls it off while it copies, and even while the destination hangs: the guest keeps its disk where it is,
+/// and nothing is left at the destination.
+#[tokio::test]
+async fn r75_a_migration_that_is_called_off_leaves_the_guest_its_disk_and_nothing_elsewhere() {
+    let mut host = start().await;
+    let server = host.boot("vm-1").await;
+    let subject = Subject::new(&host.hearth).await;
+    fill_file(&subject.file(&host.hearth), 4 * BESIDE_MIB);
+    host.plug_only_disk(server, &subject.id).await;
+    Writer::start(&mut host.guests[server].guest).await;
+    let sources = host.hearth.daemon_pids();
+    subject.migrate(&host.hearth).await;
+    wait_until("it copies, and says how far it is", async || {
+        let open = open_operations(&host.hearth).await;
+        open.iter().any(|operation| operation["step"] == "mirror" && operation["progress_percent"].is_u64())
+    })
+    .await;
+    let destinations: Vec<i32> = host.hearth.daemon_pids().into_iter().filter(|pid| !sources.contains(pid)).collect();
+    assert!(!destinations.is_empty());
+    destinations.iter().for_each(|pid| signal(*pid, libc::SIGSTOP));
+
+    let call_off = json!({"os-migrate_volume_completion": {"new_volume": subject.id, "error": true}});
+    host.hearth.admin(Method::POST, &format!("/v3/volumes/{}/action", subject.id), Some(call_off)).await;
+    assert!(host.guests[server].guest.run("true").await.1, "the guest lives");
+    destinations.iter().for_each(|pid| signal(*pid, libc::SIGCONT));
+    wait_until("it is called off and cleared away", async || {
+        let volume = host.hearth.volume(&subject.id).await.expect("there");
+        volume["migration_status"] == "error" && open_operations(&host.hearth).await.is_empty()
+    })
+    .await;
+    let volume = host.hearth.volume(&subject.id).await.expect("there");
+    assert_eq!(volume["os-vol-host-attr:host"], host_of(subject.at), "{volume:#}");
+    assert!(!host.hearth.volume_file_in(subject.other(), &subject.id).exists());
+    Writer::advance(&mut host.guests[server].guest).await;
+    assert_one_connection(&host.guests[server].guest).await;
+    assert_eq!(host.hearth.fsck().await, [] as [Value; 0]);
+    let safe = Writer::stop(&mut host.guests[server].guest).await;
+    Writer::check(&subject.file(&host.hearth), safe);
 }
