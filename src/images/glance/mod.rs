@@ -83,11 +83,11 @@ impl GlanceClient {
     /// One that the caller sees.
     async fn visible(&self, caller: &ImageCaller, id: ImageId) -> Result<Image, ImageError> {
         let image = self.image(id).await?;
-        if caller.sees(&image) || (image.visibility == Visibility::Shared && self.is_member(caller, id).await?) {
-            Ok(image)
-        } else {
-            Err(ImageError::NotFound(id))
-        }
+        if self.sees(caller, &image).await? { Ok(image) } else { Err(ImageError::NotFound(id)) }
+    }
+
+    async fn sees(&self, caller: &ImageCaller, image: &Image) -> Result<bool, ImageError> {
+        Ok(caller.sees(image) || (image.visibility == Visibility::Shared && self.is_member(caller, image.id).await?))
     }
 
     async fn is_member(&self, caller: &ImageCaller, id: ImageId) -> Result<bool, ImageError> {
@@ -109,20 +109,28 @@ impl GlanceClient {
     }
 
     async fn find_named(&self, caller: &ImageCaller, name: &str) -> Result<Vec<Image>, ImageError> {
+        let name_filter = format!("name={}", http::segment(name));
+        // the service's own list has no community images of others: the caller's are asked for
+        let own = format!("{name_filter}&visibility=community&owner={}", http::segment(caller.project_id.as_str()));
+        let mut found = self.find(caller, name, &name_filter).await?;
+        found.extend(self.find(caller, name, &own).await?.into_iter().filter(|image| caller.owns(image)));
+        found.sort_by_key(|image| image.id);
+        found.dedup_by_key(|image| image.id);
+        Ok(found)
+    }
+
+    /// Images of this name that these filters find: all, or at least two.
+    async fn find(&self, caller: &ImageCaller, name: &str, filters: &str) -> Result<Vec<Image>, ImageError> {
         let mut found = Vec::new();
         let mut marker: Option<ImageId> = None;
         for _ in 0..PAGES_MAX {
             let after = marker.map(|id| format!("&marker={id}")).unwrap_or_default();
-            let path = format!("images?limit={PAGE}&name={}{after}", http::segment(name));
-            let page = self.ask(Method::GET, &path, None).await?;
+            let page = self.ask(Method::GET, &format!("images?limit={PAGE}&{filters}{after}"), None).await?;
             let images = json::images(&page).ok_or(ImageError::Unavailable)?;
             marker = images.last().map(|image| image.id);
             let is_last = images.len() < PAGE;
             for image in images.into_iter().filter(|image| image.name.as_deref() == Some(name) && !image.hidden) {
-                let is_listed = caller.lists(&image)
-                    && (caller.sees(&image)
-                        || (image.visibility == Visibility::Shared && self.is_member(caller, image.id).await?));
-                if is_listed {
+                if caller.lists(&image) && self.sees(caller, &image).await? {
                     found.push(image);
                 }
             }

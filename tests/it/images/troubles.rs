@@ -78,10 +78,12 @@ async fn nobody_else_is_ever_asked() {
     // nor the next page
     let page = json!({"images": vec![image(ID, &json!({"name": "other"})); 100], "next": url});
     let last = json!({"images": []});
-    let glance = StandIn::start(vec![Step::json(200, &page), Step::json(200, &last)]).await;
+    let pages = [&page, &last, &last].map(|page| Step::json(200, page));
+    let glance = StandIn::start(pages.into()).await;
     assert_eq!(glance.client().named(member("p"), "a&b/../c".to_owned()).await, Ok(Vec::new()));
     let first = "GET /v2/images?limit=100&name=a%26b%2F%2E%2E%2Fc";
-    assert_eq!(glance.lines(), [first.to_owned(), format!("{first}&marker={ID}")]);
+    let own = format!("{first}&visibility=community&owner=p");
+    assert_eq!(glance.lines(), [first.to_owned(), format!("{first}&marker={ID}"), own]);
     assert_eq!(elsewhere.lines(), [""; 0]);
 }
 
