@@ -12,7 +12,7 @@ use hearth::domain::ids::{ProjectId, UserId};
 use hearth::domain::quota::Limits;
 use hearth::domain::server::HypervisorKind;
 use hearth::drivers::pool::{DriverPool, PoolOptions};
-use hearth::drivers::sim::{Fault, FaultPlan, FaultRule, SimBackend, SimOptions};
+use hearth::drivers::sim::{Fault, FaultPlan, FaultRule, SimBackend, SimOptions, SimTruth};
 use hearth::drivers::{Backend, Hypervisor};
 use hearth::identity::MappedToken;
 use hearth::runtime::{Clock, Placement, Randomness};
@@ -35,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Harness {
     pub address: SocketAddr,
     pub service: Service,
+    pub truth: SimTruth,
     faults: FaultPlan,
     client: reqwest::Client,
     handle: ServerHandle,
@@ -148,7 +149,7 @@ impl Harness {
         }
         let placement = Placement::arbiters(1);
         let sim = SimBackend::new(SimOptions::in_memory(1));
-        let faults = sim.faults();
+        let (truth, faults) = (sim.truth(), sim.faults());
         let hypervisor: Arc<dyn Hypervisor> = sim.hypervisor();
         let backend: Arc<dyn Backend> = sim;
         let pool = DriverPool::start(
@@ -171,7 +172,7 @@ impl Harness {
         let handle = server.handle();
         actix_web::rt::spawn(server);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, service, faults, client, handle }
+        Self { address, service, truth, faults, client, handle }
     }
 
     /// The next backend call of `request` is not answered before [`Self::until_released`].

@@ -11,6 +11,7 @@ use hearth::domain::volume::Command;
 use hearth::drivers::sim::{Fault, FaultRule, Latency, When};
 use hearth::sim::{World, WorldOptions, simulate};
 
+use super::manage::copies;
 use super::scenario::{Client, PATIENCE};
 
 /// Seeds of an ordinary run.
@@ -20,12 +21,17 @@ const REQUESTS: u64 = 12;
 const CLIENTS: u64 = 4;
 const SERVERS: [&str; 3] = ["a", "b", "c"];
 
+/// What lies at the backend from the start, and what is written in it.
+const OBJECT: &str = "lvol0";
+const KEPT: &str = "kept";
+
 /// What the clients know because it was answered.
 #[derive(Default)]
 struct Known {
     /// The largest size that an answered request asked for and that no fault may have prevented.
     created: BTreeMap<VolumeId, bool>,
     deleted: Vec<VolumeId>,
+    let_go: Vec<VolumeId>,
     rows: Vec<(VolumeId, AttachmentId)>,
 }
 
@@ -47,10 +53,10 @@ fn history(seed: u64) {
     simulate(WorldOptions::seeded(seed), async |world: &World| {
         let multi = world.volume_id();
         let plain = [world.volume_id(), world.volume_id()];
-        let volumes = [plain[0], plain[1], multi];
+        let volumes = [plain[0], plain[1], multi, world.volume_id()];
         let known = RefCell::new(Known::default());
         let incarnations = 1 + world.randomness().below(4);
-        for _ in 0..incarnations {
+        for incarnation in 0..incarnations {
             world.backend().faults().set(faults(world)).expect("the rules make sense");
             let node = world.start().await;
             let client = Client::new(world, &node);
@@ -58,6 +64,9 @@ fn history(seed: u64) {
             let working = async {
                 for server in SERVERS {
                     client.server(server).await;
+                }
+                if incarnation == 0 {
+                    client.place(OBJECT, KEPT);
                 }
                 let clients = (0..CLIENTS).map(|_| work(&client, &volumes, multi, &known));
                 futures_util::future::join_all(clients).await;
@@ -82,8 +91,12 @@ fn history(seed: u64) {
             let undone = left.is_some_and(|state| !state.volume.status.as_str().starts_with("error"));
             assert!(!undone, "I4: an answered delete was undone");
         }
+        if !known.deleted.contains(&volumes[3]) {
+            assert_eq!(copies(world, KEPT), 1, "what nobody asked to delete is lost, or there twice");
+        }
         for (id, certain) in &known.created {
-            let gone = client.view(*id).await.is_none() && !known.deleted.contains(id);
+            let was_to_go = known.deleted.contains(id) || known.let_go.contains(id);
+            let gone = client.view(*id).await.is_none() && !was_to_go;
             assert!(!(*certain && gone), "I4: an answered create is lost");
         }
         node.settle(PATIENCE).await.expect("alive");
@@ -113,7 +126,19 @@ async fn trace(world: &World, volumes: &[VolumeId]) {
 /// A few rules, each for some of the calls.
 fn faults(world: &World) -> Vec<FaultRule> {
     let pick = world.randomness();
-    let requests = ["create", "delete", "extend", "export", "unexport", "plug", "unplug", "resize_guest", "probe"];
+    let requests = [
+        "create",
+        "delete",
+        "extend",
+        "export",
+        "unexport",
+        "plug",
+        "unplug",
+        "resize_guest",
+        "probe",
+        "adopt",
+        "disown",
+    ];
     let count = pick.below(4);
     (0..count)
         .map(|_| {
@@ -134,14 +159,15 @@ fn faults(world: &World) -> Vec<FaultRule> {
 }
 
 /// One client: random requests with random pauses.
-async fn work(client: &Client<'_>, volumes: &[VolumeId; 3], multi: VolumeId, known: &RefCell<Known>) {
+async fn work(client: &Client<'_>, volumes: &[VolumeId; 4], multi: VolumeId, known: &RefCell<Known>) {
     let pick = client.world.randomness();
     for _ in 0..REQUESTS {
         client.world.pass_time(Duration::from_millis(pick.below(400))).await;
-        let id = volumes[usize::try_from(pick.below(3)).expect("small")];
+        let id = volumes[usize::try_from(pick.below(4)).expect("small")];
         let server = SERVERS[usize::try_from(pick.below(3)).expect("small")];
         let host = format!("host-of-{server}");
-        match pick.below(12) {
+        match pick.below(13) {
+            0 | 1 if id == volumes[3] => manage(client, id, known).await,
             0 | 1 => create(client, id, id == multi, known).await,
             2 | 3 => drop(client.server_attach(server, id).await),
             4 => drop(client.server_detach(server, id).await),
@@ -172,6 +198,11 @@ async fn work(client: &Client<'_>, volumes: &[VolumeId; 3], multi: VolumeId, kno
                     known.borrow_mut().deleted.push(id);
                 }
             }
+            11 => {
+                if let Some(Ok(_)) = client.unmanage(id).await {
+                    known.borrow_mut().let_go.push(id);
+                }
+            }
             _ => {
                 let update = hearth::domain::volume::command::UpdateVolume {
                     name: Some(Some(format!("n{}", pick.below(100)))),
@@ -192,6 +223,16 @@ async fn create(client: &Client<'_>, id: VolumeId, multiattach: bool, known: &Re
     let Command::Create(mut request) = client.world.create_command(id, 1) else { unreachable!("it creates") };
     request.multiattach = multiattach;
     if let Some(Ok(_)) = client.ask(id, Command::Create(request)).await {
+        known.borrow_mut().created.insert(id, true);
+    }
+}
+
+async fn manage(client: &Client<'_>, id: VolumeId, known: &RefCell<Known>) {
+    if known.borrow().created.contains_key(&id) {
+        return;
+    }
+    known.borrow_mut().created.insert(id, false);
+    if let Some(Ok(_)) = client.manage(id, OBJECT).await {
         known.borrow_mut().created.insert(id, true);
     }
 }

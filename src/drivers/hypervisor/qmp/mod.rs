@@ -85,6 +85,11 @@ impl QmpHypervisor {
             Request::Create { .. }
             | Request::CreateClonedVolume { .. }
             | Request::CreateVolumeFromSnapshot { .. }
+            | Request::Adopt { .. }
+            | Request::Disown
+            | Request::AdoptSnapshot { .. }
+            | Request::DisownSnapshot { .. }
+            | Request::ListObjects
             | Request::Delete
             | Request::CreateSnapshot { .. }
             | Request::DeleteSnapshot { .. }
