@@ -9,6 +9,7 @@ pub mod host;
 mod images;
 mod iscsi;
 mod maintenance;
+mod moves;
 mod openstack;
 mod plug;
 mod snapshots;
