@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::with_settings;
-use crate::settings::{Database, DriverSettings, Settings};
+use crate::settings::{Database, DriverSettings, ImageServiceSettings, Settings};
 
 /// Tells every problem with key, reason and origin on stderr; or what is in force on stdout.
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
@@ -35,6 +35,12 @@ fn summary(settings: &Settings) -> Vec<String> {
         };
         lines.push(format!("  backend      {} ({driver}), {}", backend.name, backend.path().display()));
     }
+    let images = match &settings.image.service {
+        ImageServiceSettings::Embedded(store) => store.path.display().to_string(),
+        ImageServiceSettings::Glance(glance) => glance.endpoint.clone(),
+        ImageServiceSettings::None => "none".to_owned(),
+    };
+    lines.push(format!("  images       {images}"));
     if settings.backends.is_empty() {
         lines.push("  backends     none: every create ends in status error".to_owned());
     }

@@ -5,9 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use crate::images::convert::ConvertLimits;
-use crate::images::{Converter, DirectoryStore, ImageService, StoreLimits};
+use crate::images::glance::BuildError;
+use crate::images::{
+    Converter, DirectoryStore, GlanceClient, GlanceOptions, ImageService, NoToken, StoreLimits, TokenFile, TokenSource,
+};
 use crate::runtime::{Clock, Randomness};
-use crate::settings::{ImageServiceSettings, ImageStoreSettings, Settings};
+use crate::settings::{GlanceSettings, ImageServiceSettings, ImageStoreSettings, Settings};
 
 const GIB: u64 = 1 << 30;
 
@@ -17,6 +20,9 @@ pub enum ImagePartError {
     /// The embedded store's directory.
     #[error("the directory of images cannot be used")]
     Directory(#[source] io::Error),
+    /// The client of Glance.
+    #[error("the image service cannot be used")]
+    Glance(#[from] BuildError),
 }
 
 /// What there is of images in a process.
@@ -31,12 +37,17 @@ pub struct ImageParts {
 
 /// Opens what the settings name. Blocks; the state directory must be held.
 pub fn open(settings: &Settings) -> Result<ImageParts, ImagePartError> {
-    let store = match &settings.image.service {
-        ImageServiceSettings::Embedded(embedded) => Some(open_store(embedded)?),
-        ImageServiceSettings::Glance(_) | ImageServiceSettings::None => None,
-    };
-    let service = store.clone().map(|store| store as Arc<dyn ImageService>);
-    Ok(ImageParts { service, store, converter: converter(settings) })
+    let mut parts = ImageParts { service: None, store: None, converter: converter(settings) };
+    match &settings.image.service {
+        ImageServiceSettings::Embedded(embedded) => {
+            let store = open_store(embedded)?;
+            parts.store = Some(Arc::clone(&store));
+            parts.service = Some(store);
+        }
+        ImageServiceSettings::Glance(glance) => parts.service = Some(open_glance(glance)?),
+        ImageServiceSettings::None => {}
+    }
+    Ok(parts)
 }
 
 fn open_store(settings: &ImageStoreSettings) -> Result<Arc<DirectoryStore>, ImagePartError> {
@@ -47,6 +58,19 @@ fn open_store(settings: &ImageStoreSettings) -> Result<Arc<DirectoryStore>, Imag
     };
     DirectoryStore::open(settings.path.clone(), limits, Clock::System, Randomness::from_os())
         .map_err(ImagePartError::Directory)
+}
+
+fn open_glance(settings: &GlanceSettings) -> Result<Arc<GlanceClient>, BuildError> {
+    let tokens: Arc<dyn TokenSource> = match settings.token_file.clone() {
+        Some(file) => Arc::new(TokenFile(file)),
+        None => Arc::new(NoToken),
+    };
+    let options = GlanceOptions {
+        endpoint: settings.endpoint.clone(),
+        ca_file: settings.ca_file.clone(),
+        timeout: settings.timeout,
+    };
+    GlanceClient::new(options, tokens, Randomness::from_os())
 }
 
 fn converter(settings: &Settings) -> Converter {

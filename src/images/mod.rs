@@ -8,10 +8,12 @@
 
 pub mod convert;
 pub mod directory;
+pub mod glance;
 pub mod image;
 pub mod service;
 
 pub use convert::{ConvertError, Converter, DiskFormat, Inspected, Rejected};
 pub use directory::{DirectoryStore, StoreLimits, Upload};
+pub use glance::{GlanceClient, GlanceOptions, NoToken, TokenFile, TokenSource};
 pub use image::{Image, ImageCaller, ImageStatus, NewImage, Visibility, image_id_of};
 pub use service::{ImageError, ImageService};

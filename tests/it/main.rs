@@ -6,6 +6,7 @@ mod crash;
 mod decide;
 mod drivers;
 mod e2e;
+mod images;
 mod races;
 mod service;
 mod store;

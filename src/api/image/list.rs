@@ -239,7 +239,7 @@ fn split_list(list: &str) -> Result<Vec<String>, Fault> {
     let mut rest = list;
     loop {
         let (value, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').map(|(value, after)| (value, after)).ok_or_else(bad)?,
+            Some(quoted) => quoted.split_once('"').ok_or_else(bad)?,
             None => rest.find(',').map_or((rest, ""), |at| rest.split_at(at)),
         };
         values.push(value.to_owned());
@@ -287,7 +287,7 @@ fn sort(pairs: &[(String, String)]) -> Result<Vec<(&'static str, bool)>, Fault> 
         }
         Ok(())
     };
-    match of("sort").last() {
+    match of("sort").next_back() {
         Some(_) if !keys.is_empty() || !directions.is_empty() => {
             return Err(Fault::new(400, "Old and new sorting syntax cannot be combined"));
         }

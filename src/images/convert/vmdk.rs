@@ -63,16 +63,12 @@ fn descriptor_check(looked_at: &[u8], own: usize, capacity: u64) -> Result<(), R
     }
     let text = String::from_utf8_lossy(&looked_at[..own.min(looked_at.len())]);
     let text = text.split('\0').next().unwrap_or_default();
-    let (mut kind, mut extents) = (None, Vec::new());
+    let (mut kinds, mut extents) = (Vec::new(), Vec::new());
     for line in text.lines().map(str::trim) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let key = line.split_once('=').map(|(key, value)| (key.trim().to_ascii_lowercase(), value.trim()));
         match (key, words.first().copied()) {
-            (Some((key, value)), _) if key == "createtype" => {
-                if kind.replace(value.trim_matches('"').to_owned()).is_some() {
-                    return Err(Rejected::new("the image's descriptor contradicts itself"));
-                }
-            }
+            (Some((key, value)), _) if key == "createtype" => kinds.push(value.trim_matches('"').to_owned()),
             (Some((key, value)), _) if key == "parentcid" && !value.eq_ignore_ascii_case("ffffffff") => {
                 return Err(Rejected::new("the image has a parent"));
             }
@@ -82,8 +78,12 @@ fn descriptor_check(looked_at: &[u8], own: usize, capacity: u64) -> Result<(), R
             _ => {}
         }
     }
-    if !matches!(kind.as_deref(), Some("monolithicSparse" | "streamOptimized")) {
-        return Err(Rejected::new("only VMDK images of the kinds monolithicSparse and streamOptimized are taken"));
+    match kinds.as_slice() {
+        [kind] if matches!(kind.as_str(), "monolithicSparse" | "streamOptimized") => {}
+        [] | [_] => {
+            return Err(Rejected::new("only VMDK images of the kinds monolithicSparse and streamOptimized are taken"));
+        }
+        _ => return Err(Rejected::new("the image's descriptor contradicts itself")),
     }
     match extents.as_slice() {
         [(sectors, "SPARSE")] if sectors.parse() == Ok(capacity) => Ok(()),

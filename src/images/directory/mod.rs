@@ -21,6 +21,7 @@ use futures_util::future::BoxFuture;
 
 use self::files::{Confirmed, Files, Part};
 pub use self::upload::Upload;
+pub(in crate::images) use self::upload::hex;
 use super::image::{Image, ImageCaller, ImageStatus, NewImage, Visibility};
 use super::service::{ImageError, ImageService};
 use crate::domain::ids::ImageId;

@@ -47,6 +47,11 @@ async fn data_comes_back_as_it_went_in() {
 
     let got = bench.put(MEMBER, &id, b"other").await;
     assert_eq!(got.status, 409, "data never changes: {}", got.text);
+    for (format, status) in [("qcow2", 403), ("raw", 200)] {
+        let change = json!([{"op": "replace", "path": "/disk_format", "value": format}]);
+        let got = bench.patch(MEMBER, &id, &change).await;
+        assert_eq!(got.status, status, "nor does what it is: {}", got.text);
+    }
     assert_eq!(bench.files(), [format!("{id}.image")]);
     assert_eq!(bench.harness.ask("DELETE", &format!("{IMAGES}/{id}")).token(MEMBER).send().await.status, 204);
     assert_eq!(bench.files(), [""; 0]);
@@ -81,11 +86,14 @@ async fn data_that_cannot_be_taken_leaves_the_image_queued() {
         assert_eq!((&bench.show(&id).await["status"], bench.files().len()), (&json!("queued"), 0), "{headers:?}");
     }
     // in chunks: the length is known only when all is there
-    for (status, piece, count) in [(413, &long[..1 << 20], 5), (204, &long[..512], 2)] {
+    for (status, piece, count, said) in
+        [(413, &long[..1 << 20], 5, ""), (400, &long[..512], 2, "1025"), (204, &long[..512], 2, "1024")]
+    {
         let pieces = std::iter::repeat_n(piece.to_vec(), count).map(Ok::<_, std::io::Error>);
         let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
         let asking = bench.harness.ask("PUT", &file).token(MEMBER).header("Content-Type", "application/octet-stream");
-        assert_eq!(asking.raw(body).send().await.status, status);
+        let asking = asking.header("x-openstack-image-size", said);
+        assert_eq!(asking.raw(body).send().await.status, status, "{said}");
     }
     assert_eq!(bench.show(&id).await["size"], 1024);
 

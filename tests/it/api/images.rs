@@ -53,7 +53,8 @@ impl Bench {
         got.json()
     }
 
-    async fn patch(&self, token: &str, id: &str, changes: &Value) -> Got {
+    /// Changes what is said of an image.
+    pub async fn patch(&self, token: &str, id: &str, changes: &Value) -> Got {
         let asking = self.harness.ask("PATCH", &format!("{IMAGES}/{id}")).token(token);
         asking.header("Content-Type", JSON_PATCH).raw(changes.to_string()).send().await
     }
