@@ -96,6 +96,7 @@ pub const RULES: &[(&str, Check)] = &[
     ("clusters:get_all", Check::Admin),
     ("clusters:get", Check::Admin),
     ("clusters:update", Check::Admin),
+    ("workers:cleanup", Check::Admin),
     ("volume_extension:volume_type_access:addProjectAccess", Check::Admin),
     ("volume_extension:volume_type_access:removeProjectAccess", Check::Admin),
     ("volume_extension:volume_type_access:get_all_for_type", Check::Admin),

@@ -104,6 +104,8 @@ requests! {
     SERVICE_HOST = [(3, 0, "service_host_3.0")];
     /// `PUT /clusters/enable`, `PUT /clusters/disable`.
     CLUSTER_SWITCH = [(3, 7, "cluster_switch_3.7")];
+    /// `POST /workers/cleanup`.
+    WORKER_CLEANUP = [(3, 24, "worker_cleanup_3.24")];
     /// `revert`.
     VOLUME_REVERT = [(3, 40, "volume_revert_3.40")];
     /// `POST /manageable_volumes`.

@@ -33,9 +33,11 @@ use super::fault::Problem;
 use super::route::{QuotaRoute, Route, TypeRoute};
 use crate::domain::volume::metadata::MetadataChange;
 
-/// The actions that exist on each action route.
-const SNAPSHOT_ACTIONS: &[&str] = &["os-force_delete", "os-reset_status", "os-unmanage", "os-update_snapshot_status"];
-const VOLUME_ACTIONS: &[&str] = &[
+/// The actions of `POST /snapshots/{id}/action`.
+pub const SNAPSHOT_ACTIONS: &[&str] =
+    &["os-force_delete", "os-reset_status", "os-unmanage", "os-update_snapshot_status"];
+/// The actions of `POST /volumes/{id}/action`.
+pub const VOLUME_ACTIONS: &[&str] = &[
     "os-extend",
     "os-extend_volume_completion",
     "os-force_delete",
@@ -57,8 +59,10 @@ const VOLUME_ACTIONS: &[&str] = &[
     "os-force_detach",
     "os-unmanage",
 ];
-const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
-const TYPE_ACTIONS: &[&str] = &[type_access::ADD, type_access::REMOVE];
+/// The actions of `POST /attachments/{id}/action`.
+pub const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
+/// The actions of `POST /types/{id}/action`.
+pub const TYPE_ACTIONS: &[&str] = &[type_access::ADD, type_access::REMOVE];
 
 /// The name of the action in a body; 400 unless there is exactly one member, and it is an action of this route.
 pub fn action_name(route: &Route, body: &Value) -> Result<String, Problem> {

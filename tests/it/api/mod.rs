@@ -4,6 +4,8 @@ mod admin;
 mod attachments;
 mod compute;
 mod compute_update;
+mod coverage;
+mod coverage_table;
 mod filters;
 mod harness;
 mod idempotency;

@@ -26,7 +26,7 @@ async fn encryption_is_created_changed_and_removed() {
         &harness,
         "",
         &[
-            (ADMIN, "GET", &path, none(), 200, json!({})),
+            (ADMIN, "GET", &path, none(), 200, none()),
             (ADMIN, "GET", &format!("{path}/cipher"), none(), 404, absent.clone()),
             (ADMIN, "PUT", &some, body(json!({"cipher": "x"})), 404, absent.clone()),
             (ADMIN, "DELETE", &some, none(), 404, absent.clone()),
@@ -34,10 +34,10 @@ async fn encryption_is_created_changed_and_removed() {
             (ADMIN, "POST", &nowhere, body(full.clone()), 404, none()),
             (MEMBER, "GET", &path, none(), 403, denied("get")),
             (MEMBER, "POST", &path, body(full.clone()), 403, denied("create")),
-            (MEMBER, "PUT", &some, body(json!({})), 403, denied("update")),
+            (MEMBER, "PUT", &some, body(json!({"provider": "luks"})), 403, denied("update")),
             (MEMBER, "DELETE", &some, none(), 403, denied("delete")),
-            (ADMIN, "POST", &path, json!({}), 400, none()),
-            (ADMIN, "POST", &path, body(json!({})), 400, none()),
+            (ADMIN, "POST", &path, json!([]), 400, none()),
+            (ADMIN, "POST", &path, body(json!([])), 400, none()),
             (ADMIN, "POST", &path, body(json!({"provider": "luks"})), 400, none()),
             (ADMIN, "POST", &path, body(json!({"control_location": "front-end"})), 400, none()),
             (ADMIN, "POST", &path, body(json!({"provider": "luks", "control_location": "here"})), 400, none()),
@@ -77,6 +77,7 @@ async fn encryption_is_created_changed_and_removed() {
         ],
     )
     .await;
+    assert_eq!(harness.get(&path).send().await.json(), json!({}));
     let made = call(&harness, ADMIN, "POST", &path, &body(full.clone())).await;
     assert_eq!(made.status, 200, "{}", made.text);
     let made = made.json()["encryption"].clone();
@@ -117,10 +118,11 @@ async fn encryption_is_created_changed_and_removed() {
             (ADMIN, "GET", &format!("{path}/cipher"), none(), 200, json!({"cipher": null})),
             (ADMIN, "GET", &format!("{path}/provider"), none(), 200, json!({"provider": "luks"})),
             (ADMIN, "DELETE", &some, none(), 202, none()),
-            (ADMIN, "GET", &path, none(), 200, json!({})),
+            (ADMIN, "GET", &path, none(), 200, none()),
         ],
     )
     .await;
+    assert_eq!(harness.get(&path).send().await.json(), json!({}));
     harness.stop().await;
 }
 
