@@ -10,6 +10,8 @@ mod filters;
 mod harness;
 mod idempotency;
 mod identity;
+mod image_data;
+mod images;
 mod lists;
 mod manage;
 mod old_actions;

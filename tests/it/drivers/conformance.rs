@@ -2,7 +2,7 @@
 //!
 //! A driver is added by one line: `conformance!(name, subject)`, where `subject` is an async function that gives a fresh,
 //! empty [`Subject`](super::subject::Subject). `storage_conformance!` leaves the exports out, where they have nothing to
-//! do with what makes the subject another one.
+//! do with what makes the subject another one, and `export_conformance!` has nothing else.
 
 use super::subject;
 
@@ -75,7 +75,6 @@ macro_rules! export_rules {
                 extend_keeps_the_exports_under_their_names,
                 delete_refuses_live_exports,
                 the_inventory_names_the_exports,
-                a_clone_of_an_exported_volume_is_whole_and_leaves_the_exports,
             ]
         );
     };
@@ -135,8 +134,9 @@ macro_rules! adoption_rules {
     };
 }
 
-macro_rules! exported_snapshot_rules {
+macro_rules! exported_copy_rules {
     ($subject:path) => {
+        rules_as_tests!(exports, $subject, [a_clone_of_an_exported_volume_is_whole_and_leaves_the_exports]);
         rules_as_tests!(adoptions_and_exports, $subject, [letting_go_refuses_live_exports]);
         rules_as_tests!(
             snapshots_of_exports,
@@ -159,7 +159,7 @@ macro_rules! conformance {
             snapshot_rules!($subject);
             adoption_rules!($subject);
             export_rules!($subject);
-            exported_snapshot_rules!($subject);
+            exported_copy_rules!($subject);
         }
     };
 }
@@ -176,9 +176,21 @@ macro_rules! storage_conformance {
     };
 }
 
+/// The rules of exports only: not every protocol bears a copy on every file system.
+macro_rules! export_conformance {
+    ($driver:ident, $subject:path) => {
+        mod $driver {
+            use super::subject;
+            export_rules!($subject);
+        }
+    };
+}
+
 conformance!(sim_memory, subject::sim_memory);
 conformance!(sim_file, subject::sim_file);
 conformance!(sim_remote, subject::sim_remote);
 conformance!(file, subject::file);
 conformance!(file_restarted, subject::file_restarted);
 storage_conformance!(file_reflink, subject::file_reflink);
+export_conformance!(file_local, subject::file_local);
+export_conformance!(file_iscsi, subject::file_iscsi);

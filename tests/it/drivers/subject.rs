@@ -12,7 +12,7 @@ use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, Snaps
 use hearth::domain::operation::Step;
 use hearth::domain::server::HypervisorKind;
 use hearth::drivers::Backend;
-use hearth::drivers::file::FileBackend;
+use hearth::drivers::file::{FileBackend, Protocol};
 use hearth::drivers::sim::process::{ServeOptions, serve};
 use hearth::drivers::sim::remote::SimRemote;
 use hearth::drivers::sim::{DEFAULT_TOTAL_GIB, Durability, LatencyTable, SimBackend, SimOptions, SimTruth};
@@ -200,26 +200,42 @@ pub async fn sim_remote() -> Subject {
 
 /// The `file` backend with its storage daemons.
 pub async fn file() -> Subject {
-    let (open, inside, ground) = file_opener(None);
+    let (open, inside, ground) = file_opener(None, Protocol::Nbd);
     Subject::new(open, inside, ground).await
 }
 
 /// The same, started again before each call, as after a restart of the service; the daemons go on.
 pub async fn file_restarted() -> Subject {
-    let (open, inside, ground) = file_opener(None);
+    let (open, inside, ground) = file_opener(None, Protocol::Nbd);
     Subject::reopened(open, inside, ground).await
 }
 
 /// The same on a file system that shares blocks. Where this user may not mount one it says so, and the pool lies where the
 /// others do.
 pub async fn file_reflink() -> Subject {
-    let (open, inside, ground) = file_opener(super::file::reflink::ReflinkFileSystem::mount());
+    let (open, inside, ground) = file_opener(super::file::reflink::ReflinkFileSystem::mount(), Protocol::Nbd);
     Subject::new(open, inside, ground).await
 }
 
-fn file_opener(pool: Option<super::file::reflink::ReflinkFileSystem>) -> (Open, Inside, Vec<Box<dyn Any>>) {
+/// Real files, shown as files to who connects.
+pub async fn file_local() -> Subject {
+    let (open, inside, ground) = file_opener(None, Protocol::Local);
+    Subject::new(open, inside, ground).await
+}
+
+/// Real files by iSCSI.
+pub async fn file_iscsi() -> Subject {
+    let (open, inside, ground) = file_opener(None, super::file::iscsi::protocol());
+    Subject::new(open, inside, ground).await
+}
+
+fn file_opener(
+    pool: Option<super::file::reflink::ReflinkFileSystem>,
+    protocol: Protocol,
+) -> (Open, Inside, Vec<Box<dyn Any>>) {
     let ground = super::file::Ground::new();
     let mut options = ground.options();
+    options.protocol = protocol;
     if let Some(mounted) = &pool {
         options.path = mounted.pool();
         // It is small, and the volumes are empty.

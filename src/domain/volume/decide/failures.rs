@@ -69,8 +69,8 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
             draft.end(id, Err(Refusal::Backend(cause.text.clone())));
         }
         Step::Disown => manage::failed(draft, operation, cause),
-        Step::Extend if cause.kind == CauseKind::NoSpace => {
-            // Like a capacity check that fails: the volume goes back to what its rows say (volume-actions.md §2.1).
+        Step::Extend if matches!(cause.kind, CauseKind::NoSpace | CauseKind::Busy) => {
+            // Nothing was begun. Like a capacity check that fails: the volume goes back to what its rows say (volume-actions.md §2.1).
             draft.tell_owner(message(operation, "007", "003", cause));
             settle_ended(draft, id, Err(Refusal::Backend(cause.text.clone())));
         }
