@@ -37,9 +37,13 @@ impl Entry<'_> {
     }
 }
 
-/// A path with an id in each place of one.
+/// A path with an id in each place of one; of extensions there are only the known ones.
 fn concrete(path: &str) -> String {
-    let place = |segment: &str| if segment.starts_with('{') { NIL.to_owned() } else { segment.to_owned() };
+    let place = |segment| match segment {
+        "{alias}" => "backups",
+        _ if str::starts_with(segment, '{') => NIL,
+        _ => segment,
+    };
     path.split('/').map(place).collect::<Vec<_>>().join("/")
 }
 

@@ -50,7 +50,7 @@ POST /volumes/{id}/action os-initialize_connection
 POST /volumes/{id}/action os-terminate_connection
 POST /volumes/{id}/action os-volume_upload_image - there is no image service yet
 POST /volumes/{id}/action os-extend
-POST /volumes/{id}/action os-extend_volume_completion @71
+POST /volumes/{id}/action os-extend_volume_completion
 POST /volumes/{id}/action os-update_readonly_flag
 POST /volumes/{id}/action os-retype - moves of volumes are to come
 POST /volumes/{id}/action os-set_bootable

@@ -87,7 +87,7 @@ async fn encryption_is_created_changed_and_removed() {
     );
     assert_eq!(made.as_object().unwrap().len(), 6);
     let shown = harness.get(&path).send().await.json();
-    let names: Vec<&str> = shown.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut names: Vec<&str> = shown.as_object().unwrap().keys().map(String::as_str).collect();
     let mut expected = [
         "volume_type_id",
         "encryption_id",
@@ -100,7 +100,7 @@ async fn encryption_is_created_changed_and_removed() {
         "deleted",
         "deleted_at",
     ];
-    expected.sort_unstable();
+    (names.sort_unstable(), expected.sort_unstable());
     assert_eq!((names, &shown["encryption_id"]), (expected.to_vec(), &made["encryption_id"]));
     assert_eq!((&shown["deleted"], &shown["updated_at"]), (&json!(false), &Value::Null));
     let update = body(json!({"key_size": 512, "cipher": null, "control_location": "back-end"}));
