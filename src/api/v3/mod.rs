@@ -23,6 +23,7 @@ pub mod volume_connections;
 pub mod volume_create;
 pub mod volume_flags;
 pub mod volume_metadata;
+pub mod volume_moves;
 pub mod volumes;
 
 use serde_json::Value;
@@ -41,7 +42,10 @@ pub const VOLUME_ACTIONS: &[&str] = &[
     "os-extend",
     "os-extend_volume_completion",
     "os-force_delete",
+    "os-migrate_volume",
+    "os-migrate_volume_completion",
     "os-reset_status",
+    "os-retype",
     "os-set_bootable",
     "os-set_image_metadata",
     "os-show_image_metadata",

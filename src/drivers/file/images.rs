@@ -441,6 +441,7 @@ fn gib(bytes: u64) -> f64 {
 /// Makes a file that was not there before.
 pub(super) fn create_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(PRIVATE_FILE)

@@ -8,8 +8,8 @@ use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Out
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, SnapshotId, VolumeId};
 
-use super::state::{Change, SimClone, SimDevice, SimExport, State, WriteRecord};
-use super::{objects, snapshots};
+use super::state::{Change, SimClone, SimContents, SimDevice, SimExport, State, WriteRecord};
+use super::{moves, objects, snapshots};
 
 /// The member of the connection information that names the export.
 pub const EXPORT_MEMBER: &str = "export";
@@ -83,9 +83,18 @@ pub fn storage(state: &State, call: &Call, free_gib: u64, meanwhile: Meanwhile) 
             snapshots::delete(state, &call.key, *snapshot_id, meanwhile.snapshot_is_read)
         }
         Request::RevertToSnapshot { snapshot_id } => snapshots::revert(state, volume_id, *snapshot_id),
-        Request::Plug { .. } | Request::Unplug { .. } | Request::ResizeGuest { .. } | Request::ProbeGuest { .. } => {
-            Effect::refused(CauseKind::Other, "a storage backend has no guests")
+        Request::CopyFromBackend { .. } => Effect::refused(CauseKind::Other, "the source's contents are missing"),
+        Request::CreateMirrorTarget { size_gib } => {
+            let blank = SimContents { size_gib: *size_gib, markers: Vec::new() };
+            moves::arrive(state, &call.key, blank, free_gib)
         }
+        Request::Plug { .. }
+        | Request::Unplug { .. }
+        | Request::ResizeGuest { .. }
+        | Request::ProbeGuest { .. }
+        | Request::MirrorGuest { .. }
+        | Request::PivotGuest { .. }
+        | Request::UnmirrorGuest { .. } => Effect::refused(CauseKind::Other, "a storage backend has no guests"),
     }
 }
 
@@ -104,7 +113,15 @@ pub fn guest(state: &State, guest: &Guest, call: &Call) -> Effect {
         },
         Request::ResizeGuest { attachment_id, new_size_gib } => resize(state, guest, *attachment_id, *new_size_gib),
         Request::ProbeGuest { attachment_id } => {
-            Effect::unchanged(Answer::Plugged { plugged: state.device(&guest.server_id, *attachment_id).is_some() })
+            let export = state.device(&guest.server_id, *attachment_id).map(|device| device.export.clone());
+            Effect::unchanged(Answer::Plugged { plugged: export.is_some(), export })
+        }
+        Request::UnmirrorGuest { attachment_id, connection_info } => {
+            moves::unmirror(state, guest, *attachment_id, connection_info)
+        }
+        Request::MirrorGuest { attachment_id, connection_info, .. }
+        | Request::PivotGuest { attachment_id, connection_info } => {
+            moves::here(state, guest, *attachment_id, connection_info)
         }
         _ => Effect::refused(CauseKind::Other, "a hypervisor has no volumes"),
     }

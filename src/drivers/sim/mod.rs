@@ -10,12 +10,14 @@
 //! as a process of its own.
 
 mod carry_out;
+mod change;
 mod consumers;
 mod engine;
 mod faults;
 mod journal;
 mod latency;
 mod lines;
+mod moves;
 mod objects;
 pub mod process;
 pub mod remote;
@@ -29,11 +31,11 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
-use crate::domain::backend::{Call, Cause, Outcome, Truth};
+use crate::domain::backend::{Call, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::VolumeId;
 
 use super::hypervisor::sim::SimHypervisor;
-use super::{Backend, Capabilities, Capacity, FaultsRefused};
+use super::{Backend, Capabilities, Capacity, Contents, FaultsRefused};
 pub use carry_out::{EXPORT_MEMBER, PROTOCOL};
 pub use consumers::{Consumer, OVERLAP_BOUND, Overlap, Watch};
 pub(in crate::drivers) use engine::Engine;
@@ -41,7 +43,8 @@ pub use engine::{DEFAULT_TOTAL_GIB, SimOptions};
 pub use faults::{Fault, FaultError, FaultPlan, FaultRule, HungCall, REQUEST_NAMES, When};
 pub use journal::{Durability, JournalError};
 pub use latency::{Latency, LatencyTable};
-pub use state::{SimClone, SimDevice, SimExport, SimObject, SimSnapshot, SimVolume, WriteRecord};
+pub(in crate::drivers) use moves::{Elsewhere, export_of};
+pub use state::{SimClone, SimContents, SimDevice, SimExport, SimObject, SimSnapshot, SimVolume, WriteRecord};
 pub use truth::SimTruth;
 
 /// The simulated storage backend.
@@ -55,7 +58,20 @@ impl SimBackend {
 
     /// The hypervisor that plugs this backend's exports.
     pub fn hypervisor(&self) -> Arc<SimHypervisor> {
-        Arc::new(SimHypervisor::new(Arc::clone(&self.0)))
+        Arc::new(SimHypervisor::new(Arc::clone(&self.0), Vec::new()))
+    }
+
+    /// The hypervisor that plugs the exports of this backend and of these, and moves guests between them.
+    pub fn hypervisor_with<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> Arc<SimHypervisor> {
+        Arc::new(SimHypervisor::new(
+            Arc::clone(&self.0),
+            others.into_iter().map(|other| Arc::clone(&other.0)).collect(),
+        ))
+    }
+
+    /// A copy whose contents were read elsewhere.
+    pub(super) fn receive(&self, call: Call, contents: SimContents) -> BoxFuture<'static, Outcome> {
+        self.0.call(None, call, Elsewhere::Contents(contents))
     }
 
     /// What is true.
@@ -76,7 +92,21 @@ pub(super) fn capabilities() -> Capabilities {
 
 impl Backend for SimBackend {
     fn call(self: Arc<Self>, call: Call) -> BoxFuture<'static, Outcome> {
-        self.0.call(None, call)
+        self.0.call(None, call, Elsewhere::Nothing)
+    }
+
+    fn copy_from(self: Arc<Self>, call: Call, source: Arc<dyn Backend>) -> BoxFuture<'static, Outcome> {
+        async move {
+            match contents_of(&source, call.key.volume_id).await {
+                Ok(contents) => self.receive(call, contents).await,
+                Err(cause) => Outcome::Failed { cause },
+            }
+        }
+        .boxed()
+    }
+
+    fn contents(self: Arc<Self>, volume_id: VolumeId) -> BoxFuture<'static, Result<Contents, Cause>> {
+        ready(self.0.truth().contents(volume_id).map(Contents::Simulated)).boxed()
     }
 
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {
@@ -98,5 +128,14 @@ impl Backend for SimBackend {
             self.0.faults().release(None);
         }
         ready(set).boxed()
+    }
+}
+
+/// What the source of a copy holds, read once, before anything is waited for: a write that comes meanwhile is missing in the copy,
+/// and seen to be.
+async fn contents_of(source: &Arc<dyn Backend>, volume_id: VolumeId) -> Result<SimContents, Cause> {
+    match Arc::clone(source).contents(volume_id).await? {
+        Contents::Simulated(contents) => Ok(contents),
+        Contents::Bytes(_) => Err(Cause::new(CauseKind::Other, "a simulated backend holds no real contents")),
     }
 }

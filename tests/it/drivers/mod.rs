@@ -8,6 +8,7 @@ mod conformance;
 mod features;
 pub mod file;
 mod inside;
+mod move_rules;
 mod pool;
 mod rules;
 mod sim_faults;

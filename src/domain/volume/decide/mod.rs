@@ -6,6 +6,8 @@
 //! | `create`, `update`, `extend`, `revert`, `delete`, `reset` | the volume's own verbs |
 //! | `manage` | what is let go of and stays at its backend |
 //! | `snapshot` | its snapshots |
+//! | `migrate` | its way to another backend or type: what is admitted, and how it is called off |
+//! | `moving` | the steps of that way |
 //! | `lend` | its contents, read for a new volume |
 //! | `metadata`, `flags` | metadata, and what else clients write about a volume |
 //! | `attachment` | Block Storage's attachments |
@@ -33,6 +35,8 @@ mod guard;
 mod lend;
 mod manage;
 mod metadata;
+mod migrate;
+mod moving;
 mod release;
 mod reserve;
 mod reset;
@@ -52,6 +56,7 @@ pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
 pub use flags::READONLY_CHANGEABLE;
 pub use lend::{CLONEABLE, refusal as lend_refusal};
 pub use metadata::METADATA_LOCKED;
+pub use migrate::MIGRATABLE;
 pub use reserve::{RESERVABLE, RESERVABLE_MULTI};
 pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
 pub use revert::REVERTABLE;
@@ -88,7 +93,11 @@ pub fn decide(
         Command::SnapshotCreate(_) => Some(&caller.requester.project_id),
         _ => None,
     };
-    if grows.is_some_and(|owner| !facts.limits.are_of(owner, state.volume.volume_type_id)) {
+    let of_other_type = match command {
+        Command::Retype(request) => !facts.limits.are_of(&state.volume.project_id, Some(request.volume_type_id)),
+        _ => false,
+    };
+    if of_other_type || grows.is_some_and(|owner| !facts.limits.are_of(owner, state.volume.volume_type_id)) {
         return Verdict::Refuse(Refusal::TypeChanged);
     }
     match command {
@@ -121,6 +130,11 @@ pub fn decide(
             snapshot::progress(state, *snapshot_id, *status, *progress, caller, facts)
         }
         Command::Revert { snapshot_id } => revert::revert(state, *snapshot_id, caller, facts),
+        Command::Migrate(request) => migrate::migrate(state, request, caller, facts),
+        Command::CompleteMigration { new_volume, other_migrates, error } => {
+            migrate::complete(state, *new_volume, *other_migrates, *error, caller, facts)
+        }
+        Command::Retype(request) => migrate::retype(state, request, caller, facts),
         Command::Lend { borrower, size_gib, snapshot_id } => {
             let loan = Loan { borrower: *borrower, snapshot_id: *snapshot_id };
             lend::lend(state, loan, *size_gib, caller, facts)

@@ -5,6 +5,7 @@ mod exports;
 mod files;
 pub mod iscsi;
 mod local;
+mod moves;
 mod objects;
 pub mod reflink;
 mod restart;
