@@ -25,6 +25,8 @@ pub enum Kind {
     VolumeType,
     /// A type, by name.
     VolumeTypeName,
+    /// QoS specs.
+    QosSpecs,
     /// A snapshot.
     Snapshot,
     /// A group.
@@ -44,6 +46,7 @@ impl Kind {
             Self::Attachment => format!("Volume attachment could not be found with filter: attachment_id = {id}."),
             Self::VolumeType => format!("Volume type {id} could not be found."),
             Self::VolumeTypeName => format!("Volume type with name {id} could not be found."),
+            Self::QosSpecs => format!("No such QoS spec {id}."),
             Self::Snapshot => format!("Snapshot {id} could not be found."),
             Self::Group => format!("Group {id} could not be found."),
             Self::Backup => format!("Backup {id} could not be found."),

@@ -187,12 +187,12 @@ async fn replay(
         (Route::AttachmentCreate, _) => {
             let state = there()?;
             made.and_then(|id| state.attachment(id)).ok_or_else(gone)?;
-            attachments::attachment_answer(&Reply { state, attachment_id: made })
+            attachments::attachment_answer(call, &Reply { state, attachment_id: made }).await
         }
         (_, Some("os-initialize_connection")) => {
             let state = there()?;
             let connection = made.and_then(|id| state.volume.connection(id)).ok_or_else(gone)?;
-            Ok(volume_connections::initialized(connection))
+            volume_connections::initialized(call, &state.volume, connection).await
         }
         (_, Some("os-migrate_volume_completion")) => Ok(volume_moves::completed(call, &*there()?)),
         (_, Some("os-set_image_metadata")) => Ok(volume_metadata::image_metadata_answer(&*there()?)),

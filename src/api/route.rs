@@ -3,11 +3,13 @@
 
 mod manage;
 mod operator;
+mod qos;
 mod quotas;
 mod types;
 
 pub use manage::{ManageRoute, Noun};
 pub use operator::OperatorRoute;
+pub use qos::QosRoute;
 pub use quotas::QuotaRoute;
 pub use types::TypeRoute;
 
@@ -226,6 +228,8 @@ pub enum Route {
     Operator(OperatorRoute),
     /// What lies at backends.
     Manage(ManageRoute),
+    /// What types say of speed.
+    Qos(QosRoute),
     /// `GET /messages`.
     MessageList,
     /// `GET /messages/{id}`.
@@ -335,6 +339,7 @@ impl Route {
             Self::Quota(route) => route.template(),
             Self::Operator(route) => route.template(),
             Self::Manage(route) => route.template(),
+            Self::Qos(route) => route.template(),
             Self::MessageList => "/messages",
             Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
             Self::ServerList { detail: false } => "/servers",
@@ -376,6 +381,7 @@ impl Route {
             || matches!(self, Self::Quota(route) if route.needs_body())
             || matches!(self, Self::Operator(route) if route.needs_body())
             || matches!(self, Self::Manage(route) if route.needs_body())
+            || matches!(self, Self::Qos(route) if route.needs_body())
             || matches!(
                 self,
                 Self::VolumeCreate
@@ -470,6 +476,7 @@ fn other(method: &str, rest: &[&str]) -> Option<Route> {
         .or_else(|| QuotaRoute::find(method, rest).map(Route::Quota))
         .or_else(|| OperatorRoute::find(method, rest).map(Route::Operator))
         .or_else(|| ManageRoute::find(method, rest).map(Route::Manage))
+        .or_else(|| QosRoute::find(method, rest).map(Route::Qos))
 }
 
 fn compute(method: &str, rest: &[&str]) -> Option<Route> {

@@ -74,6 +74,10 @@ uuid_id!(
     AttachmentId
 );
 uuid_id!(
+    /// What types say of the speed of their volumes.
+    QosSpecsId
+);
+uuid_id!(
     /// A snapshot of a volume.
     SnapshotId
 );

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod metadata;
 pub mod operation;
 pub mod placement;
+pub mod qos;
 pub mod quota;
 pub mod reference;
 pub mod server;

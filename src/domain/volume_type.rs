@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::ids::{ProjectId, VolumeTypeId};
+use super::ids::{ProjectId, QosSpecsId, VolumeTypeId};
 use super::time::Timestamp;
 
 /// The extra spec that makes volumes of the type multiattach.
@@ -38,6 +39,29 @@ pub struct VolumeType {
     pub projects: BTreeSet<ProjectId>,
     /// Extra specs.
     pub extra_specs: ExtraSpecs,
+    /// How its volumes are to be encrypted.
+    pub encryption: Option<Encryption>,
+    /// What is said of the speed of its volumes.
+    pub qos_specs_id: Option<QosSpecsId>,
+    /// Creation.
+    pub created_at: Timestamp,
+    /// Last change.
+    pub updated_at: Option<Timestamp>,
+}
+
+/// How volumes of a type are to be encrypted (`spec/types-qos-encryption.md` §4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// Its id.
+    pub id: Uuid,
+    /// Who encrypts: `luks`, `luks2`, or the name of a class.
+    pub provider: String,
+    /// `front-end` or `back-end`.
+    pub control_location: String,
+    /// The cipher.
+    pub cipher: Option<String>,
+    /// Bits.
+    pub key_size: Option<u64>,
     /// Creation.
     pub created_at: Timestamp,
     /// Last change.

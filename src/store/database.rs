@@ -12,15 +12,16 @@ use super::idempotency;
 use super::journal::Overlay;
 use super::queries::operation::Cursor;
 use super::queries::{
-    attachment, history, message, operation, quota, server, service, usage, volume, volume_snapshot, volume_type,
+    attachment, history, message, operation, qos, quota, server, service, usage, volume, volume_snapshot, volume_type,
 };
 use super::{
     AttachmentQuery, CommitOutcome, Event, GrowthRules, KeyUse, ListError, Message, MessageQuery, OpenOperation, Page,
-    Reading, ServerQuery, SnapshotQuery, Store, StoreError, Transaction, TypeChange, TypeRefused, UsageAudit,
-    VolumeQuery, VolumeSummary, VolumeSummaryQuery,
+    QosChange, QosRefused, Reading, ServerQuery, SnapshotQuery, Store, StoreError, Transaction, TypeChange,
+    TypeRefused, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery,
 };
 use crate::domain::attachment::Attachment;
 use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
+use crate::domain::qos::QosSpecs;
 use crate::domain::quota::{QuotaKey, QuotaOwner, StoredLimit, Usage};
 use crate::domain::server::Server;
 use crate::domain::service::{HostUsage, ServiceRecord};
@@ -164,6 +165,14 @@ impl<E: Engine> Store for Database<E> {
 
     fn type_change(&self, change: TypeChange) -> Reading<Result<(), TypeRefused>> {
         self.engine.write(move |connection| volume_type::type_change(connection, &change))
+    }
+
+    fn qos_specs(&self) -> Reading<Vec<QosSpecs>> {
+        self.engine.read(Lane::Point, qos::qos_specs)
+    }
+
+    fn qos_change(&self, change: QosChange) -> Reading<Result<(), QosRefused>> {
+        self.engine.write(move |connection| qos::qos_change(connection, &change))
     }
 
     fn default_type(&self, project_id: ProjectId) -> Reading<Option<VolumeTypeId>> {

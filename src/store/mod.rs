@@ -15,6 +15,7 @@ mod inline;
 mod journal;
 mod open;
 mod postgres;
+mod qos;
 mod queries;
 mod queue;
 mod readers;
@@ -32,6 +33,7 @@ pub use connection::Synchronous;
 pub use idempotency::{KeyChange, KeyUse, Keyed};
 pub use inline::{FaultHook, InlineFault, InlineStore};
 pub use open::{OpenError, StoreOptions, migrate, open, open_threaded, recover};
+pub use qos::{QosChange, QosRefused};
 pub use threaded::{HeldCommits, ThreadedStore};
 pub use writer::OnUnknown;
 
@@ -42,6 +44,7 @@ use uuid::Uuid;
 use crate::domain::attachment::Attachment;
 use crate::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::operation::Operation;
+use crate::domain::qos::QosSpecs;
 use crate::domain::quota::{Limits, OverQuota, QuotaKey, QuotaOwner, Scope, StoredLimit, Usage};
 use crate::domain::server::Server;
 use crate::domain::service::{HostUsage, ServiceRecord};
@@ -483,6 +486,10 @@ pub trait Store: Send + Sync + 'static {
     fn volume_types(&self) -> Reading<Vec<VolumeType>>;
     /// Changes a volume type, or a project's default.
     fn type_change(&self, change: TypeChange) -> Reading<Result<(), TypeRefused>>;
+    /// All QoS specs, by name.
+    fn qos_specs(&self) -> Reading<Vec<QosSpecs>>;
+    /// Changes QoS specs, or which types have them.
+    fn qos_change(&self, change: QosChange) -> Reading<Result<(), QosRefused>>;
     /// The type of a project's volumes that name none, if the project has its own.
     fn default_type(&self, project_id: ProjectId) -> Reading<Option<VolumeTypeId>>;
     /// The defaults of all projects that have their own, by project.

@@ -1,10 +1,12 @@
 //! The rows as they stand in the tables, and their way to and from the domain's values.
 
 mod message;
+mod qos;
 mod usage;
 mod volume_type;
 
 pub(super) use message::MessageRow;
+pub(super) use qos::QosRow;
 pub(super) use usage::{LimitRow, UsageRow};
 pub(super) use volume_type::VolumeTypeRow;
 

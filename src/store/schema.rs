@@ -147,6 +147,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    qos_specs (id) {
+        id -> Text,
+        name -> Text,
+        revision -> BigInt,
+        consumer -> Text,
+        specs -> Text,
+        created_at -> BigInt,
+        updated_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     volume_types (id) {
         id -> Text,
         name -> Text,
@@ -155,6 +167,8 @@ diesel::table! {
         is_public -> Bool,
         projects -> Text,
         extra_specs -> Text,
+        encryption -> Nullable<Text>,
+        qos_specs_id -> Nullable<Text>,
         created_at -> BigInt,
         updated_at -> Nullable<BigInt>,
     }

@@ -3,6 +3,7 @@ DROP TABLE events;
 DROP TABLE messages;
 DROP TABLE default_volume_types;
 DROP TABLE volume_types;
+DROP TABLE qos_specs;
 DROP TABLE quota_limits;
 DROP TABLE quota_usages;
 DROP TABLE servers;

@@ -200,6 +200,18 @@ CREATE TABLE quota_limits (
     PRIMARY KEY (owner, resource, volume_type_id)
 );
 
+-- What types may say of the speed of their volumes.
+CREATE TABLE qos_specs (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    name TEXT COLLATE "C" NOT NULL UNIQUE,
+    -- every write is guarded by it
+    revision BIGINT NOT NULL,
+    consumer TEXT COLLATE "C" NOT NULL,
+    specs TEXT COLLATE "C" NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT
+);
+
 CREATE TABLE volume_types (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     name TEXT COLLATE "C" NOT NULL UNIQUE,
@@ -210,6 +222,8 @@ CREATE TABLE volume_types (
     -- who may use it although it is not public
     projects TEXT COLLATE "C" NOT NULL,
     extra_specs TEXT COLLATE "C" NOT NULL,
+    encryption TEXT COLLATE "C",
+    qos_specs_id TEXT COLLATE "C" REFERENCES qos_specs (id),
     created_at BIGINT NOT NULL,
     updated_at BIGINT
 );

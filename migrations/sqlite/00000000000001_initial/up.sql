@@ -184,6 +184,18 @@ CREATE TABLE quota_limits (
     PRIMARY KEY (owner, resource, volume_type_id)
 );
 
+-- What types may say of the speed of their volumes.
+CREATE TABLE qos_specs (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    -- every write is guarded by it
+    revision BIGINT NOT NULL,
+    consumer TEXT NOT NULL,
+    specs TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT
+);
+
 CREATE TABLE volume_types (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -194,6 +206,8 @@ CREATE TABLE volume_types (
     -- who may use it although it is not public
     projects TEXT NOT NULL,
     extra_specs TEXT NOT NULL,
+    encryption TEXT,
+    qos_specs_id TEXT REFERENCES qos_specs (id),
     created_at BIGINT NOT NULL,
     updated_at BIGINT
 );

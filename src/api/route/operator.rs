@@ -34,6 +34,8 @@ pub enum OperatorRoute {
     ExtensionShow(String),
     /// `GET /resource_filters`.
     ResourceFilterList,
+    /// `POST /workers/cleanup`.
+    WorkerCleanup,
 }
 
 impl OperatorRoute {
@@ -55,6 +57,7 @@ impl OperatorRoute {
             ("GET", ["extensions"]) => Self::ExtensionList,
             ("GET", ["extensions", alias]) => Self::ExtensionShow(text(alias)?),
             ("GET", ["resource_filters"]) => Self::ResourceFilterList,
+            ("POST", ["workers", "cleanup"]) => Self::WorkerCleanup,
             _ => return None,
         })
     }
@@ -65,6 +68,7 @@ impl OperatorRoute {
             Self::ClusterList | Self::ClusterShow(_) | Self::ClusterUpdate => Some(Microversion::v3(7)),
             Self::ServiceUpdate(action) if action == "failover" => Some(Microversion::v3(26)),
             Self::ResourceFilterList => Some(Microversion::v3(33)),
+            Self::WorkerCleanup => Some(Microversion::v3(24)),
             _ => None,
         }
     }
@@ -84,11 +88,12 @@ impl OperatorRoute {
             Self::ExtensionList => "/extensions",
             Self::ExtensionShow(_) => "/extensions/{alias}",
             Self::ResourceFilterList => "/resource_filters",
+            Self::WorkerCleanup => "/workers/cleanup",
         }
     }
 
     /// Whether a JSON body is needed.
     pub fn needs_body(&self) -> bool {
-        matches!(self, Self::ServiceUpdate(_) | Self::HostUpdate(_) | Self::ClusterUpdate)
+        matches!(self, Self::ServiceUpdate(_) | Self::HostUpdate(_) | Self::ClusterUpdate | Self::WorkerCleanup)
     }
 }

@@ -29,6 +29,16 @@ pub enum TypeRoute {
     SpecUpdate(String, String),
     /// `DELETE /types/{id}/extra_specs/{key}`.
     SpecDelete(String, String),
+    /// `GET /types/{id}/encryption`.
+    EncryptionShow(String),
+    /// `POST /types/{id}/encryption`.
+    EncryptionCreate(String),
+    /// `GET /types/{id}/encryption/{field}`.
+    EncryptionField(String, String),
+    /// `PUT /types/{id}/encryption/{anything}`.
+    EncryptionUpdate(String),
+    /// `DELETE /types/{id}/encryption/{anything}`.
+    EncryptionDelete(String),
     /// `GET /default-types`.
     DefaultList,
     /// `GET /default-types/{project}`.
@@ -59,6 +69,11 @@ impl TypeRoute {
             ("GET", ["types", id, "extra_specs", key]) => Self::SpecShow(own(id), own(key)),
             ("PUT", ["types", id, "extra_specs", key]) => Self::SpecUpdate(own(id), own(key)),
             ("DELETE", ["types", id, "extra_specs", key]) => Self::SpecDelete(own(id), own(key)),
+            ("GET", ["types", id, "encryption"]) => Self::EncryptionShow(own(id)),
+            ("POST", ["types", id, "encryption"]) => Self::EncryptionCreate(own(id)),
+            ("GET", ["types", id, "encryption", field]) => Self::EncryptionField(own(id), own(field)),
+            ("PUT", ["types", id, "encryption", _]) => Self::EncryptionUpdate(own(id)),
+            ("DELETE", ["types", id, "encryption", _]) => Self::EncryptionDelete(own(id)),
             ("GET", ["default-types"]) => Self::DefaultList,
             ("GET", ["default-types", project]) => Self::DefaultShow(own(project)),
             ("PUT", ["default-types", project]) => Self::DefaultSet(own(project)),
@@ -86,6 +101,10 @@ impl TypeRoute {
             Self::AccessList(_) => "/types/{type_id}/os-volume-type-access",
             Self::SpecList(_) | Self::SpecCreate(_) => "/types/{type_id}/extra_specs",
             Self::SpecShow(..) | Self::SpecUpdate(..) | Self::SpecDelete(..) => "/types/{type_id}/extra_specs/{key}",
+            Self::EncryptionShow(_) | Self::EncryptionCreate(_) => "/types/{type_id}/encryption",
+            Self::EncryptionField(..) | Self::EncryptionUpdate(_) | Self::EncryptionDelete(_) => {
+                "/types/{type_id}/encryption/{encryption_id}"
+            }
             Self::DefaultList => "/default-types",
             Self::DefaultShow(_) | Self::DefaultSet(_) | Self::DefaultUnset(_) => "/default-types/{project_id}",
         }
@@ -95,7 +114,13 @@ impl TypeRoute {
     pub(super) fn needs_body(&self) -> bool {
         matches!(
             self,
-            Self::Create | Self::Update(_) | Self::SpecCreate(_) | Self::SpecUpdate(..) | Self::DefaultSet(_)
+            Self::Create
+                | Self::Update(_)
+                | Self::SpecCreate(_)
+                | Self::SpecUpdate(..)
+                | Self::DefaultSet(_)
+                | Self::EncryptionCreate(_)
+                | Self::EncryptionUpdate(_)
         )
     }
 }

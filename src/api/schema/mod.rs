@@ -110,6 +110,8 @@ requests! {
     SERVICE_HOST = [(3, 0, "service_host_3.0")];
     /// `PUT /clusters/enable`, `PUT /clusters/disable`.
     CLUSTER_SWITCH = [(3, 7, "cluster_switch_3.7")];
+    /// `POST /workers/cleanup`.
+    WORKER_CLEANUP = [(3, 24, "worker_cleanup_3.24")];
     /// `revert`.
     VOLUME_REVERT = [(3, 40, "volume_revert_3.40")];
     /// `POST /manageable_volumes`.
@@ -140,6 +142,16 @@ requests! {
     TYPE_SPECS_CREATE = [(3, 0, "type_specs_create_3.0")];
     /// `PUT /types/{id}/extra_specs/{key}`.
     TYPE_SPEC_UPDATE = [(3, 0, "type_spec_update_3.0")];
+    /// `POST /types/{id}/encryption`.
+    TYPE_ENCRYPTION_CREATE = [(3, 0, "type_encryption_create_3.0")];
+    /// `PUT /types/{id}/encryption/{anything}`.
+    TYPE_ENCRYPTION_UPDATE = [(3, 0, "type_encryption_update_3.0")];
+    /// `POST /qos-specs`.
+    QOS_CREATE = [(3, 0, "qos_create_3.0")];
+    /// `PUT /qos-specs/{id}`.
+    QOS_UPDATE = [(3, 0, "qos_update_3.0")];
+    /// `PUT /qos-specs/{id}/delete_keys`.
+    QOS_DELETE_KEYS = [(3, 0, "qos_delete_keys_3.0")];
     /// `PUT /default-types/{project}`.
     DEFAULT_TYPE_SET = [(3, 62, "default_type_set_3.62")];
     /// `PUT /os-quota-sets/{project}`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::qos;
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::{Kind, Problem};
@@ -92,19 +93,24 @@ pub async fn attachment_list(call: &Call, detail: bool) -> Result<Answer, Proble
 pub async fn attachment_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let (attachment_id, state) = attachment_visible(call, id).await?;
     let row = state.attachment(attachment_id).ok_or_else(|| Problem::NotFound(Kind::Attachment, id.to_owned()))?;
-    let attachment = view::detail(row);
-    let Some(format) = state.volume.admin_metadata.get("format") else { return Ok(Answer::ok(One { attachment })) };
-    let info = row.connection_info.as_ref().map(|info| Document::with_members(&info.to_value(), &[("format", format)]));
-    Ok(Answer::ok(One { attachment: attachment.with_connection_info(info.as_ref()) }))
+    let told = qos::with_told(call, &state.volume, row.connection_info.as_ref()).await?;
+    let mut info = told.or_else(|| row.connection_info.clone());
+    if let Some(format) = state.volume.admin_metadata.get("format") {
+        info = info.map(|info| Document::with_members(&info.to_value(), &[("format", format)]));
+    }
+    Ok(Answer::ok(One { attachment: view::detail(row).with_connection_info(info.as_ref()) }))
 }
 
 /// The row that a reply speaks of.
-pub fn attachment_answer(reply: &Reply) -> Result<Answer, Problem> {
+pub async fn attachment_answer(call: &Call, reply: &Reply) -> Result<Answer, Problem> {
     let row = reply.attachment_id.and_then(|id| reply.state.attachment(id));
     // The row may have vanished between its commit and the answer: it is not there any more, which is what the text says.
     let missing =
         || Problem::NotFound(Kind::Attachment, reply.attachment_id.map(|id| id.to_string()).unwrap_or_default());
-    Ok(Answer::ok(One { attachment: view::detail(row.ok_or_else(missing)?) }))
+    let row = row.ok_or_else(missing)?;
+    let told = qos::with_told(call, &reply.state.volume, row.connection_info.as_ref()).await?;
+    let info = told.as_ref().or(row.connection_info.as_ref());
+    Ok(Answer::ok(One { attachment: view::detail(row).with_connection_info(info) }))
 }
 
 /// A connector must name its host, and its mode must be one.
@@ -149,7 +155,7 @@ pub async fn attachment_create(call: &Call) -> Result<Answer, Problem> {
         mode: members.get("mode").and_then(Value::as_str).and_then(AttachMode::parse),
     };
     let reply = call.command(state.id(), command).await?;
-    attachment_answer(&reply)
+    attachment_answer(call, &reply).await
 }
 
 /// `PUT /attachments/{id}`
@@ -161,7 +167,7 @@ pub async fn attachment_update(call: &Call, id: &str) -> Result<Answer, Problem>
     connector_check(connector)?;
     let command = Command::AttachmentUpdate { attachment_id, connector: connector.clone() };
     let reply = call.command(state.id(), command).await?;
-    attachment_answer(&reply)
+    attachment_answer(call, &reply).await
 }
 
 /// `POST /attachments/{id}/action` with `os-complete` (3.44)

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::snapshots;
-use super::types::{Named, type_implied, type_visible};
+use super::types::{Named, refuse_encrypted, type_implied, type_visible};
 use super::volume_create::while_the_type_changes;
 use super::volumes::{metadata_member, text_member, volume_answer_at};
 use crate::api::answer::Answer;
@@ -245,6 +245,7 @@ async fn manage_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
             found => found?,
         },
     };
+    refuse_encrypted(&volume_type)?;
     let backend = backend_find(call, host).ok_or_else(|| Problem::BadRequest(format!("Host '{host}' not found")))?;
     let object = object_find(objects_of(call, &backend).await?, &members["ref"])?;
     if let Some(zone) = text("availability_zone").filter(|zone| *zone != backend.zone) {

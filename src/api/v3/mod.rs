@@ -8,11 +8,13 @@ pub mod messages;
 pub mod operator;
 pub mod placement;
 pub mod pools;
+pub mod qos;
 pub mod quotas;
 pub mod services;
 pub mod snapshot_metadata;
 pub mod snapshots;
 pub mod type_access;
+pub mod type_encryption;
 pub mod type_specs;
 pub mod types;
 pub mod versions;
@@ -32,9 +34,11 @@ use super::fault::Problem;
 use super::route::{QuotaRoute, Route, TypeRoute};
 use crate::domain::volume::metadata::MetadataChange;
 
-/// The actions that exist on each action route.
-const SNAPSHOT_ACTIONS: &[&str] = &["os-force_delete", "os-reset_status", "os-unmanage", "os-update_snapshot_status"];
-const VOLUME_ACTIONS: &[&str] = &[
+/// The actions of `POST /snapshots/{id}/action`.
+pub const SNAPSHOT_ACTIONS: &[&str] =
+    &["os-force_delete", "os-reset_status", "os-unmanage", "os-update_snapshot_status"];
+/// The actions of `POST /volumes/{id}/action`.
+pub const VOLUME_ACTIONS: &[&str] = &[
     "os-extend",
     "os-extend_volume_completion",
     "os-force_delete",
@@ -59,8 +63,10 @@ const VOLUME_ACTIONS: &[&str] = &[
     "os-force_detach",
     "os-unmanage",
 ];
-const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
-const TYPE_ACTIONS: &[&str] = &[type_access::ADD, type_access::REMOVE];
+/// The actions of `POST /attachments/{id}/action`.
+pub const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
+/// The actions of `POST /types/{id}/action`.
+pub const TYPE_ACTIONS: &[&str] = &[type_access::ADD, type_access::REMOVE];
 
 /// The name of the action in a body; 400 unless there is exactly one member, and it is an action of this route.
 pub fn action_name(route: &Route, body: &Value) -> Result<String, Problem> {
@@ -116,6 +122,7 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::AttachmentAction(id) => attachments::attachment_complete(call, id).await,
         Route::Operator(route) => operator::handle(call, route).await,
         Route::Manage(route) => manage::handle(call, route).await,
+        Route::Qos(route) => qos::handle(call, route).await,
         Route::Type(route) => handle_type(call, route, action).await,
         Route::Quota(route) => handle_quota(call, route).await,
         Route::MessageList => messages::message_list(call).await,
@@ -139,6 +146,11 @@ async fn handle_type(call: &Call, route: &TypeRoute, action: Option<&str>) -> Re
         TypeRoute::SpecShow(id, key) => type_specs::spec_show(call, id, key).await,
         TypeRoute::SpecUpdate(id, key) => type_specs::spec_update(call, id, key).await,
         TypeRoute::SpecDelete(id, key) => type_specs::spec_delete(call, id, key).await,
+        TypeRoute::EncryptionShow(id) => type_encryption::encryption_show(call, id).await,
+        TypeRoute::EncryptionCreate(id) => type_encryption::encryption_create(call, id).await,
+        TypeRoute::EncryptionField(id, field) => type_encryption::encryption_field(call, id, field).await,
+        TypeRoute::EncryptionUpdate(id) => type_encryption::encryption_update(call, id).await,
+        TypeRoute::EncryptionDelete(id) => type_encryption::encryption_delete(call, id).await,
         TypeRoute::DefaultList => default_types::default_list(call).await,
         TypeRoute::DefaultShow(project) => default_types::default_show(call, project).await,
         TypeRoute::DefaultSet(project) => default_types::default_set(call, project).await,

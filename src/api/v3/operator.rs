@@ -9,6 +9,7 @@ use crate::api::call::Call;
 use crate::api::fault::Problem;
 use crate::api::filters::{ATTACHMENTS, MESSAGES, VOLUMES};
 use crate::api::route::OperatorRoute;
+use crate::api::schema;
 
 /// Hands the call to its noun.
 pub async fn handle(call: &Call, route: &OperatorRoute) -> Result<Answer, Problem> {
@@ -27,6 +28,7 @@ pub async fn handle(call: &Call, route: &OperatorRoute) -> Result<Answer, Proble
         OperatorRoute::ExtensionList => Ok(extensions::extension_list()),
         OperatorRoute::ExtensionShow(alias) => extensions::extension_show(alias),
         OperatorRoute::ResourceFilterList => Ok(resource_filter_list(call)),
+        OperatorRoute::WorkerCleanup => worker_cleanup(call),
     }
 }
 
@@ -60,4 +62,21 @@ fn resource_filter_list(call: &Call) -> Answer {
         .map(|(resource, filters)| json!({"resource": resource, "filters": filters}))
         .collect();
     Answer::ok(json!({"resource_filters": rows}))
+}
+
+/// `POST /workers/cleanup`: what a process leaves unfinished is finished by its next start, or by the node that takes its place
+/// (promise I2). Nothing ever waits for an operator to have it cleaned up.
+fn worker_cleanup(call: &Call) -> Result<Answer, Problem> {
+    schema::WORKER_CLEANUP.check(call.version, &call.body)?;
+    call.enforce_own("workers:cleanup")?;
+    let text = |name: &str| call.body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    if let Some(kind) = text("resource_type").filter(|kind| !["volume", "snapshot"].contains(&&*kind.to_lowercase())) {
+        let text = format!("Resource type {kind} not valid, must be Snapshot or Volume");
+        return Err(Problem::InvalidInput(text));
+    }
+    let is_placed = ["cluster_name", "host", "service_id", "binary"].iter().any(|name| call.body.get(name).is_some());
+    if let Some(id) = text("resource_id").filter(|_| !is_placed) {
+        return Err(Problem::InvalidInput(format!("resource {id} has no work that waits to be cleaned up")));
+    }
+    Ok(Answer::json(202, json!({"cleaning": [], "unavailable": []})))
 }

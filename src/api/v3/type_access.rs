@@ -26,7 +26,7 @@ pub async fn type_action(call: &Call, id: &str, action: &str) -> Result<Answer, 
     schema.check(call.version, &call.body)?;
     call.enforce_own(rule)?;
     let project = ProjectId::from(call.body[action]["project"].as_str().unwrap_or_default());
-    type_edit(call, id, false, |row| {
+    type_edit(call, id, None, |row| {
         refuse_public(row)?;
         let of = || format!("{} / {project}", row.id);
         match adds {

@@ -13,6 +13,7 @@ use crate::domain::volume_type::MULTIATTACH;
 use crate::identity::policy_allows;
 
 const CACHEABLE: &str = "cacheable";
+const IN_USE: &str = "Volume Type is currently in use.";
 
 async fn specs_seen(call: &Call, id: &str) -> Result<Value, Problem> {
     let row = type_visible(call, Named::Id(id)).await?;
@@ -42,7 +43,7 @@ pub async fn spec_show(call: &Call, id: &str, key: &str) -> Result<Answer, Probl
 pub async fn spec_create(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::TYPE_SPECS_CREATE.check(call.version, &call.body)?;
     call.enforce_own("volume_extension:types_extra_specs:create")?;
-    type_edit(call, id, true, |row| {
+    type_edit(call, id, Some(IN_USE), |row| {
         row.extra_specs.extend(specs_of(&call.body["extra_specs"]));
         if row.says_yes(MULTIATTACH) && row.says_yes(CACHEABLE) {
             return Err(Problem::BadRequest("cacheable cannot be set with multiattach.".to_owned()));
@@ -60,7 +61,7 @@ pub async fn spec_update(call: &Call, id: &str, key: &str) -> Result<Answer, Pro
     if call.body.get(key).is_none() {
         return Err(Problem::BadRequest("Request body and URI mismatch".to_owned()));
     }
-    type_edit(call, id, true, |row| {
+    type_edit(call, id, Some(IN_USE), |row| {
         row.extra_specs.extend(specs_of(&call.body));
         Ok(())
     })
@@ -71,6 +72,7 @@ pub async fn spec_update(call: &Call, id: &str, key: &str) -> Result<Answer, Pro
 /// `DELETE /types/{id}/extra_specs/{key}`
 pub async fn spec_delete(call: &Call, id: &str, key: &str) -> Result<Answer, Problem> {
     call.enforce_own("volume_extension:types_extra_specs:delete")?;
-    type_edit(call, id, true, |row| row.extra_specs.remove(key).map(drop).ok_or_else(|| missing(id, key))).await?;
+    type_edit(call, id, Some(IN_USE), |row| row.extra_specs.remove(key).map(drop).ok_or_else(|| missing(id, key)))
+        .await?;
     Ok(Answer::empty(202))
 }

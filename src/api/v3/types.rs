@@ -198,6 +198,17 @@ pub async fn type_implied(call: &Call, inherited: Option<VolumeTypeId>) -> Resul
     found.cloned().ok_or_else(|| Problem::NotFoundText("Default volume type can not be found.".to_owned()))
 }
 
+/// Refuses a volume of a type whose volumes are to be encrypted: there is nobody who keeps keys.
+pub fn refuse_encrypted(volume_type: &VolumeType) -> Result<(), Problem> {
+    match volume_type.encryption {
+        None => Ok(()),
+        Some(_) => Err(Problem::InvalidInput(format!(
+            "volumes of type {} are to be encrypted, and this service has no key manager",
+            volume_type.name
+        ))),
+    }
+}
+
 /// `GET /types/{id}`, and `default`.
 pub async fn type_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     call.enforce_own("volume_extension:type_get")?;
@@ -219,6 +230,8 @@ pub async fn type_create(call: &Call) -> Result<Answer, Problem> {
         is_public: boolean(members, "os-volume-type-access:is_public").unwrap_or(true),
         projects: BTreeSet::new(),
         extra_specs: specs_of(&members["extra_specs"]),
+        encryption: None,
+        qos_specs_id: None,
         created_at: call.api.clock.now(),
         updated_at: None,
     };
@@ -238,7 +251,7 @@ pub async fn type_update(call: &Call, id: &str) -> Result<Answer, Problem> {
             "Specify volume type name, description, is_public or a combination thereof.".to_owned(),
         ));
     }
-    let changed = type_edit(call, id, false, |row| {
+    let changed = type_edit(call, id, None, |row| {
         if let Some(name) = name {
             row.name = name.to_owned();
         }
@@ -273,11 +286,12 @@ pub async fn type_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
 const TRIES_MAX: u32 = 8;
 const BUSY: &str = "the volume type is being changed by others";
 
-/// Changes a type as it is now, and gives what became of it.
+/// Changes a type as it is now, and gives what became of it. With `unless_used`, these are the words in which a change is
+/// refused while a volume is of this type.
 pub async fn type_edit(
     call: &Call,
     id: &str,
-    while_unused: bool,
+    unless_used: Option<&str>,
     edit: impl Fn(&mut VolumeType) -> Result<(), Problem>,
 ) -> Result<VolumeType, Problem> {
     for _ in 0..TRIES_MAX {
@@ -286,11 +300,11 @@ pub async fn type_edit(
         edit(&mut new)?;
         new.revision += 1;
         new.updated_at = Some(call.api.clock.now());
-        match type_change(call, TypeChange::Update { new: new.clone(), while_unused }).await? {
+        match type_change(call, TypeChange::Update { new: new.clone(), while_unused: unless_used.is_some() }).await? {
             Ok(()) => return Ok(new),
             Err(TypeRefused::Stale) => {}
             Err(TypeRefused::InUse) => {
-                return Err(Problem::BadRequest("Volume Type is currently in use.".to_owned()));
+                return Err(Problem::BadRequest(unless_used.unwrap_or_default().to_owned()));
             }
             Err(refused) => return Err(refusal(refused, &new)),
         }

@@ -14,6 +14,7 @@ use crate::domain::attachment::AttachMode;
 use crate::domain::claims::Connection;
 use crate::domain::ids::{AttachmentId, ServerId};
 use crate::domain::volume::command::AttachVolume;
+use crate::domain::volume::state::Volume;
 use crate::domain::volume::{Command, VolumeState};
 
 const UNRESERVE: &str = "volume_extension:volume_actions:unreserve";
@@ -104,12 +105,13 @@ async fn volume_initialize_connection(call: &Call, id: &str) -> Result<Answer, P
     let connection = reply.attachment_id.and_then(|id| reply.state.volume.connection(id));
     // An administrator may have cut it off between its commit and this answer.
     let connection = connection.ok_or_else(|| Problem::NotFound(Kind::Volume, id.to_owned()))?;
-    Ok(initialized(connection))
+    initialized(call, &reply.state.volume, connection).await
 }
 
 /// The answer, of a new connection or of one that was made before.
-pub fn initialized(connection: &Connection) -> Answer {
-    Answer::ok(json!({"connection_info": view::connection_info(connection)}))
+pub async fn initialized(call: &Call, volume: &Volume, connection: &Connection) -> Result<Answer, Problem> {
+    let told = super::qos::told(call, volume).await?;
+    Ok(Answer::ok(json!({"connection_info": view::connection_info(connection, told)})))
 }
 
 async fn volume_terminate_connection(call: &Call, id: &str) -> Result<Answer, Problem> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::placement;
 use super::snapshots::snapshot_visible;
-use super::types::{Named, type_implied, type_visible};
+use super::types::{Named, refuse_encrypted, type_implied, type_visible};
 use super::volumes::{metadata_member, text_member, volume_answer};
 use crate::actors::RequestError;
 use crate::api::answer::Answer;
@@ -64,6 +64,7 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         Some(volume_type) => volume_type,
         None => type_implied(call, inherited).await?,
     };
+    refuse_encrypted(&volume_type)?;
     volume_type.sizes().check(size_gib, &volume_type.name).map_err(Problem::InvalidInput)?;
     let source_zone = source.as_ref().map(|source| &*source.state.volume.availability_zone);
     let availability_zone = placement::zone(call, text(members, "availability_zone"), source_zone, &volume_type)?;

@@ -25,7 +25,7 @@ pub fn shown(row: &VolumeType, sight: Sight, is_default_view: bool) -> Value {
     let mut body = written(row, false);
     body["extra_specs"] = if sight.specs { specs(row, sight.sensitive) } else { json!({}) };
     if sight.qos {
-        body["qos_specs_id"] = Value::Null;
+        body["qos_specs_id"] = json!(row.qos_specs_id);
     }
     if sight.access && !is_default_view {
         body["os-volume-type-access:is_public"] = json!(row.is_public);

@@ -10,6 +10,7 @@ pub(super) mod history;
 mod list;
 pub(super) mod message;
 pub(super) mod operation;
+pub(super) mod qos;
 pub(super) mod quota;
 pub(super) mod server;
 pub(super) mod service;

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::super::StoreError;
 use super::super::schema::volume_types;
 use super::{from_json, parse, to_i64, to_json, to_u64};
-use crate::domain::ids::VolumeTypeId;
+use crate::domain::ids::{QosSpecsId, VolumeTypeId};
 use crate::domain::time::Timestamp;
 use crate::domain::volume_type::VolumeType;
 
@@ -19,6 +19,8 @@ pub(in super::super) struct VolumeTypeRow {
     pub is_public: bool,
     pub projects: String,
     pub extra_specs: String,
+    pub encryption: Option<String>,
+    pub qos_specs_id: Option<String>,
     pub created_at: i64,
     pub updated_at: Option<i64>,
 }
@@ -33,6 +35,8 @@ impl VolumeTypeRow {
             is_public: volume_type.is_public,
             projects: to_json(&volume_type.projects),
             extra_specs: to_json(&volume_type.extra_specs),
+            encryption: volume_type.encryption.as_ref().map(to_json),
+            qos_specs_id: volume_type.qos_specs_id.map(|id| id.to_string()),
             created_at: volume_type.created_at.0,
             updated_at: volume_type.updated_at.map(|at| at.0),
         }
@@ -45,6 +49,8 @@ impl VolumeTypeRow {
             revision: to_u64(self.revision),
             projects: from_json(&self.projects, what)?,
             extra_specs: from_json(&self.extra_specs, what)?,
+            encryption: self.encryption.as_deref().map(|text| from_json(text, what)).transpose()?,
+            qos_specs_id: self.qos_specs_id.as_deref().map(|id| parse(id, what)).transpose()?.map(QosSpecsId),
             name: self.name,
             description: self.description,
             is_public: self.is_public,

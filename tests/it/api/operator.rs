@@ -306,3 +306,35 @@ async fn who_looks_around() {
     }
     harness.stop().await;
 }
+
+/// §6: nothing is ever left to be cleaned up by hand.
+#[actix_web::test]
+async fn a_cleanup_finds_nothing() {
+    let harness = Harness::start().await;
+    let nil = "00000000-0000-0000-0000-000000000000";
+    let ask = async |token: &str, version: &str, body: &Value| {
+        harness.post("/v3/workers/cleanup", body).token(token).volume(version).send().await
+    };
+    let full = json!({
+        "cluster_name": "c", "host": "h@a", "service_id": "1", "binary": "cinder-volume", "disabled": true, "is_up": "no",
+        "resource_type": "volume", "resource_id": nil,
+    });
+    for body in [json!({}), full.clone(), json!({"service_id": 1}), json!({"resource_type": "SNAPSHOT"})] {
+        let got = ask(ADMIN, "3.24", &body).await;
+        assert_eq!((got.status, got.json()), (202, json!({"cleaning": [], "unavailable": []})), "{body}");
+    }
+    for body in [
+        json!({"resource_type": "Zz"}),
+        json!({"resource_id": nil}),
+        json!({"resource_id": "x", "host": "h"}),
+        json!({"binary": "cinder-backup"}),
+        json!({"service_id": "x"}),
+        json!({"is_up": "maybe"}),
+        json!({"more": 1}),
+    ] {
+        assert_eq!(ask(ADMIN, "3.24", &body).await.fault().0, 400, "{body}");
+    }
+    assert_eq!(ask(MEMBER, "3.24", &full).await.fault().0, 403);
+    assert_eq!(ask(ADMIN, "3.23", &full).await.status, 404);
+    harness.stop().await;
+}

@@ -255,6 +255,41 @@ async fn types() {
 }
 
 #[actix_web::test]
+async fn encryption_and_qos_specs() {
+    let harness = Harness::start().await;
+    let told = Told { harness: &harness, version: "3.71" };
+    let kind = harness.post("/v3/types", &json!({"volume_type": {"name": "t"}})).token(ADMIN).send().await.json();
+    let kind = kind["volume_type"]["id"].as_str().unwrap();
+    let path = format!("/v3/types/{kind}/encryption");
+    let members = "cipher control_location";
+    let body = json!({"encryption": {
+        "key_size": 256, "provider": "luks", "control_location": "front-end", "cipher": "aes-xts-plain64",
+    }});
+    let made = format!("{{encryption:{{{members} encryption_id key_size provider volume_type_id}}}}");
+    told.call("POST", &path, Some(body.clone()), &made).await;
+    let all = format!(
+        "{{{members} created_at deleted deleted_at encryption_id key_size provider updated_at volume_type_id}}"
+    );
+    told.get(&path, &all).await;
+    told.get(&format!("{path}/cipher"), "{cipher}").await;
+    told.call("PUT", &format!("{path}/x"), Some(body), &format!("{{encryption:{{{members} key_size provider}}}}"))
+        .await;
+    let qos = "consumer id name specs:{k}";
+    let body = json!({"qos_specs": {"name": "q", "k": "v"}});
+    let one = format!("{{{LINKS} qos_specs:{{{qos}}}}}");
+    let made = told.call("POST", "/v3/qos-specs", Some(body), &one).await;
+    let path = format!("/v3/qos-specs/{}", made["qos_specs"]["id"].as_str().unwrap());
+    told.get(&path, &one).await;
+    told.get("/v3/qos-specs", &format!("{{qos_specs:[{{{qos}}}]}}")).await;
+    told.call("PUT", &path, Some(json!({"qos_specs": {"delay": "1"}})), "{qos_specs:{delay}}").await;
+    told.get(&format!("{path}/associations"), "{qos_associations:[]}").await;
+    harness.get(&format!("{path}/associate?vol_type_id={kind}")).send().await;
+    told.get(&format!("{path}/associations"), "{qos_associations:[{association_type id name}]}").await;
+    told.call("PUT", &format!("{path}/delete_keys"), Some(json!({"keys": ["k"]})), "").await;
+    harness.stop().await;
+}
+
+#[actix_web::test]
 async fn quotas_and_limits() {
     let harness = Harness::start().await;
     let told = Told { harness: &harness, version: "3.0" };

@@ -410,6 +410,8 @@ fn type_views_hide_what_the_caller_may_not_see() {
             ("multiattach".to_owned(), Some("<is> True".to_owned())),
             ("volume_backend_name".to_owned(), Some("b".to_owned())),
         ]),
+        encryption: None,
+        qos_specs_id: None,
         created_at: AT,
         updated_at: None,
     };

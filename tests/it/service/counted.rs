@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hearth::domain::attachment::Attachment;
 use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
+use hearth::domain::qos::QosSpecs;
 use hearth::domain::quota::{QuotaKey, QuotaOwner, StoredLimit, Usage};
 use hearth::domain::server::Server;
 use hearth::domain::service::{HostUsage, ServiceRecord};
@@ -18,8 +19,8 @@ use hearth::domain::volume::VolumeState;
 use hearth::domain::volume_type::VolumeType;
 use hearth::store::{
     Aborted, AttachmentQuery, CommitOutcome, Event, GrowthRules, KeyUse, ListError, Message, MessageQuery,
-    OpenOperation, Page, Reading, ServerQuery, SnapshotQuery, Store, ThreadedStore, Transaction, TypeChange,
-    TypeRefused, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery,
+    OpenOperation, Page, QosChange, QosRefused, Reading, ServerQuery, SnapshotQuery, Store, ThreadedStore, Transaction,
+    TypeChange, TypeRefused, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery,
 };
 use uuid::Uuid;
 
@@ -117,6 +118,12 @@ impl Store for Counted {
     }
     fn type_change(&self, change: TypeChange) -> Reading<Result<(), TypeRefused>> {
         self.inner.type_change(change)
+    }
+    fn qos_specs(&self) -> Reading<Vec<QosSpecs>> {
+        self.inner.qos_specs()
+    }
+    fn qos_change(&self, change: QosChange) -> Reading<Result<(), QosRefused>> {
+        self.inner.qos_change(change)
     }
     fn default_type(&self, project_id: ProjectId) -> Reading<Option<VolumeTypeId>> {
         self.inner.default_type(project_id)

@@ -15,6 +15,7 @@ mod lists;
 mod log;
 mod lost_connection;
 mod postgres;
+mod qos;
 mod quotas;
 mod records;
 mod services;

@@ -36,6 +36,8 @@ pub fn volume_type(n: u128) -> VolumeType {
         is_public: true,
         projects: [].into(),
         extra_specs: [("a".to_owned(), Some("b".to_owned())), ("none".to_owned(), None)].into(),
+        encryption: None,
+        qos_specs_id: None,
         created_at: Timestamp(5),
         updated_at: None,
     }

@@ -187,6 +187,40 @@ def types():
     equal([row["Name"] for row in table(cinder("type-list"))], ["__DEFAULT__"])
 
 
+def encryption_and_qos():
+    (kind,) = table(cinder("type-create", "kept"))
+    (row,) = table(cinder("encryption-type-create", "--cipher", "aes-xts-plain64", "--key-size", 256, "--control-location", "front-end",
+                          "kept", "luks"))
+    equal((row["Provider"], row["Cipher"], row["Key Size"], row["Control Location"]), ("luks", "aes-xts-plain64", "256", "front-end"))
+    cinder("encryption-type-update", "--key-size", 512, "kept")
+    (row,) = table(cinder("encryption-type-show", "kept"))
+    equal((row["Volume Type ID"], row["Key Size"]), (kind["ID"], "512"))
+    equal([row["Volume Type ID"] for row in table(cinder("encryption-type-list"))], [kind["ID"]])
+    cinder("create", "--volume-type", "kept", "--name", "no", 1, fails="no key manager")
+    cinder("encryption-type-delete", "kept")
+    equal(table(cinder("encryption-type-list")), [])
+
+    made = fields(cinder("qos-create", "fast", "consumer=front-end", "total_iops_sec=100"))
+    equal((made["name"], made["consumer"]), ("fast", "front-end"))
+    cinder("qos-key", made["id"], "set", "read_iops_sec=10", "a=1")
+    cinder("qos-key", made["id"], "unset", "a")
+    shown = fields(cinder("qos-show", made["id"]))
+    assert "read_iops_sec" in shown["specs"] and "a :" not in shown["specs"], shown
+    equal([row["Name"] for row in table(cinder("qos-list"))], ["fast"])
+    cinder("qos-associate", made["id"], kind["ID"])
+    equal([row["Name"] for row in table(cinder("qos-get-association", made["id"]))], ["kept"])
+    equal(fields(cinder("type-show", "kept"))["qos_specs_id"], made["id"])
+    cinder("qos-delete", made["id"], fails="Qos specs still in use.")
+    cinder("qos-disassociate", made["id"], kind["ID"])
+    cinder("qos-associate", made["id"], kind["ID"])
+    cinder("qos-disassociate-all", made["id"])
+    cinder("qos-associate", made["id"], kind["ID"])
+    cinder("qos-delete", "--force", "True", made["id"])
+    equal(table(cinder("qos-list")), [])
+    cinder("type-delete", "kept")
+    cinder("work-cleanup", version="3.24")
+
+
 def quotas():
     before = fields(cinder("quota-show", "demo"))
     equal((before["volumes"], before["gigabytes"]), ("20", "100"))
@@ -356,7 +390,7 @@ def manageable():
     gone(library.volumes, "again")
 
 
-for part in [volumes, snapshots, types, quotas, operators, attachments, old_actions, snapshot_progress, manageable]:
+for part in [volumes, snapshots, types, encryption_and_qos, quotas, operators, attachments, old_actions, snapshot_progress, manageable]:
     part()
 equal(table(cinder("list", "--all-tenants")), [])
 print("everything held")

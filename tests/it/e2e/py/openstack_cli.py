@@ -190,6 +190,32 @@ def types():
     openstack("volume", "type", "delete", "__DEFAULT__", fails="failed to delete")
 
 
+def encryption_and_qos():
+    made = shown("volume", "type", "create", "--encryption-provider", "luks", "--encryption-cipher", "aes-xts-plain64",
+                 "--encryption-key-size", 256, "--encryption-control-location", "front-end", "kept")
+    kept = shown("volume", "type", "show", "--encryption-type", "kept")["encryption"]
+    equal((kept["provider"], kept["key_size"]), ("luks", 256))
+    openstack("volume", "type", "set", "--encryption-key-size", 512, "kept")
+    equal(shown("volume", "type", "show", "--encryption-type", "kept")["encryption"]["key_size"], 512)
+    openstack("volume", "create", "--size", 1, "--type", "kept", "no", fails="no key manager")
+    openstack("volume", "type", "unset", "--encryption-type", "kept")
+
+    qos = shown("volume", "qos", "create", "--consumer", "both", "--property", "total_iops_sec=100", "fast")
+    equal((qos["name"], qos["consumer"], qos["properties"]), ("fast", "both", {"total_iops_sec": "100"}))
+    openstack("volume", "qos", "set", "--property", "a=1", "fast")
+    openstack("volume", "qos", "unset", "--property", "total_iops_sec", "fast")
+    openstack("volume", "qos", "associate", "fast", "kept")
+    row = shown("volume", "qos", "show", "fast")
+    equal((row["properties"], row["associations"]), ({"a": "1"}, ["kept"]))
+    equal([(row["Name"], row["Associations"]) for row in shown("volume", "qos", "list")], [("fast", ["kept"])])
+    openstack("volume", "qos", "disassociate", "--volume-type", "kept", "fast")
+    openstack("volume", "qos", "associate", "fast", "kept")
+    openstack("volume", "qos", "disassociate", "--all", "fast")
+    openstack("volume", "qos", "delete", "fast")
+    equal(shown("volume", "qos", "list"), [])
+    openstack("volume", "type", "delete", made["id"])
+
+
 def quotas():
     def limits(*options):
         rows = shown("quota", "show", "--volume", *options, "demo", login=True)
@@ -308,7 +334,7 @@ def manageable():
     gone("again", storage.find_volume)
 
 
-for part in [volumes, snapshots, types, quotas, operators, attachments, manageable]:
+for part in [volumes, snapshots, types, encryption_and_qos, quotas, operators, attachments, manageable]:
     part()
 equal(shown("volume", "list", "--all-projects"), [])
 print("everything held")
