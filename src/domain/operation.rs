@@ -9,6 +9,7 @@ use super::attachment::AttachMode;
 use super::backend::{CallKey, Cause};
 use super::document::Document;
 use super::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId};
+use super::image::{FromImage, ToImage};
 use super::status::VolumeStatus;
 use super::time::Timestamp;
 use super::volume::state::Origin;
@@ -19,7 +20,7 @@ use super::volume::state::Origin;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lane {
-    /// Create, extend, revert, delete.
+    /// Create, extend, revert, delete, images.
     Data,
     /// Taking and removing snapshots.
     Snapshot,
@@ -35,6 +36,12 @@ pub enum OperationKind {
     Create,
     /// Make the volume from another one's contents, which are borrowed first (P8).
     CreateFrom(Origin),
+    /// Make it from an image.
+    CreateFromImage(Box<FromImage>),
+    /// Replace its contents by an image's.
+    Reimage(Box<FromImage>),
+    /// Make an image from its contents.
+    UploadImage(Box<ToImage>),
     /// Grow it.
     Extend {
         /// Target size, GiB.
@@ -131,6 +138,9 @@ impl OperationKind {
         match self {
             Self::Create => "create",
             Self::CreateFrom(_) => "create_from",
+            Self::CreateFromImage(_) => "create_from_image",
+            Self::Reimage(_) => "reimage",
+            Self::UploadImage(_) => "upload_image",
             Self::Extend { .. } => "extend",
             Self::Delete => "delete",
             Self::Revert { .. } => "revert",
@@ -149,7 +159,14 @@ impl OperationKind {
     /// Which lane it runs in.
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::Create | Self::CreateFrom(_) | Self::Extend { .. } | Self::Delete | Self::Revert { .. } => Lane::Data,
+            Self::Create
+            | Self::CreateFrom(_)
+            | Self::CreateFromImage(_)
+            | Self::Reimage(_)
+            | Self::UploadImage(_)
+            | Self::Extend { .. }
+            | Self::Delete
+            | Self::Revert { .. } => Lane::Data,
             Self::CreateSnapshot { .. } | Self::DeleteSnapshot { .. } => Lane::Snapshot,
             _ => Lane::Connection,
         }
@@ -157,7 +174,12 @@ impl OperationKind {
 
     /// Whether it makes the volume.
     pub const fn creates_volume(&self) -> bool {
-        matches!(self, Self::Create | Self::CreateFrom(_))
+        matches!(self, Self::Create | Self::CreateFrom(_) | Self::CreateFromImage(_))
+    }
+
+    /// Whether the contents are being written: nobody may be connected to them before they are whole.
+    pub const fn writes_contents(&self) -> bool {
+        self.creates_volume() || matches!(self, Self::Reimage(_) | Self::Revert { .. })
     }
 
     /// The snapshot that it takes or removes.
@@ -203,6 +225,18 @@ pub enum Step {
     Borrow,
     /// Make the volume from the source's contents.
     Copy,
+    /// Let clients see the new volume before its image is fetched.
+    Announce,
+    /// Make the volume from the image.
+    FetchImage,
+    /// Replace the volume's contents by the image's.
+    Reimage,
+    /// Have the image made, without data.
+    CreateImage,
+    /// Give the image the volume's contents.
+    UploadImage,
+    /// Remove the image unless it is whole.
+    DiscardImage,
     /// Remove the volume.
     Delete,
     /// Grow the volume.
@@ -260,6 +294,12 @@ impl Step {
             Self::Create => "create",
             Self::Borrow => "borrow",
             Self::Copy => "copy",
+            Self::Announce => "announce",
+            Self::FetchImage => "fetch_image",
+            Self::Reimage => "reimage",
+            Self::CreateImage => "create_image",
+            Self::UploadImage => "upload_image",
+            Self::DiscardImage => "discard_image",
             Self::Delete => "delete",
             Self::Extend => "extend",
             Self::Revert => "revert",

@@ -215,6 +215,7 @@ impl World {
             wanted: None,
             bootable: false,
             origin: None,
+            image: None,
         }))
     }
 

@@ -89,6 +89,7 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         wanted: source.is_none().then_some(wanted),
         bootable: source.as_ref().is_some_and(|source| source.state.volume.bootable),
         origin: source.as_ref().map(|source| source.origin),
+        image: None,
     };
     let command = Command::Create(Box::new(create));
     let reply = call.command(volume_id, command).await?;

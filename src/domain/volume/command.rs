@@ -11,8 +11,9 @@ use super::metadata::{MetadataChange, MetadataKind, MetadataWrite};
 pub use super::refusal::Refusal;
 use super::state::{Origin, VolumeState};
 use crate::domain::attachment::AttachMode;
-use crate::domain::backend::{Call, Outcome, Request};
+use crate::domain::backend::{Call, CallKey, Outcome, Request};
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
+use crate::domain::image::{FromImage, ImageNeeds, ToImage};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Requester, Step};
 use crate::domain::placement::{Standing, Wanted};
@@ -170,6 +171,15 @@ pub enum Command {
         /// The snapshot; anything but the latest one is refused.
         snapshot_id: Option<SnapshotId>,
     },
+    /// `os-reimage`.
+    Reimage(Box<Reimage>),
+    /// `os-volume_upload_image`.
+    UploadImage {
+        /// The image to be.
+        image: Box<ToImage>,
+        /// A volume in use will do as well: `force`, where the service has it switched on.
+        in_use_allowed: bool,
+    },
     /// Another volume, which exists with the intent to be made from this one's contents, asks for them (P8).
     Lend {
         /// That volume.
@@ -296,6 +306,8 @@ impl Command {
             Self::SnapshotResetStatus { .. } => "snapshot_reset_status",
             Self::SnapshotProgress { .. } => "snapshot_update_status",
             Self::Revert { .. } => "volume_revert",
+            Self::Reimage(_) => "volume_reimage",
+            Self::UploadImage { .. } => "volume_upload_image",
             Self::Lend { .. } => "volume_lend",
             Self::Lent { .. } => "volume_lent",
             Self::Returned { .. } => "volume_returned",
@@ -353,6 +365,19 @@ pub struct CreateVolume {
     pub bootable: bool,
     /// What it is made from.
     pub origin: Option<Origin>,
+    /// The image that it is made from; never beside an origin.
+    pub image: Option<FromImage>,
+}
+
+/// The arguments of a reimage, validated.
+#[derive(Clone, Debug)]
+pub struct Reimage {
+    /// The image.
+    pub image: FromImage,
+    /// What it asks of the volume.
+    pub needs: ImageNeeds,
+    /// A reserved volume will do as well.
+    pub reserved_allowed: bool,
 }
 
 /// The arguments of a snapshot's creation, validated.
@@ -448,6 +473,13 @@ pub enum Job {
     WatchBorrower {
         /// That volume.
         borrower: VolumeId,
+    },
+    /// Let a copy end early whose operation has been ended from outside; a hint, the call's end is looked at all the same.
+    CutOff {
+        /// Who carries it out.
+        target: JobTarget,
+        /// The call.
+        key: CallKey,
     },
     /// Tell the lender that its contents are not read any more; a hint that spares it the next look.
     GiveBack {

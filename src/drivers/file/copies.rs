@@ -84,6 +84,13 @@ impl Copies {
         self.lock().values().filter(|copy| copy.to == image).for_each(|copy| copy.state.cut_off());
     }
 
+    /// Ends the copy of this call.
+    pub(super) fn cut_off_call(&self, key: &CallKey) {
+        if let Some(copy) = self.lock().get(key) {
+            copy.state.cut_off();
+        }
+    }
+
     /// Bytes that the call has copied; none when it copies nothing now.
     pub(super) fn progress(&self, key: &CallKey) -> Option<u64> {
         self.lock().get(key).map(|copy| copy.state.copied())
@@ -110,7 +117,7 @@ impl FileBackend {
 
     /// The same for one that would only let others write to it.
     pub(super) fn being_replaced(&self, volume: VolumeId) -> Option<Outcome> {
-        self.copies.is_made(Image::Volume(volume)).then(|| busy("the volume is being put back to a snapshot"))
+        self.copies.is_made(Image::Volume(volume)).then(|| busy("the contents of the volume are being replaced"))
     }
 
     /// Whether a call for the volume is under way.

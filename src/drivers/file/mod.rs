@@ -7,6 +7,7 @@
 //! * `images`: the files, made, grown, replaced and removed durably; `names`: what their names say.
 //! * `snapshots`: snapshots, clones and reverts; `make`: a file with the contents of another one; `copy` and `mirror`: how the
 //!   bytes get there; `copies`: those under way; `origins`: which operation made what.
+//! * `fill`: volumes from images, images from volumes.
 //! * `exports`: exports and online growth of one volume, under its lock.
 //! * `registry`: the exports that volumes shall have, on disk; `ended`: the names that must never be served again.
 //! * `daemon`, `link`, `process`: one storage daemon: its slot, its connection, its process.
@@ -17,6 +18,7 @@ mod copy;
 mod daemon;
 mod ended;
 mod exports;
+mod fill;
 mod images;
 mod link;
 mod locks;
@@ -46,6 +48,7 @@ use tokio::runtime::Handle;
 use self::copies::Copies;
 use self::daemon::{Daemon, Paths, SOCKET_PATH_MAX};
 use self::ended::Ended;
+use self::fill::ImageAccess;
 use self::images::{FileError, GIB, Images};
 use self::locks::Locks;
 use self::names::Image;
@@ -56,7 +59,7 @@ pub use self::supervisor::{DaemonInfo, StopError};
 use super::qmp_features::Features;
 use super::{Backend, Capabilities, Capacity};
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, Request, Truth};
-use crate::domain::ids::{ExportName, SnapshotId, VolumeId};
+use crate::domain::ids::{ExportName, ImageId, SnapshotId, VolumeId};
 
 /// Calls that made something and are remembered: a repeated one answers as before, even if it has been deleted since.
 const ANSWERS_REMEMBERED: usize = 4096;
@@ -66,6 +69,9 @@ const REMOVED_REMEMBERED: usize = 65_536;
 
 /// Fenced names that are remembered in memory, for the case that their record on disk cannot be written (no space).
 const FENCED_REMEMBERED: usize = 65_536;
+
+/// Images that were given up and are remembered, for calls that are later than that.
+const DISCARDED_REMEMBERED: usize = 65_536;
 
 /// Most storage daemons a pool may have; more would spread nothing and cost 9 MiB each.
 pub const DAEMONS_PER_POOL_MAX: usize = 64;
@@ -143,6 +149,8 @@ pub struct FileBackend {
     /// The epochs of deletions.
     removed: Recent<SnapshotId, u64>,
     copies: Copies,
+    discarded: Recent<ImageId, ()>,
+    image_access: OnceLock<ImageAccess>,
     origins: Arc<Origins>,
     /// Whether clones share blocks with their source: found out by [`Self::start`], shown, and relied on by nobody.
     reflink: AtomicBool,
@@ -203,6 +211,8 @@ impl FileBackend {
             answered: Recent::new(ANSWERS_REMEMBERED),
             removed: Recent::new(REMOVED_REMEMBERED),
             copies: Copies::default(),
+            discarded: Recent::new(DISCARDED_REMEMBERED),
+            image_access: OnceLock::new(),
             origins: Arc::new(Origins::new(origins)),
             reflink: AtomicBool::new(false),
             home: OnceLock::new(),
@@ -225,6 +235,13 @@ impl FileBackend {
             Request::CreateSnapshot { snapshot_id } => self.create_snapshot(key, snapshot_id).await,
             Request::DeleteSnapshot { snapshot_id } => self.delete_snapshot(key, snapshot_id).await,
             Request::RevertToSnapshot { snapshot_id } => self.revert_to_snapshot(key, snapshot_id).await,
+            Request::CreateFromImage { image_id, project_id, size_gib } => {
+                self.create_from_image(key, image_id, project_id, size_gib).await
+            }
+            Request::Reimage { image_id, project_id } => self.reimage(key, image_id, project_id).await,
+            Request::CreateImage { image } => self.create_image(&image).await,
+            Request::UploadImage { image } => self.upload_image(key, &image).await,
+            Request::DiscardImage { image_id, project_id } => self.discard_image(&key, image_id, project_id).await,
             Request::Delete => self.delete(volume).await,
             Request::Extend { new_size_gib } => self.extend(volume, new_size_gib).await,
             Request::Export { export, mode, .. } => self.export(volume, export, mode).await,
@@ -364,6 +381,10 @@ impl Backend for FileBackend {
 
     fn progress(&self, key: &CallKey) -> Option<u64> {
         self.copies.progress(key)
+    }
+
+    fn cut_off(&self, key: &CallKey) {
+        self.copies.cut_off_call(key);
     }
 
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {

@@ -2,19 +2,21 @@
 //! truth.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, ready};
 
 use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Request, Truth};
-use crate::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
+use crate::domain::ids::{AttachmentId, ImageId, ServerId, SnapshotId, VolumeId};
 use crate::drivers::Capacity;
+use crate::drivers::image_calls::Service;
 use crate::runtime::Randomness;
 
 use super::carry_out::Meanwhile;
 use super::faults::{Decision, Fault, FaultPlan};
+use super::images::Asked;
 use super::latency::LatencyTable;
 use super::truth::SimTruth;
 
@@ -61,6 +63,7 @@ pub struct Engine {
     faults: FaultPlan,
     total_gib: u64,
     calls: Mutex<Calls>,
+    image_service: OnceLock<Service>,
 }
 
 #[derive(Default)]
@@ -69,6 +72,8 @@ struct Calls {
     busy: BTreeMap<VolumeId, usize>,
     /// Snapshots that volumes are being made from.
     read: BTreeMap<SnapshotId, usize>,
+    /// Images that were given up: calls that are later have no effect.
+    discarded: BTreeSet<ImageId>,
 }
 
 impl Engine {
@@ -78,11 +83,29 @@ impl Engine {
             faults: FaultPlan::new(options.randomness, options.latency),
             total_gib: options.total_gib,
             calls: Mutex::new(Calls::default()),
+            image_service: OnceLock::new(),
         })
     }
 
     pub fn truth(&self) -> &SimTruth {
         &self.truth
+    }
+
+    pub(super) fn use_images(&self, service: Service) {
+        // A second service would leave calls under way with the first.
+        let _ = self.image_service.set(service);
+    }
+
+    pub(super) fn image_service(&self) -> Option<&Service> {
+        self.image_service.get()
+    }
+
+    pub(super) fn discard(&self, image_id: ImageId) {
+        self.lock().discarded.insert(image_id);
+    }
+
+    pub(super) fn is_discarded(&self, image_id: ImageId) -> bool {
+        self.lock().discarded.contains(&image_id)
     }
 
     pub fn faults(&self) -> &FaultPlan {
@@ -106,9 +129,9 @@ impl Engine {
             return answer_of(running.clone());
         }
         let decision = self.faults.decide(&call);
-        if decision.latency.is_zero() && decision.fault.is_none() {
+        if decision.latency.is_zero() && decision.fault.is_none() && !call.request.needs_images() {
             let meanwhile = calls.meanwhile(&call);
-            return ready(self.truth.carry_out(guest.as_ref(), &call, self.total_gib, meanwhile)).boxed();
+            return ready(self.truth.carry_out(guest.as_ref(), &call, self.total_gib, meanwhile, &[])).boxed();
         }
         let under_way = calls.begin(self, &call, guest.is_none());
         let engine = Arc::clone(self);
@@ -148,18 +171,21 @@ impl Engine {
         busy: Option<UnderWay>,
     ) -> Outcome {
         pause(decision.latency).await;
-        let Some(fault) = decision.fault else { return self.effect(guest.as_ref(), &call) };
+        let Some(fault) = decision.fault else { return self.effect(guest.as_ref(), &call).await };
         match fault {
-            Fault::Delay { .. } => self.effect(guest.as_ref(), &call),
+            Fault::Delay { .. } => self.effect(guest.as_ref(), &call).await,
             Fault::Hang { effect_first } => {
-                let before = effect_first.then(|| self.effect(guest.as_ref(), &call));
+                let before = if effect_first { Some(self.effect(guest.as_ref(), &call).await) } else { None };
                 self.faults.hang(&call).await;
-                before.unwrap_or_else(|| self.effect(guest.as_ref(), &call))
+                match before {
+                    Some(outcome) => outcome,
+                    None => self.effect(guest.as_ref(), &call).await,
+                }
             }
             Fault::Fail { kind } => Outcome::Failed { cause: injected(kind) },
             Fault::Refuse { kind } => Outcome::Refused { cause: injected(kind) },
             Fault::AnswerLost => {
-                self.effect(guest.as_ref(), &call);
+                self.effect(guest.as_ref(), &call).await;
                 unknown()
             }
             Fault::NothingDone => unknown(),
@@ -170,16 +196,16 @@ impl Engine {
                     pause(Duration::from_micros(after_us)).await;
                     // A retry under the same key may have been carried out meanwhile: one key, one effect.
                     if self.truth.remembered(&call).is_none() {
-                        self.effect(guest.as_ref(), &call);
+                        self.effect(guest.as_ref(), &call).await;
                     }
                 });
                 unknown()
             }
             Fault::Twice { after_us } => {
-                let outcome = self.effect(guest.as_ref(), &call);
+                let outcome = self.effect(guest.as_ref(), &call).await;
                 tokio::spawn(async move {
                     pause(Duration::from_micros(after_us)).await;
-                    self.effect(guest.as_ref(), &call);
+                    self.effect(guest.as_ref(), &call).await;
                 });
                 outcome
             }
@@ -188,9 +214,14 @@ impl Engine {
         }
     }
 
-    fn effect(&self, guest: Option<&Guest>, call: &Call) -> Outcome {
+    async fn effect(&self, guest: Option<&Guest>, call: &Call) -> Outcome {
+        let marks = match self.ask_images(call).await {
+            Some(Asked::Ended(outcome)) => return outcome,
+            Some(Asked::Holds(marks)) => marks,
+            None => Vec::new(),
+        };
         let meanwhile = self.lock().meanwhile(call);
-        self.truth.carry_out(guest, call, self.total_gib, meanwhile)
+        self.truth.carry_out(guest, call, self.total_gib, meanwhile, &marks)
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {

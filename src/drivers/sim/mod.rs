@@ -7,12 +7,13 @@
 //!
 //! `state` is the truth and its changes, `carry_out` and `snapshots` the rules of the requests, `consumers` the check of promise I1,
 //! `journal` the file, `engine` keys, latency and faults; `process` and `remote` are the two ends of a backend that runs
-//! as a process of its own.
+//! as a process of its own; `images` what volumes and images have to do with each other.
 
 mod carry_out;
 mod consumers;
 mod engine;
 mod faults;
+mod images;
 mod journal;
 mod latency;
 mod lines;
@@ -30,6 +31,7 @@ use futures_util::future::{BoxFuture, ready};
 
 use crate::domain::backend::{Call, Cause, Outcome, Truth};
 use crate::domain::ids::VolumeId;
+use crate::images::ImageService;
 
 use super::hypervisor::sim::SimHypervisor;
 use super::{Backend, Capabilities, Capacity, FaultsRefused};
@@ -60,6 +62,11 @@ impl SimBackend {
     /// What is true.
     pub fn truth(&self) -> SimTruth {
         self.0.truth().clone()
+    }
+
+    /// Gives the backend its images; once, before it serves. Without, calls about images are refused.
+    pub fn use_images(&self, service: Arc<dyn ImageService>) {
+        self.0.use_images(service);
     }
 
     /// What goes wrong.

@@ -30,6 +30,15 @@ pub struct SimVolume {
     /// What it was cloned from, and by whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloned: Option<SimClone>,
+    /// The operation that gave it an image's contents last: its repetitions find their own work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filled_by: Option<OperationId>,
+}
+
+impl SimVolume {
+    fn holding(size_gib: u32, markers: Vec<String>) -> Self {
+        Self { size_gib, markers, cloned: None, filled_by: None }
+    }
 }
 
 /// The origin of a volume that was made as a clone.
@@ -124,6 +133,17 @@ pub enum Change {
         size_gib: u32,
         /// Where its contents come from.
         cloned: SimClone,
+    },
+    /// A volume came to be with an image's contents, or has got them in the place of its own.
+    VolumeFilled {
+        /// The volume.
+        volume_id: VolumeId,
+        /// GiB.
+        size_gib: u32,
+        /// What it holds now.
+        markers: Vec<String>,
+        /// The operation that did it.
+        operation_id: OperationId,
     },
     /// A volume is gone with all its content.
     VolumeDeleted {
@@ -308,7 +328,7 @@ impl State {
     fn apply_change(&mut self, change: Change) -> Option<VolumeId> {
         match change {
             Change::VolumeCreated { volume_id, size_gib } => {
-                self.volumes.insert(volume_id, SimVolume { size_gib, markers: Vec::new(), cloned: None });
+                self.volumes.insert(volume_id, SimVolume::holding(size_gib, Vec::new()));
                 self.used_gib += u64::from(size_gib);
                 None
             }
@@ -318,8 +338,15 @@ impl State {
                     None => &self.volumes.get(&cloned.source_volume_id)?.markers,
                 };
                 let markers = source.iter().take(cloned.writes).cloned().collect();
-                self.volumes.insert(volume_id, SimVolume { size_gib, markers, cloned: Some(cloned) });
+                self.volumes
+                    .insert(volume_id, SimVolume { cloned: Some(cloned), ..SimVolume::holding(size_gib, markers) });
                 self.used_gib += u64::from(size_gib);
+                None
+            }
+            Change::VolumeFilled { volume_id, size_gib, markers, operation_id } => {
+                let filled = SimVolume { filled_by: Some(operation_id), ..SimVolume::holding(size_gib, markers) };
+                let before = self.volumes.insert(volume_id, filled).map_or(0, |volume| volume.size_gib);
+                self.used_gib = self.used_gib + u64::from(size_gib) - u64::from(before);
                 None
             }
             Change::VolumeDeleted { volume_id, epoch } => {

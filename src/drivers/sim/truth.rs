@@ -47,20 +47,22 @@ impl SimTruth {
         Ok(Self(Arc::new(Mutex::new(Kept { state, journal: Some(journal) }))))
     }
 
-    /// Carries out a call for the first time or again, without looking at what was answered before.
+    /// Carries out a call for the first time or again, without looking at what was answered before. `image_marks` is what the
+    /// image holds that the call is about.
     pub(super) fn carry_out(
         &self,
         guest: Option<&Guest>,
         call: &Call,
         total_gib: u64,
         meanwhile: Meanwhile,
+        image_marks: &[String],
     ) -> Outcome {
         let mut kept = self.lock();
         let effect = match guest {
             Some(guest) => carry_out::guest(&kept.state, guest, call),
             None => {
                 let free_gib = total_gib.saturating_sub(kept.state.used_gib);
-                carry_out::storage(&kept.state, call, free_gib, meanwhile)
+                carry_out::storage(&kept.state, call, free_gib, meanwhile, image_marks)
             }
         };
         let Effect { change, outcome } = effect;
@@ -144,6 +146,11 @@ impl SimTruth {
     /// What was written to a volume, in order.
     pub fn markers(&self, volume_id: VolumeId) -> Vec<String> {
         self.lock().state.volumes.get(&volume_id).map(|volume| volume.markers.clone()).unwrap_or_default()
+    }
+
+    /// The same, none when there is no such volume.
+    pub(super) fn held(&self, volume_id: VolumeId) -> Option<Vec<String>> {
+        self.lock().state.volumes.get(&volume_id).map(|volume| volume.markers.clone())
     }
 
     /// What a snapshot keeps, in the order in which it was written; none when there is no such snapshot.

@@ -103,6 +103,7 @@ fn create_volume(multiattach: bool) -> CreateVolume {
         wanted: None,
         bootable: false,
         origin: None,
+        image: None,
     }
 }
 

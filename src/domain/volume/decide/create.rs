@@ -49,9 +49,10 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
     };
     let state = VolumeState { volume, attachments: Vec::new(), operations: Vec::new(), snapshots: Vec::new() };
     let mut draft = Draft::fresh(state, caller, facts);
-    match request.origin {
-        None => drop(draft.begin(OperationKind::Create, 0)),
-        Some(origin) => {
+    match (request.origin, &request.image) {
+        (None, None) => drop(draft.begin(OperationKind::Create, 0)),
+        (None, Some(image)) => drop(draft.begin(OperationKind::CreateFromImage(Box::new(image.clone())), 0)),
+        (Some(origin), _) => {
             // The source may refuse: the answer waits for it.
             let id = draft.begin(OperationKind::CreateFrom(origin), 0);
             draft.reply_when_ended(id);

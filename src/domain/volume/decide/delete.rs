@@ -23,7 +23,8 @@ pub const DELETABLE: &[VolumeStatus] = &[
 pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &Caller, facts: &Facts) -> Verdict {
     let volume = &state.volume;
     let running = state.operation_in(Lane::Data);
-    if running.is_some_and(|operation| operation.kind == OperationKind::Delete) {
+    // It may still wait until an image is removed that was cut off.
+    if state.operations.iter().any(|operation| operation.kind == OperationKind::Delete) {
         return if force {
             // A forced delete joins the running one.
             Verdict::Nothing { jobs: Vec::new(), attachment_id: None }

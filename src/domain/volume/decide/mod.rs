@@ -6,6 +6,7 @@
 //! | `create`, `update`, `extend`, `revert`, `delete`, `reset` | the volume's own verbs |
 //! | `snapshot` | its snapshots |
 //! | `lend` | its contents, read for a new volume |
+//! | `image` | images: volumes made from them, images made of volumes |
 //! | `metadata`, `flags` | metadata, and what else clients write about a volume |
 //! | `attachment` | Block Storage's attachments |
 //! | `server` | Compute's attach and detach |
@@ -29,6 +30,7 @@ mod extend;
 mod failures;
 mod flags;
 mod guard;
+mod image;
 mod lend;
 mod metadata;
 mod release;
@@ -48,6 +50,7 @@ pub use attachment::{ATTACHABLE, ATTACHABLE_MULTI};
 pub use delete::DELETABLE;
 pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
 pub use flags::READONLY_CHANGEABLE;
+pub use image::{REIMAGEABLE, REIMAGEABLE_RESERVED, UPLOADABLE, UPLOADABLE_IN_USE};
 pub use lend::{CLONEABLE, refusal as lend_refusal};
 pub use metadata::METADATA_LOCKED;
 pub use reserve::{RESERVABLE, RESERVABLE_MULTI};
@@ -117,6 +120,8 @@ pub fn decide(
             snapshot::progress(state, *snapshot_id, *status, *progress, caller, facts)
         }
         Command::Revert { snapshot_id } => revert::revert(state, *snapshot_id, caller, facts),
+        Command::Reimage(request) => image::reimage(state, request, caller, facts),
+        Command::UploadImage { image, in_use_allowed } => image::upload(state, image, *in_use_allowed, caller, facts),
         Command::Lend { borrower, size_gib, snapshot_id } => {
             let loan = Loan { borrower: *borrower, snapshot_id: *snapshot_id };
             lend::lend(state, loan, *size_gib, caller, facts)

@@ -132,7 +132,7 @@ pub(super) fn delete(state: &VolumeState, id: SnapshotId, force: bool, caller: &
         };
     }
     // Its volume is being put back to it, or removed with it: neither can be cut short.
-    let is_needed = state.data_work().is_some_and(|running| match running.kind {
+    let is_needed = state.operations.iter().any(|running| match running.kind {
         OperationKind::Revert { snapshot_id } => snapshot_id == id,
         OperationKind::Delete => true,
         _ => false,

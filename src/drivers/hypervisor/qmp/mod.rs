@@ -85,6 +85,11 @@ impl QmpHypervisor {
             Request::Create { .. }
             | Request::CreateClonedVolume { .. }
             | Request::CreateVolumeFromSnapshot { .. }
+            | Request::CreateFromImage { .. }
+            | Request::Reimage { .. }
+            | Request::CreateImage { .. }
+            | Request::UploadImage { .. }
+            | Request::DiscardImage { .. }
             | Request::Delete
             | Request::CreateSnapshot { .. }
             | Request::DeleteSnapshot { .. }
