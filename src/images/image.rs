@@ -22,6 +22,27 @@ impl ImageCaller {
     pub fn service(project_id: ProjectId) -> Self {
         Self { project_id, is_admin: true }
     }
+
+    /// Whether an image is the caller's own.
+    pub fn owns(&self, image: &Image) -> bool {
+        image.owner.as_ref() == Some(&self.project_id)
+    }
+
+    /// Whether an image exists for the caller, members that it is shared with aside.
+    pub fn sees(&self, image: &Image) -> bool {
+        self.is_admin || self.owns(image) || matches!(image.visibility, Visibility::Public | Visibility::Community)
+    }
+
+    /// Whether the caller may change or delete an image.
+    pub fn may_change(&self, image: &Image) -> bool {
+        self.is_admin || self.owns(image)
+    }
+
+    /// Whether an image that the caller sees is in a list that asks for nothing special: other projects' community images
+    /// are not.
+    pub fn lists(&self, image: &Image) -> bool {
+        image.visibility != Visibility::Community || self.owns(image)
+    }
 }
 
 /// Where an image is in its life.
@@ -52,6 +73,18 @@ pub enum Visibility {
     Shared,
     /// The owner.
     Private,
+}
+
+impl ImageStatus {
+    /// As the API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Saving => "saving",
+            Self::Active => "active",
+            Self::Other => "deactivated",
+        }
+    }
 }
 
 impl Visibility {

@@ -7,9 +7,11 @@
 //! and save them, and by the API, which serves the embedded store.
 
 pub mod convert;
+pub mod directory;
 pub mod image;
 pub mod service;
 
 pub use convert::{ConvertError, Converter, DiskFormat, Inspected, Rejected};
+pub use directory::{DirectoryStore, StoreLimits, Upload};
 pub use image::{Image, ImageCaller, ImageStatus, NewImage, Visibility, image_id_of};
 pub use service::{ImageError, ImageService};

@@ -30,6 +30,9 @@ pub enum ImageError {
         /// The limit.
         bytes_max: u64,
     },
+    /// A bound on their number is reached.
+    #[error("{0}")]
+    OverLimit(String),
     /// There is no room for the data.
     #[error("there is no room for the image")]
     NoSpace,
@@ -52,9 +55,9 @@ pub trait ImageService: Send + Sync + 'static {
     /// Makes an image without data: `queued`.
     fn create(self: Arc<Self>, caller: ImageCaller, new: NewImage) -> BoxFuture<'static, Result<Image, ImageError>>;
 
-    /// The data of an active image, whole and as its hash says, open for reading at its beginning. Data that is elsewhere is
-    /// first written to a file without a name in `scratch`, so that nothing stays however this ends; it is refused beyond
-    /// `bytes_max`, and as soon as that is known. The file is read only: it may be the store's own.
+    /// The data of an active image, whole, open for reading at its beginning. Data that is elsewhere is first written to a
+    /// file without a name in `scratch`, so that nothing stays however this ends, and compared with its hash; beyond
+    /// `bytes_max` it is refused, as soon as that is known. The file must not be written to: it may be the store's own.
     fn fetch(
         self: Arc<Self>,
         caller: ImageCaller,
@@ -63,7 +66,7 @@ pub trait ImageService: Send + Sync + 'static {
         bytes_max: u64,
     ) -> BoxFuture<'static, Result<File, ImageError>>;
 
-    /// Gives a queued image all of `from`, from its beginning, as data; then it is active. After an error the image is queued
+    /// Gives a queued image all of `from` as data, from where it stands, which must be the beginning; then it is active. After an error the image is queued
     /// again or (if its service has gone meanwhile) in doubt, and never active with less than all.
     fn upload(
         self: Arc<Self>,
