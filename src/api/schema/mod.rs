@@ -106,6 +106,10 @@ requests! {
     CLUSTER_SWITCH = [(3, 7, "cluster_switch_3.7")];
     /// `revert`.
     VOLUME_REVERT = [(3, 40, "volume_revert_3.40")];
+    /// `os-volume_upload_image`.
+    VOLUME_UPLOAD_IMAGE = [(3, 0, "volume_upload_image_3.0"), (3, 1, "volume_upload_image_3.1")];
+    /// `os-reimage`.
+    VOLUME_REIMAGE = [(3, 68, "volume_reimage_3.68")];
     /// `POST /snapshots`.
     SNAPSHOT_CREATE = [(3, 0, "snapshot_create_3.0")];
     /// `PUT /snapshots/{id}`.

@@ -19,6 +19,7 @@ pub mod volume_actions;
 pub mod volume_connections;
 pub mod volume_create;
 pub mod volume_flags;
+pub mod volume_images;
 pub mod volume_metadata;
 pub mod volumes;
 
@@ -52,6 +53,8 @@ const VOLUME_ACTIONS: &[&str] = &[
     "os-initialize_connection",
     "os-terminate_connection",
     "os-force_detach",
+    "os-reimage",
+    "os-volume_upload_image",
 ];
 const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
 const TYPE_ACTIONS: &[&str] = &[type_access::ADD, type_access::REMOVE];

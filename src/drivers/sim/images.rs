@@ -112,8 +112,8 @@ async fn upload(service: &Service, image: &ToImage, marks: &[String]) -> Result<
     service.clone().upload(caller, image.image_id, data).await.map(|_| ())
 }
 
-/// A file that is nowhere.
-fn in_memory(bytes: &[u8]) -> io::Result<File> {
+/// An empty file that is nowhere.
+pub fn file_in_memory() -> io::Result<File> {
     let name = CString::from(c"image");
     // SAFETY: the name is NUL-terminated and lives during the call.
     let descriptor = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
@@ -121,7 +121,11 @@ fn in_memory(bytes: &[u8]) -> io::Result<File> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the descriptor was just made and is owned by nobody else.
-    let mut file = unsafe { File::from_raw_fd(descriptor) };
+    Ok(unsafe { File::from_raw_fd(descriptor) })
+}
+
+fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    let mut file = file_in_memory()?;
     file.write_all(bytes)?;
     file.rewind()?;
     Ok(file)

@@ -40,6 +40,7 @@ pub use consumers::{Consumer, OVERLAP_BOUND, Overlap, Watch};
 pub(in crate::drivers) use engine::Engine;
 pub use engine::{DEFAULT_TOTAL_GIB, SimOptions};
 pub use faults::{Fault, FaultError, FaultPlan, FaultRule, HungCall, REQUEST_NAMES, When};
+pub use images::file_in_memory;
 pub use journal::{Durability, JournalError};
 pub use latency::{Latency, LatencyTable};
 pub use state::{SimClone, SimDevice, SimExport, SimSnapshot, SimVolume, WriteRecord};

@@ -17,6 +17,8 @@ pub enum Act {
     },
     /// No backend fits it.
     CreateNowhere,
+    CreateFromImage,
+    CreateFromImageNowhere,
     Rename,
     ServerAttach(&'static str),
     /// To a server without a host, whose volume goes with it.
@@ -51,6 +53,12 @@ pub enum Act {
     SnapshotReset(SnapshotStatus),
     /// To the last one.
     Revert,
+    Reimage,
+    /// Also of a reserved volume.
+    ReimageReserved,
+    Upload,
+    /// Also of a volume in use.
+    UploadInUse,
     Reset(VolumeStatus),
     ResetDetached,
     /// Sets the volume's attach status alone.
@@ -79,7 +87,9 @@ impl Act {
     pub fn applies(self, world: &World) -> bool {
         let rows = world.live().map_or(0, |state| state.attachments.len());
         match self {
-            Self::Create { .. } | Self::CreateNowhere => world.volume.is_none(),
+            Self::Create { .. } | Self::CreateNowhere | Self::CreateFromImage | Self::CreateFromImageNowhere => {
+                world.volume.is_none()
+            }
             Self::Connect(row, _)
             | Self::ConnectByService(row, _)
             | Self::Complete(row)
@@ -104,6 +114,9 @@ impl Act {
         let command = match self {
             Self::Create { multiattach } => build::create_command(multiattach),
             Self::CreateNowhere => build::create_nowhere_command(),
+            Self::CreateFromImage | Self::CreateFromImageNowhere => {
+                build::create_from_image_command(self == Self::CreateFromImage)
+            }
             Self::Rename => {
                 Command::Update(UpdateVolume { name: Some(Some("renamed".to_owned())), ..UpdateVolume::default() })
             }
@@ -143,6 +156,8 @@ impl Act {
             Self::SnapshotForceDelete => Command::SnapshotDelete { snapshot_id: first, force: true },
             Self::SnapshotReset(status) => Command::SnapshotResetStatus { snapshot_id: first, status },
             Self::Revert => Command::Revert { snapshot_id: snapshots.last().map(|snapshot| snapshot.id) },
+            Self::Reimage | Self::ReimageReserved => build::reimage(self == Self::ReimageReserved),
+            Self::Upload | Self::UploadInUse => build::upload(world.asked, self == Self::UploadInUse),
             Self::Reset(status) => build::reset(Some(status), None),
             Self::ResetDetached => build::reset(None, Some(AttachStatus::Detached)),
             Self::ResetAttached => build::reset(None, Some(AttachStatus::Attached)),

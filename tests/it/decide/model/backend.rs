@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth::domain::backend::{Answer, Call, Cause, CauseKind, Outcome, Request, Truth};
-use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId};
+use hearth::domain::ids::{AttachmentId, ExportName, ImageId, OperationId, ServerId, SnapshotId};
 use hearth::domain::operation::Step;
 use serde_json::json;
 
@@ -42,6 +42,12 @@ pub struct Backend {
     pub fenced: BTreeSet<ExportName>,
     pub devices: BTreeMap<(ServerId, AttachmentId), ExportName>,
     pub snapshots: BTreeSet<SnapshotId>,
+    /// What the volume holds is an image's.
+    pub is_filled: bool,
+    /// The images that were made of it, and whether they are whole.
+    pub images: BTreeMap<ImageId, bool>,
+    /// Images that were given up: later calls have no effect.
+    pub discarded: BTreeSet<ImageId>,
     pub running: Vec<Running>,
 }
 
@@ -83,9 +89,43 @@ impl Backend {
                     refused(CauseKind::Other)
                 }
             }
+            Request::CreateFromImage { size_gib, .. } => match self.size_gib {
+                Some(_) if !self.is_filled => refused(CauseKind::Other),
+                _ => {
+                    (self.size_gib, self.is_filled) = (Some(*size_gib), true);
+                    done(Answer::Size { size_gib: *size_gib })
+                }
+            },
+            Request::Reimage { .. } if self.size_gib.is_none() => refused(CauseKind::Other),
+            Request::Reimage { .. } if !self.exports.is_empty() => refused(CauseKind::Busy),
+            Request::Reimage { .. } => {
+                self.is_filled = true;
+                Outcome::done()
+            }
+            Request::CreateImage { image } | Request::UploadImage { image }
+                if self.discarded.contains(&image.image_id) =>
+            {
+                refused(CauseKind::Image)
+            }
+            Request::CreateImage { image } => {
+                self.images.entry(image.image_id).or_insert(false);
+                Outcome::done()
+            }
+            Request::UploadImage { image } => match self.images.get_mut(&image.image_id) {
+                Some(is_whole) if self.size_gib.is_some() => {
+                    *is_whole = true;
+                    Outcome::done()
+                }
+                _ => refused(CauseKind::Image),
+            },
+            Request::DiscardImage { image_id, .. } => {
+                self.discarded.insert(*image_id);
+                self.images.retain(|id, is_whole| id != image_id || *is_whole);
+                Outcome::done()
+            }
             Request::Delete if !self.exports.is_empty() || !self.snapshots.is_empty() => refused(CauseKind::Busy),
             Request::Delete => {
-                self.size_gib = None;
+                (self.size_gib, self.is_filled) = (None, false);
                 Outcome::done()
             }
             Request::Extend { new_size_gib } => match self.size_gib {

@@ -20,6 +20,7 @@ impl World {
         self.backend.size_gib.hash(into);
         self.backend.exports.hash(into);
         self.backend.snapshots.hash(into);
+        (self.backend.is_filled, &self.backend.images, &self.backend.discarded).hash(into);
         self.backend.fenced.hash(into);
         self.backend.devices.hash(into);
         hash_unordered(&self.backend.running, into, |running, into| {
@@ -63,7 +64,7 @@ fn hash_unordered<T>(items: &[T], into: &mut DefaultHasher, hash_one: impl Fn(&T
 fn hash_state(state: &VolumeState, into: &mut DefaultHasher) {
     let volume = &state.volume;
     (volume.epoch, volume.size_gib, volume.status, volume.attach_status, volume.multiattach, volume.deleted).hash(into);
-    (&volume.name, &volume.migration_status, &volume.orphan_exports).hash(into);
+    (&volume.name, &volume.migration_status, &volume.orphan_exports, volume.bootable).hash(into);
     for call in &volume.outstanding {
         call.key.hash(into);
     }
@@ -108,6 +109,7 @@ fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
     (&operation.step, operation.attempt, operation.is_repeated, operation.reserved_gib).hash(into);
     operation.probing.as_ref().map(|probing| (probing.attempt, probing.cause.kind)).hash(into);
     operation.undoing.as_ref().map(|cause| cause.kind).hash(into);
+    operation.previous_status.hash(into);
     match &operation.kind {
         OperationKind::Extend { new_size_gib } => new_size_gib.hash(into),
         OperationKind::Connect { connector, row_is_new, .. } => (host(Some(connector)), row_is_new).hash(into),
@@ -133,7 +135,7 @@ fn hash_pending(pending: &Pending, into: &mut DefaultHasher) {
             call.as_ref().map(|call| call.request.name()).hash(into);
         }
         Job::ProbeOutstanding { .. } => 2.hash(into),
-        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => 3.hash(into),
+        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => 3.hash(into),
     }
     if let Some(answer) = &pending.answer {
         hash_outcome(answer, into);
