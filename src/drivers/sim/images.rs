@@ -35,6 +35,10 @@ impl Engine {
         }
         let Some(service) = self.image_service() else { return Some(Asked::Ended(no_service())) };
         let asked = match &call.request {
+            // A repetition must not ask for an image that may be gone by now.
+            Request::CreateFromImage { .. } | Request::Reimage { .. } if self.truth().is_filled_by(&call.key) => {
+                Ok(Asked::Holds(Vec::new()))
+            }
             Request::CreateFromImage { image_id, project_id, size_gib } => {
                 fetch(service, project_id, *image_id, Some(*size_gib)).await.map(Asked::Holds)
             }

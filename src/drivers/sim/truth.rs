@@ -153,6 +153,12 @@ impl SimTruth {
         self.lock().state.volumes.get(&volume_id).map(|volume| volume.markers.clone())
     }
 
+    /// Whether this operation has given the volume an image's contents already.
+    pub(super) fn is_filled_by(&self, key: &CallKey) -> bool {
+        let kept = self.lock();
+        kept.state.volumes.get(&key.volume_id).is_some_and(|volume| volume.filled_by == Some(key.operation_id))
+    }
+
     /// What a snapshot keeps, in the order in which it was written; none when there is no such snapshot.
     pub fn snapshot_markers(&self, volume_id: VolumeId, snapshot_id: SnapshotId) -> Option<Vec<String>> {
         self.lock().state.snapshot(volume_id, snapshot_id).map(|snapshot| snapshot.markers.clone())

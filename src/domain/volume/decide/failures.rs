@@ -57,7 +57,6 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
         // The image service may be back soon.
         Step::DiscardImage if operation.attempt < MAX_STARTS => {
             if let Some(operation) = draft.operation_mut(id) {
-                operation.probing = None;
                 operation.attempt += 1;
             }
             draft.issue(id);
@@ -286,7 +285,6 @@ pub(super) fn given_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Cau
             }
             draft.run(operation.id, Step::Unplug { attachment_id: row_id });
         }
-        Step::DiscardImage => image::not_discarded(draft, operation, &hung),
         _ => failed(draft, operation, &hung),
     }
 }

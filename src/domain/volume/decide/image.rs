@@ -121,7 +121,10 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
             draft.tell_owner(message(operation, "016", detail, cause));
             // What was asked about was in doubt; else nothing was changed.
             match operation.probing {
-                Some(_) => settle::data_work_failed(&mut draft.next, VolumeStatus::Error),
+                Some(_) => {
+                    settle::data_work_failed(&mut draft.next, VolumeStatus::Error);
+                    draft.next.volume.previous_status = operation.previous_status;
+                }
                 None => went_back(draft, operation),
             }
             draft.end(id, Err(Refusal::Backend(cause.text.clone())));
@@ -171,11 +174,11 @@ pub(super) fn cut_off(draft: &mut Draft<'_>, operation: &Operation, answer: Refu
 
 /// The image is gone, or cannot be removed for the time being and has been tried often enough.
 pub(super) fn discarded(draft: &mut Draft<'_>, operation: &Operation) {
+    let cause = operation.undoing.as_ref().map(|cause| cause.text.clone()).unwrap_or_default();
     // Whoever has cut the work off has set another word.
     if draft.next.volume.status == VolumeStatus::Uploading {
         went_back(draft, operation);
     }
-    let cause = operation.undoing.as_ref().map(|cause| cause.text.clone()).unwrap_or_default();
     draft.end(operation.id, Err(Refusal::Backend(cause)));
 }
 

@@ -59,6 +59,12 @@ pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outc
             }
             draft.issue(operation.id);
         }
+        // Asking again is idempotent, and no probe knows of images.
+        Outcome::Refused { cause } | Outcome::Failed { cause } | Outcome::Unknown { cause }
+            if operation.step == Step::DiscardImage =>
+        {
+            failed(draft, operation, cause);
+        }
         Outcome::Refused { cause } | Outcome::Failed { cause } if operation.is_repeated => {
             look_up(draft, operation, cause);
         }

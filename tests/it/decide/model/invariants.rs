@@ -290,7 +290,11 @@ fn every_operation_has_its_word(world: &World, state: &VolumeState) -> Result<()
     {
         let word = match running.kind {
             OperationKind::Create => VolumeStatus::Creating,
-            OperationKind::CreateFromImage(_) if running.step != Step::FetchImage => VolumeStatus::Creating,
+            OperationKind::CreateFromImage(_)
+                if running.step != Step::FetchImage || state.volume.host.is_none() =>
+            {
+                VolumeStatus::Creating
+            }
             OperationKind::CreateFromImage(_) | OperationKind::Reimage(_) => VolumeStatus::Downloading,
             // Work that was cut off has no word any more.
             OperationKind::UploadImage(_) if running.step == Step::DiscardImage => state.volume.status,
@@ -388,7 +392,8 @@ pub fn of_quiet(world: &World) -> Result<(), Broken> {
     for (image, is_whole) in &world.backend.images {
         hold!(is_whole, "the image {image} is there and not whole (R-93)");
     }
-    hold!(!volume.bootable || world.backend.is_filled, "the volume does not hold what its image does");
+    let holds = world.backend.is_filled || world.backend.size_gib.is_none();
+    hold!(holds || !volume.bootable, "the volume does not hold what its image does");
     for snapshot in &world.backend.snapshots {
         hold!(state.snapshot(*snapshot).is_some(), "the snapshot {snapshot} is there and in no book");
     }
