@@ -16,7 +16,7 @@ use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
 use crate::identity::Noauth;
-use crate::images::ImageService;
+use crate::images::{DirectoryStore, ImageService};
 use crate::runtime::{Clock, Randomness};
 use crate::telemetry::{Metrics, Sample};
 use tokio::sync::Semaphore;
@@ -45,6 +45,8 @@ pub struct ApiOptions {
     pub images: Images,
     /// A volume in use may be made an image of, if its client insists (`force`).
     pub force_upload: bool,
+    /// The images that are served under `/image`; none: nothing is there.
+    pub image_store: Option<Arc<DirectoryStore>>,
     /// Who asks.
     pub noauth: Noauth,
     /// Where requests are counted, and what `/metrics` shows.
@@ -61,6 +63,7 @@ impl Default for ApiOptions {
             faults_enabled: false,
             images: Images::default(),
             force_upload: false,
+            image_store: None,
             noauth: Noauth::default(),
             metrics: Arc::default(),
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use crate::domain::attachment::AttachMode;
-use crate::domain::backend::{Call, Cause, CauseKind, Guest, Outcome, Truth};
+use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, ExportName, ServerId, SnapshotId, VolumeId};
 
 use super::carry_out::{self, Effect, Meanwhile};

@@ -434,7 +434,7 @@ async fn the_child_is_confined() {
         format!("cat {SECRET}"),
         format!("cat {}", bench.path("elsewhere/secret").display()),
         "echo x > /tmp/hearth-must-not-exist".to_owned(),
-        "head -c 2000000 /dev/zero > /proc/self/fd/$out".to_owned(),
+        "yes | head -c 2000000 > /proc/self/fd/$out".to_owned(),
     ];
     fs::create_dir(bench.path("elsewhere")).unwrap();
     fs::write(bench.path("elsewhere/secret"), "root:x").unwrap();

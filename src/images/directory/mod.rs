@@ -9,6 +9,7 @@ mod files;
 mod upload;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -72,6 +73,12 @@ impl Entry {
             Some(_) => Arc::new(Image { status: ImageStatus::Saving, ..(*self.image).clone() }),
             None => Arc::clone(&self.image),
         }
+    }
+}
+
+impl fmt::Debug for DirectoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectoryStore").field("images", &self.0.entries().len()).finish_non_exhaustive()
     }
 }
 

@@ -290,9 +290,7 @@ fn every_operation_has_its_word(world: &World, state: &VolumeState) -> Result<()
     {
         let word = match running.kind {
             OperationKind::Create => VolumeStatus::Creating,
-            OperationKind::CreateFromImage(_)
-                if running.step != Step::FetchImage || state.volume.host.is_none() =>
-            {
+            OperationKind::CreateFromImage(_) if running.step != Step::FetchImage || state.volume.host.is_none() => {
                 VolumeStatus::Creating
             }
             OperationKind::CreateFromImage(_) | OperationKind::Reimage(_) => VolumeStatus::Downloading,
