@@ -38,7 +38,7 @@ enum FillError {
     File(FileError),
     Image(ImageError),
     Convert(ConvertError),
-    /// Nobody wants it any more, or its source is about to be written to.
+    /// Nobody wants it any more.
     CutOff,
 }
 
@@ -219,66 +219,50 @@ impl FileBackend {
     pub(super) async fn upload_image(&self, key: CallKey, image: &ToImage) -> Outcome {
         let Some(access) = self.image_access.get() else { return image_calls::no_service() };
         let _guard = self.locks.lock(Locked::Image(image.image_id)).await;
+        let is_given_up = || self.discarded.get(&image.image_id).is_some();
+        if is_given_up() {
+            return discarded();
+        }
+        match image_calls::is_whole(&access.service, image).await {
+            Ok(true) => return Outcome::done(),
+            Ok(false) => {}
+            Err(error) => return image_calls::outcome_of(&error),
+        }
         let moment = Image::Moment(key.volume_id, image.image_id);
-        loop {
-            if self.discarded.get(&image.image_id).is_some() {
-                return discarded();
-            }
-            match image_calls::is_whole(&access.service, image).await {
-                Ok(true) => return Outcome::done(),
-                Ok(false) => {}
-                Err(error) => return image_calls::outcome_of(&error),
-            }
-            let (blocks, _watch, state, _running) = match self.blocks(&key, moment).await {
-                Ok(blocks) => blocks,
-                Err(outcome) => return outcome,
-            };
-            return match access.upload(self, &state, image, blocks).await {
-                Ok(()) => Outcome::done(),
-                // A client is about to write to the volume: from here on it is read as one that is in use.
-                Err(_) if state.is_displaced() => continue,
-                Err(error) => error.into_outcome(),
-            };
+        let blocks = match self.keep_moment(&key, moment).await {
+            Ok(blocks) => blocks,
+            Err(outcome) => return outcome,
+        };
+        let watch = CopyWatch::default();
+        let state = watch.state();
+        let copy = Copy { from: moment, to: moment, is_mirror: true, state: state.clone() };
+        let _running = self.copies.begin(key, copy);
+        if is_given_up() {
+            return discarded();
+        }
+        match access.upload(self, &state, image, blocks).await {
+            Ok(()) => Outcome::done(),
+            Err(error) => error.into_outcome(),
         }
     }
 
-    /// What the volume holds at one moment, to be read: its own file, which nobody writes to as long as the copy is not
-    /// displaced, or a copy that was made as a snapshot is.
-    async fn blocks(&self, key: &CallKey, moment: Image) -> Result<(File, CopyWatch, CopyState, Running), Outcome> {
-        let volume = moment.volume();
-        let guard = self.locks.acquire(volume).await;
-        if let Some(busy) = self.being_replaced(volume) {
-            return Err(busy);
+    /// What the volume holds at one moment, in a file that goes with its last reader. A copy, also of a volume that nobody
+    /// writes to: the service that reads it cannot be stopped at once when a client is about to write.
+    async fn keep_moment(&self, key: &CallKey, moment: Image) -> Result<File, Outcome> {
+        // One that is left of an earlier try is of an earlier moment.
+        self.on_files(move |images| images.delete_moment(moment)).await.map_err(FileError::into_outcome)?;
+        match self.copy_moment(key.clone(), moment).await {
+            Outcome::Done { .. } => {}
+            failed => return Err(failed),
         }
-        let is_written = self.may_be_written(volume).await;
-        let watch = CopyWatch::default();
-        let state = watch.state();
-        let copy = |from| Copy { from, to: moment, is_mirror: is_written, state: state.clone() };
-        let gone = || FileError::Conflict("the volume does not exist at the backend".into());
-        let (file, running) = if is_written {
-            drop(guard);
-            // One that is left of an earlier try is of an earlier moment.
-            self.on_files(move |images| images.delete_moment(moment)).await.map_err(FileError::into_outcome)?;
-            match self.copy_moment(key.clone(), moment).await {
-                Outcome::Done { .. } => {}
-                failed => return Err(failed),
-            }
-            self.answered.forget(key);
-            let open = move |images: &Arc<Images>| {
-                let file = images.open(moment)?.ok_or_else(gone)?;
-                // It goes with its last reader.
-                images.delete_moment(moment)?;
-                Ok(file)
-            };
-            let file = self.on_files(open).await.map_err(FileError::into_outcome)?;
-            (file, self.copies.begin(key.clone(), copy(moment)))
-        } else {
-            let running = self.copies.begin(key.clone(), copy(Image::Volume(volume)));
-            let open = move |images: &Arc<Images>| images.open(Image::Volume(volume))?.ok_or_else(gone);
-            let (file, _guard) = self.on_files_holding(guard, open).await.map_err(FileError::into_outcome)?;
-            (file, running)
+        // The call is not over.
+        self.answered.forget(key);
+        let open = move |images: &Arc<Images>| {
+            let file = images.open(moment)?;
+            images.delete_moment(moment)?;
+            file.ok_or_else(|| FileError::Later("the copy was cut off".into()))
         };
-        Ok((file, watch, state, running))
+        self.on_files(open).await.map_err(FileError::into_outcome)
     }
 
     /// Calls of before end first; later ones are refused.
