@@ -77,6 +77,11 @@ impl MemoryImages {
         self.lock().images.insert(id, (image, data.to_vec()));
     }
 
+    /// Removes every image.
+    pub fn put_away(&self) {
+        self.lock().images.clear();
+    }
+
     /// An image, whoever may see it.
     pub fn image(&self, id: ImageId) -> Option<Image> {
         self.lock().images.get(&id).map(|(image, _)| image.clone())

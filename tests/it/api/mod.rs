@@ -22,6 +22,7 @@ mod storm;
 mod types;
 mod versions;
 mod views;
+mod volume_images;
 mod volume_lists;
 mod volume_metadata;
 mod volumes;

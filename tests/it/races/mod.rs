@@ -4,6 +4,7 @@ mod attach;
 mod data_life;
 mod detach;
 mod hosts;
+mod images;
 mod lifecycle;
 mod lists;
 mod marks;

@@ -54,6 +54,13 @@ pub const SNAPSHOTS: Asks = &[
     ("force cascade", Act::ForceCascade),
 ];
 
+pub const IMAGES: Asks = &[
+    ("reimage", Act::Reimage),
+    ("reimage, reserved", Act::ReimageReserved),
+    ("upload", Act::Upload),
+    ("upload, force", Act::UploadInUse),
+];
+
 pub const COMPUTE: Asks = &[
     ("attach b", Act::ServerAttach("b")),
     ("attach a", Act::ServerAttach("a")),

@@ -41,11 +41,13 @@ const TABLES: &[Table] = &[
     table("Its attachments in Block Storage", asks::ATTACHMENTS, at_rest::ATTACHMENTS),
     table("Its attachments in Compute", asks::COMPUTE, at_rest::COMPUTE),
     table("Its snapshots", asks::SNAPSHOTS, at_rest::SNAPSHOTS),
+    table("Images", asks::IMAGES, at_rest::IMAGES),
     table("The old actions", asks::OLD_ACTIONS, at_rest::OLD_ACTIONS),
     conflicts("The volume", asks::VERBS, under_way::VERBS),
     conflicts("Its attachments in Block Storage", asks::ATTACHMENTS, under_way::ATTACHMENTS),
     conflicts("Its attachments in Compute", asks::COMPUTE, under_way::COMPUTE),
     conflicts("Its snapshots", asks::SNAPSHOTS, under_way::SNAPSHOTS),
+    conflicts("Images", asks::IMAGES, under_way::IMAGES),
     conflicts("The old actions", asks::OLD_ACTIONS, under_way::OLD_ACTIONS),
 ];
 

@@ -118,7 +118,7 @@ const NOTES: &[(&str, &str)] = &[
 
 fn page() -> String {
     let mut page = HEAD.to_owned();
-    for (explanation, tables) in [(AT_REST, &TABLES[..4]), (UNDER_WAY, &TABLES[4..])] {
+    for (explanation, tables) in [(AT_REST, &TABLES[..6]), (UNDER_WAY, &TABLES[6..])] {
         page.push_str(explanation);
         for table in tables {
             let _ = write!(page, "\n### {}\n\n{}", table.title, print(table));
