@@ -21,6 +21,8 @@ pub enum Side {
     Compute,
     /// `/admin…`.
     Admin,
+    /// `/image…`, which has routes of its own.
+    Image,
     /// `/healthcheck`.
     Health,
     /// `/metrics`.
@@ -36,6 +38,7 @@ impl Side {
             Self::BlockStorage => "volume",
             Self::Compute => "compute",
             Self::Admin => "admin",
+            Self::Image => "image",
             Self::Health | Self::Metrics | Self::None => "-",
         }
     }
@@ -402,7 +405,7 @@ pub fn route_find(method: &str, path: &Path) -> Option<Route> {
         }
         Side::Compute => compute(method, &rest),
         Side::Admin => admin(method, &rest),
-        Side::Health | Side::Metrics | Side::None => None,
+        Side::Image | Side::Health | Side::Metrics | Side::None => None,
     }
 }
 

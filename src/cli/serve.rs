@@ -112,7 +112,8 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
 
-    let clouds = state.write(clouds::FILE_NAME, &clouds::clouds_yaml(address, settings.compute))?;
+    let clouds =
+        state.write(clouds::FILE_NAME, &clouds::clouds_yaml(address, settings.compute, &settings.image.service))?;
     print_welcome(address, &clouds);
 
     signals.wait().await;

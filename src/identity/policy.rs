@@ -1,4 +1,4 @@
-//! The rules of the calls that exist, with Cinder's and Nova's new defaults (auth-and-policy §6, volume-actions §0.3).
+//! The rules of the calls that exist, with Cinder's, Nova's and Glance's new defaults (auth-and-policy §6, volume-actions §0.3).
 //!
 //! A rule that is not in the table denies everybody but does so loudly in tests: the table is the list of what is checked.
 
@@ -129,6 +129,13 @@ pub const RULES: &[(&str, Check)] = &[
     ("os_compute_api:os-volumes-attachments:swap", Check::Service),
     ("os_compute_api:os-volumes-attachments:delete", Check::Member),
     ("hearth:admin", Check::Admin),
+    ("get_images", Check::Reader),
+    ("get_image", Check::Reader),
+    ("download_image", Check::Reader),
+    ("add_image", Check::Member),
+    ("modify_image", Check::Member),
+    ("upload_image", Check::Member),
+    ("delete_image", Check::Member),
 ];
 
 /// The caller may not do it.

@@ -65,6 +65,7 @@ const GLANCE_OPTIONS: [&str; 4] = ["endpoint", "ca_file", "token_file", "timeout
 
 /// Reads the section.
 pub(super) fn parse(mut table: Table, state_path: &Path, problems: &mut Vec<Problem>) -> ImageSettings {
+    let chosen_at = table.origin_of("service");
     let service_word =
         table.take(problems, "service", "embedded", |value| one_of(value, &["embedded", "glance", "none"]));
     let qemu_img = PathBuf::from(table.text(problems, "qemu_img", "qemu-img"));
@@ -73,7 +74,7 @@ pub(super) fn parse(mut table: Table, state_path: &Path, problems: &mut Vec<Prob
     let convert_timeout = table.duration(problems, "convert_timeout", Duration::from_secs(3600), false);
     let force_upload = table.flag(problems, "force_upload", false);
     let (service, options) = match service_word {
-        "glance" => (ImageServiceSettings::Glance(glance(&mut table, problems)), &GLANCE_OPTIONS[..]),
+        "glance" => (ImageServiceSettings::Glance(glance(&mut table, chosen_at, problems)), &GLANCE_OPTIONS[..]),
         "none" => (ImageServiceSettings::None, &[][..]),
         _ => (ImageServiceSettings::Embedded(embedded(&mut table, state_path, problems)), &EMBEDDED_OPTIONS[..]),
     };
@@ -92,12 +93,16 @@ fn embedded(table: &mut Table, state_path: &Path, problems: &mut Vec<Problem>) -
     }
 }
 
-fn glance(table: &mut Table, problems: &mut Vec<Problem>) -> GlanceSettings {
-    let (key, origin) = (table.key("endpoint"), table.origin_of("endpoint"));
+fn glance(table: &mut Table, chosen_at: Option<String>, problems: &mut Vec<Problem>) -> GlanceSettings {
+    let key = table.key("endpoint");
     let told = problems.len();
     let endpoint = table.take(problems, "endpoint", String::new(), endpoint);
     if endpoint.is_empty() && problems.len() == told {
-        problems.push(Problem { key, reason: "must be the address of the image service".to_owned(), origin });
+        problems.push(Problem {
+            key,
+            reason: "must be the address of the image service".to_owned(),
+            origin: chosen_at,
+        });
     }
     let mut file = |name: &str| {
         let path = table.optional_text(problems, name).filter(|path| !path.is_empty());

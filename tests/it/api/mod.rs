@@ -8,6 +8,8 @@ mod filters;
 mod harness;
 mod idempotency;
 mod identity;
+mod image_data;
+mod images;
 mod lists;
 mod old_actions;
 mod operator;
