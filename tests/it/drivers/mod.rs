@@ -6,6 +6,7 @@
 mod conformance;
 mod features;
 pub mod file;
+mod image_rules;
 mod inside;
 mod pool;
 mod rules;

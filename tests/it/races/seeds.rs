@@ -11,6 +11,7 @@ use hearth::domain::volume::Command;
 use hearth::drivers::sim::{Fault, FaultRule, Latency, When};
 use hearth::sim::{World, WorldOptions, simulate};
 
+use super::images::{assert_images_whole, from_image};
 use super::scenario::{Client, PATIENCE};
 
 /// Seeds of an ordinary run.
@@ -76,6 +77,7 @@ fn history(seed: u64) {
         client.assert_clean().await;
         let two_writers = world.backend().truth().violations(|overlap| overlap.volume_id != multi);
         assert!(two_writers.is_empty(), "I1: {two_writers:#?}");
+        assert_images_whole(world);
         let known = known.into_inner();
         for id in &known.deleted {
             let left = client.view(*id).await;
@@ -113,7 +115,22 @@ async fn trace(world: &World, volumes: &[VolumeId]) {
 /// A few rules, each for some of the calls.
 fn faults(world: &World) -> Vec<FaultRule> {
     let pick = world.randomness();
-    let requests = ["create", "delete", "extend", "export", "unexport", "plug", "unplug", "resize_guest", "probe"];
+    let requests = [
+        "create",
+        "delete",
+        "extend",
+        "export",
+        "unexport",
+        "plug",
+        "unplug",
+        "resize_guest",
+        "probe",
+        "create_from_image",
+        "reimage",
+        "create_image",
+        "upload_image",
+        "discard_image",
+    ];
     let count = pick.below(4);
     (0..count)
         .map(|_| {
@@ -141,7 +158,7 @@ async fn work(client: &Client<'_>, volumes: &[VolumeId; 3], multi: VolumeId, kno
         let id = volumes[usize::try_from(pick.below(3)).expect("small")];
         let server = SERVERS[usize::try_from(pick.below(3)).expect("small")];
         let host = format!("host-of-{server}");
-        match pick.below(12) {
+        match pick.below(15) {
             0 | 1 => create(client, id, id == multi, known).await,
             2 | 3 => drop(client.server_attach(server, id).await),
             4 => drop(client.server_detach(server, id).await),
@@ -172,6 +189,8 @@ async fn work(client: &Client<'_>, volumes: &[VolumeId; 3], multi: VolumeId, kno
                     known.borrow_mut().deleted.push(id);
                 }
             }
+            11 | 12 => drop(client.upload(id, client.image_id(), true).await),
+            13 => drop(client.reimage(id, client.image(), true).await),
             _ => {
                 let update = hearth::domain::volume::command::UpdateVolume {
                     name: Some(Some(format!("n{}", pick.below(100)))),
@@ -191,6 +210,7 @@ async fn create(client: &Client<'_>, id: VolumeId, multiattach: bool, known: &Re
     known.borrow_mut().created.insert(id, false);
     let Command::Create(mut request) = client.world.create_command(id, 1) else { unreachable!("it creates") };
     request.multiattach = multiattach;
+    request.image = (client.world.randomness().below(3) == 0).then(|| from_image(client.image()));
     if let Some(Ok(_)) = client.ask(id, Command::Create(request)).await {
         known.borrow_mut().created.insert(id, true);
     }
