@@ -67,6 +67,7 @@ fn decisions(criterion: &mut Criterion) {
         bootable: false,
         origin: None,
         image: None,
+        adopts: None,
     }));
     let (creating, jobs) = committed(None, &create);
     let created = result(&jobs, Answer::Size { size_gib: 1 });

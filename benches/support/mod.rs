@@ -51,6 +51,7 @@ pub fn new_volume(number: u128) -> Arc<VolumeState> {
         bootable: false,
         origin: None,
         image: None,
+        adopts: None,
     }));
     let facts = Facts {
         now: Timestamp(1_000),

@@ -1,10 +1,12 @@
 //! From method and path to a route: a total, pure function, so that slashes are never merged and every order of checks of
 //! the specification can be kept.
 
+mod manage;
 mod operator;
 mod quotas;
 mod types;
 
+pub use manage::{ManageRoute, Noun};
 pub use operator::OperatorRoute;
 pub use quotas::QuotaRoute;
 pub use types::TypeRoute;
@@ -222,6 +224,8 @@ pub enum Route {
     Quota(QuotaRoute),
     /// For operators, and the small resources.
     Operator(OperatorRoute),
+    /// What lies at backends.
+    Manage(ManageRoute),
     /// `GET /messages`.
     MessageList,
     /// `GET /messages/{id}`.
@@ -289,6 +293,7 @@ impl Route {
             Self::VolumeSummary => Some(Microversion::v3(12)),
             Self::Type(route) => route.since(),
             Self::Operator(route) => route.since(),
+            Self::Manage(route) => route.since(),
             _ => None,
         }
     }
@@ -329,6 +334,7 @@ impl Route {
             Self::Type(route) => route.template(),
             Self::Quota(route) => route.template(),
             Self::Operator(route) => route.template(),
+            Self::Manage(route) => route.template(),
             Self::MessageList => "/messages",
             Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
             Self::ServerList { detail: false } => "/servers",
@@ -369,6 +375,7 @@ impl Route {
             || matches!(self, Self::Type(route) if route.needs_body())
             || matches!(self, Self::Quota(route) if route.needs_body())
             || matches!(self, Self::Operator(route) if route.needs_body())
+            || matches!(self, Self::Manage(route) if route.needs_body())
             || matches!(
                 self,
                 Self::VolumeCreate
@@ -462,6 +469,7 @@ fn other(method: &str, rest: &[&str]) -> Option<Route> {
         .map(Route::Type)
         .or_else(|| QuotaRoute::find(method, rest).map(Route::Quota))
         .or_else(|| OperatorRoute::find(method, rest).map(Route::Operator))
+        .or_else(|| ManageRoute::find(method, rest).map(Route::Manage))
 }
 
 fn compute(method: &str, rest: &[&str]) -> Option<Route> {

@@ -66,6 +66,37 @@ pub enum Request {
         /// Size of the new volume in GiB, at least that of the snapshot.
         size_gib: u32,
     },
+    /// Take an object that is not Hearth's as the volume, by its `reference` and with all it holds; then it is not under that
+    /// reference any more. It must have `size_gib`, rounded up to whole GiB, and is given the rest of the last one. The volume
+    /// is there already with this size: `Done`. No such object, one of another size or one that may not be taken (in use, not a
+    /// whole object of its own): `Refused`, and it stays what it is.
+    Adopt {
+        /// What the object is called.
+        reference: String,
+        /// Its size in GiB.
+        size_gib: u32,
+    },
+    /// Let go of the volume: it becomes an object that is not Hearth's, with all it holds, under the reference
+    /// [`volume_reference`](super::reference::volume_reference). Not there: `Done`. Live exports or snapshots of the volume:
+    /// `Refused`. An adoption that was on its way meanwhile must not bring the volume back.
+    Disown,
+    /// [`Self::Adopt`] for a snapshot of the volume, which must be there and be no smaller.
+    AdoptSnapshot {
+        /// Its id.
+        snapshot_id: SnapshotId,
+        /// What the object is called.
+        reference: String,
+        /// Its size in GiB.
+        size_gib: u32,
+    },
+    /// [`Self::Disown`] for a snapshot: [`snapshot_reference`](super::reference::snapshot_reference). While a volume is being
+    /// made from it: `Refused` as busy.
+    DisownSnapshot {
+        /// Its id.
+        snapshot_id: SnapshotId,
+    },
+    /// What the backend holds, Hearth's and not. Read-only, and of no volume.
+    ListObjects,
     /// Remove the volume and everything of it; not there: `Done`. Live exports or snapshots of the volume: `Refused`. A create
     /// that was on its way meanwhile must not bring the volume back.
     Delete,
@@ -190,7 +221,7 @@ impl Request {
     /// Whether it only looks: carried out any number of times it changes nothing, so its answer is never remembered for its
     /// key, it may be asked of a backend that is not trusted with changes, and it is never what makes a volume busy.
     pub const fn is_read_only(&self) -> bool {
-        matches!(self, Self::Probe | Self::ProbeGuest { .. })
+        matches!(self, Self::Probe | Self::ProbeGuest { .. } | Self::ListObjects)
     }
 
     /// Whether it may copy all bytes of a volume, and so take hours where every other request takes seconds.
@@ -222,7 +253,17 @@ impl Request {
     /// Whether it takes room of the backend, or gives it back.
     pub const fn changes_capacity(&self) -> bool {
         self.is_copy()
-            || matches!(self, Self::Create { .. } | Self::Delete | Self::DeleteSnapshot { .. } | Self::Extend { .. })
+            || matches!(
+                self,
+                Self::Create { .. }
+                    | Self::Delete
+                    | Self::DeleteSnapshot { .. }
+                    | Self::Extend { .. }
+                    | Self::Adopt { .. }
+                    | Self::Disown
+                    | Self::AdoptSnapshot { .. }
+                    | Self::DisownSnapshot { .. }
+            )
     }
 
     /// A short name for logs, metrics and fault rules.
@@ -231,6 +272,11 @@ impl Request {
             Self::Create { .. } => "create",
             Self::CreateClonedVolume { .. } => "create_cloned_volume",
             Self::CreateVolumeFromSnapshot { .. } => "create_volume_from_snapshot",
+            Self::Adopt { .. } => "adopt",
+            Self::Disown => "disown",
+            Self::AdoptSnapshot { .. } => "adopt_snapshot",
+            Self::DisownSnapshot { .. } => "disown_snapshot",
+            Self::ListObjects => "list_objects",
             Self::Delete => "delete",
             Self::CreateSnapshot { .. } => "create_snapshot",
             Self::DeleteSnapshot { .. } => "delete_snapshot",
@@ -360,10 +406,46 @@ pub enum Answer {
         /// The truth.
         truth: Truth,
     },
+    /// What the backend holds.
+    Objects {
+        /// In no order.
+        objects: Vec<BackendObject>,
+    },
     /// Whether the device is in the guest.
     Plugged {
         /// Yes or no.
         plugged: bool,
+    },
+}
+
+/// Something that a backend holds: a volume or snapshot of Hearth's, or what could become one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendObject {
+    /// What it is called.
+    pub reference: String,
+    /// Its size, rounded up to whole GiB.
+    pub size_gib: u32,
+    /// What it is, as far as that can be told.
+    pub kind: ObjectKind,
+    /// Why it cannot be taken, besides being Hearth's.
+    pub trouble: Option<String>,
+}
+
+/// What an object is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ObjectKind {
+    /// A volume.
+    Volume {
+        /// Hearth's.
+        id: Option<VolumeId>,
+    },
+    /// A snapshot.
+    Snapshot {
+        /// Hearth's.
+        id: Option<SnapshotId>,
+        /// The volume that it was taken of.
+        volume_id: VolumeId,
     },
 }
 
@@ -422,15 +504,18 @@ impl Deadlines {
         Some(match step {
             Step::Queued | Step::Drain | Step::Borrow | Step::Announce => return None,
             _ if is_probe => self.probe,
-            Step::Create => self.create,
-            Step::CreateImage => self.create,
+            Step::Create | Step::CreateImage | Step::Adopt | Step::AdoptSnapshot { .. } => self.create,
             Step::Copy
             | Step::Revert
             | Step::CreateSnapshot { .. }
             | Step::FetchImage
             | Step::Reimage
             | Step::UploadImage => self.copy_stall,
-            Step::Delete | Step::DeleteSnapshot { .. } | Step::DiscardImage => self.delete,
+            Step::Delete
+            | Step::DeleteSnapshot { .. }
+            | Step::DiscardImage
+            | Step::Disown
+            | Step::DisownSnapshot { .. } => self.delete,
             Step::Extend | Step::ResizeGuest { .. } => self.extend,
             Step::Export { .. } | Step::Plug { .. } => self.export,
             Step::Unexport { .. } | Step::Unplug { .. } => self.unexport,
@@ -440,7 +525,10 @@ impl Deadlines {
     /// The deadline of `request`; for a copy it begins anew with every progress ([`Self::copy_stall`]).
     pub fn of(&self, request: &Request) -> Duration {
         match request {
-            Request::Create { .. } | Request::CreateImage { .. } => self.create,
+            Request::Create { .. }
+            | Request::CreateImage { .. }
+            | Request::Adopt { .. }
+            | Request::AdoptSnapshot { .. } => self.create,
             Request::CreateClonedVolume { .. }
             | Request::CreateVolumeFromSnapshot { .. }
             | Request::CreateSnapshot { .. }
@@ -448,11 +536,15 @@ impl Deadlines {
             | Request::CreateFromImage { .. }
             | Request::Reimage { .. }
             | Request::UploadImage { .. } => self.copy_stall,
-            Request::Delete | Request::DeleteSnapshot { .. } | Request::DiscardImage { .. } => self.delete,
+            Request::Delete
+            | Request::DeleteSnapshot { .. }
+            | Request::DiscardImage { .. }
+            | Request::Disown
+            | Request::DisownSnapshot { .. } => self.delete,
             Request::Extend { .. } | Request::ResizeGuest { .. } => self.extend,
             Request::Export { .. } | Request::Plug { .. } => self.export,
             Request::Unexport { .. } | Request::Unplug { .. } => self.unexport,
-            Request::Probe | Request::ProbeGuest { .. } => self.probe,
+            Request::Probe | Request::ProbeGuest { .. } | Request::ListObjects => self.probe,
         }
     }
 }

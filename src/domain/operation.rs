@@ -11,6 +11,7 @@ use super::document::Document;
 use super::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId};
 use super::image::{FromImage, ToImage};
 use super::status::VolumeStatus;
+use super::text::Text;
 use super::time::Timestamp;
 use super::volume::state::Origin;
 
@@ -42,6 +43,27 @@ pub enum OperationKind {
     Reimage(Box<FromImage>),
     /// Make an image from its contents.
     UploadImage(Box<ToImage>),
+    /// Take an object of the backend, which is not Hearth's, as the volume.
+    Manage {
+        /// What the object is called at the backend.
+        reference: Text,
+        /// Its size, GiB.
+        size_gib: u32,
+    },
+    /// Forget the volume; its backend keeps the data as an object that is not Hearth's.
+    Unmanage,
+    /// Take an object of the backend as a snapshot.
+    ManageSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// What the object is called at the backend.
+        reference: Text,
+    },
+    /// Forget a snapshot; its backend keeps the data.
+    UnmanageSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
     /// Grow it.
     Extend {
         /// Target size, GiB.
@@ -141,6 +163,10 @@ impl OperationKind {
             Self::CreateFromImage(_) => "create_from_image",
             Self::Reimage(_) => "reimage",
             Self::UploadImage(_) => "upload_image",
+            Self::Manage { .. } => "manage",
+            Self::Unmanage => "unmanage",
+            Self::ManageSnapshot { .. } => "manage_snapshot",
+            Self::UnmanageSnapshot { .. } => "unmanage_snapshot",
             Self::Extend { .. } => "extend",
             Self::Delete => "delete",
             Self::Revert { .. } => "revert",
@@ -164,17 +190,22 @@ impl OperationKind {
             | Self::CreateFromImage(_)
             | Self::Reimage(_)
             | Self::UploadImage(_)
+            | Self::Manage { .. }
+            | Self::Unmanage
             | Self::Extend { .. }
             | Self::Delete
             | Self::Revert { .. } => Lane::Data,
-            Self::CreateSnapshot { .. } | Self::DeleteSnapshot { .. } => Lane::Snapshot,
+            Self::CreateSnapshot { .. }
+            | Self::DeleteSnapshot { .. }
+            | Self::ManageSnapshot { .. }
+            | Self::UnmanageSnapshot { .. } => Lane::Snapshot,
             _ => Lane::Connection,
         }
     }
 
     /// Whether it makes the volume.
     pub const fn creates_volume(&self) -> bool {
-        matches!(self, Self::Create | Self::CreateFrom(_) | Self::CreateFromImage(_))
+        matches!(self, Self::Create | Self::CreateFrom(_) | Self::CreateFromImage(_) | Self::Manage { .. })
     }
 
     /// Whether the contents are being written: nobody may be connected to them before they are whole.
@@ -182,10 +213,18 @@ impl OperationKind {
         self.creates_volume() || matches!(self, Self::Reimage(_) | Self::Revert { .. })
     }
 
+    /// Whether it takes the volume or a snapshot out of the record and promises that the data stay.
+    pub const fn keeps_data(&self) -> bool {
+        matches!(self, Self::Unmanage | Self::UnmanageSnapshot { .. })
+    }
+
     /// The snapshot that it takes or removes.
     pub const fn snapshot_id(&self) -> Option<SnapshotId> {
         match self {
-            Self::CreateSnapshot { snapshot_id } | Self::DeleteSnapshot { snapshot_id } => Some(*snapshot_id),
+            Self::CreateSnapshot { snapshot_id }
+            | Self::DeleteSnapshot { snapshot_id }
+            | Self::ManageSnapshot { snapshot_id, .. }
+            | Self::UnmanageSnapshot { snapshot_id } => Some(*snapshot_id),
             _ => None,
         }
     }
@@ -237,6 +276,20 @@ pub enum Step {
     UploadImage,
     /// Remove the image unless it is whole.
     DiscardImage,
+    /// Make an object of the backend the volume.
+    Adopt,
+    /// Make the volume an object that is not Hearth's.
+    Disown,
+    /// Make an object of the backend the snapshot.
+    AdoptSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
+    /// Make the snapshot an object that is not Hearth's.
+    DisownSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
     /// Remove the volume.
     Delete,
     /// Grow the volume.
@@ -300,6 +353,10 @@ impl Step {
             Self::CreateImage => "create_image",
             Self::UploadImage => "upload_image",
             Self::DiscardImage => "discard_image",
+            Self::Adopt => "adopt",
+            Self::Disown => "disown",
+            Self::AdoptSnapshot { .. } => "adopt_snapshot",
+            Self::DisownSnapshot { .. } => "disown_snapshot",
             Self::Delete => "delete",
             Self::Extend => "extend",
             Self::Revert => "revert",

@@ -226,6 +226,7 @@ impl World {
             bootable: false,
             origin: None,
             image: None,
+            adopts: None,
         }))
     }
 

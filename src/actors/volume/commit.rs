@@ -123,7 +123,8 @@ impl VolumeActor {
         if self.state.is_none()
             && let Some(host) = &next.volume.host
         {
-            self.core.promised(host, next.volume.size_gib);
+            let reserved = next.operations.iter().map(|operation| operation.reserved_gib).sum::<u32>();
+            self.core.promised(host, next.volume.size_gib + reserved);
         }
         let deleted = next.volume.deleted;
         self.state = (!deleted).then(|| Arc::clone(&next));

@@ -110,6 +110,10 @@ requests! {
     VOLUME_UPLOAD_IMAGE = [(3, 0, "volume_upload_image_3.0"), (3, 1, "volume_upload_image_3.1")];
     /// `os-reimage`.
     VOLUME_REIMAGE = [(3, 68, "volume_reimage_3.68")];
+    /// `POST /manageable_volumes`.
+    VOLUME_MANAGE = [(3, 0, "volume_manage_3.0"), (3, 16, "volume_manage_3.16")];
+    /// `POST /manageable_snapshots`.
+    SNAPSHOT_MANAGE = [(3, 0, "snapshot_manage_3.0")];
     /// `POST /snapshots`.
     SNAPSHOT_CREATE = [(3, 0, "snapshot_create_3.0")];
     /// `PUT /snapshots/{id}`.

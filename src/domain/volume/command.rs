@@ -83,6 +83,8 @@ pub enum Command {
         /// With its snapshots.
         cascade: bool,
     },
+    /// `os-unmanage`.
+    Unmanage,
     /// `os-extend`.
     Extend {
         /// GiB.
@@ -149,6 +151,11 @@ pub enum Command {
         snapshot_id: SnapshotId,
         /// In any status.
         force: bool,
+    },
+    /// `os-unmanage` of a snapshot.
+    SnapshotUnmanage {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
     },
     /// `os-reset_status` of a snapshot.
     SnapshotResetStatus {
@@ -286,7 +293,11 @@ impl Command {
     /// The name for events, logs and admin views.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Create(_) => "volume_create",
+            Self::Create(request) => match request.adopts {
+                None => "volume_create",
+                Some(_) => "volume_manage",
+            },
+            Self::Unmanage => "volume_unmanage",
             Self::Update(_) => "volume_update",
             Self::Delete { force: false, .. } => "volume_delete",
             Self::Delete { force: true, .. } => "volume_force_delete",
@@ -298,7 +309,11 @@ impl Command {
             Self::SetReadonly { .. } => "volume_set_readonly",
             Self::Extend { .. } => "volume_extend",
             Self::ResetStatus { .. } => "volume_reset_status",
-            Self::SnapshotCreate(_) => "snapshot_create",
+            Self::SnapshotCreate(request) => match request.adopts {
+                None => "snapshot_create",
+                Some(_) => "snapshot_manage",
+            },
+            Self::SnapshotUnmanage { .. } => "snapshot_unmanage",
             Self::SnapshotUpdate { .. } => "snapshot_update",
             Self::SnapshotWriteMetadata { .. } => "snapshot_metadata_write",
             Self::SnapshotDelete { force: false, .. } => "snapshot_delete",
@@ -367,6 +382,8 @@ pub struct CreateVolume {
     pub origin: Option<Origin>,
     /// The image that it is made from; never beside an origin.
     pub image: Option<FromImage>,
+    /// It is an object of the backend already, called so, of `size_gib`.
+    pub adopts: Option<Text>,
 }
 
 /// The arguments of a reimage, validated.
@@ -393,6 +410,17 @@ pub struct CreateSnapshot {
     pub metadata: Metadata,
     /// A volume in use will do as well: `force`, or the caller's microversion (≥ 3.66).
     pub in_use_allowed: bool,
+    /// It is an object of the backend already.
+    pub adopts: Option<Adoption>,
+}
+
+/// An object that becomes a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// What it is called.
+    pub reference: Text,
+    /// GiB.
+    pub size_gib: u32,
 }
 
 /// The arguments of an update: outer `None` leaves the field alone.

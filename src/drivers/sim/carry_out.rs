@@ -8,8 +8,8 @@ use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Out
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, SnapshotId, VolumeId};
 
-use super::snapshots;
 use super::state::{Change, SimClone, SimDevice, SimExport, State, WriteRecord};
+use super::{objects, snapshots};
 
 /// The member of the connection information that names the export.
 pub const EXPORT_MEMBER: &str = "export";
@@ -59,6 +59,15 @@ pub fn storage(state: &State, call: &Call, free_gib: u64, meanwhile: Meanwhile, 
         Request::CreateClonedVolume { source_volume_id, size_gib } => {
             create_copy(state, &call.key, *source_volume_id, None, *size_gib, free_gib)
         }
+        Request::Adopt { reference, size_gib } => objects::adopt(state, &call.key, reference, *size_gib),
+        Request::Disown => objects::disown(state, &call.key),
+        Request::AdoptSnapshot { snapshot_id, reference, size_gib } => {
+            objects::adopt_snapshot(state, &call.key, *snapshot_id, reference, *size_gib)
+        }
+        Request::DisownSnapshot { snapshot_id } => {
+            objects::disown_snapshot(state, &call.key, *snapshot_id, meanwhile.snapshot_is_read)
+        }
+        Request::ListObjects => objects::list(state),
         Request::Delete => delete(state, &call.key),
         Request::Extend { new_size_gib } => extend(state, volume_id, *new_size_gib, free_gib),
         Request::Export { attachment_id, export, connector, mode } => {
@@ -138,7 +147,7 @@ pub fn write(state: &State, export: &ExportName, server: Option<&Guest>, marker:
 }
 
 /// A message that was on its way when the volume was deleted must not bring it back.
-fn is_deleted_later(state: &State, key: &CallKey) -> bool {
+pub(super) fn is_deleted_later(state: &State, key: &CallKey) -> bool {
     state.removed.get(&key.volume_id).is_some_and(|epoch| key.epoch <= *epoch)
 }
 

@@ -5,7 +5,7 @@
 //! repairs anything and never knows which volumes are multiattach. Called through the pool like every driver; tests also
 //! look into it and write through its exports by [`SimTruth`], and break it by [`FaultPlan`].
 //!
-//! `state` is the truth and its changes, `carry_out` and `snapshots` the rules of the requests, `consumers` the check of promise I1,
+//! `state` is the truth and its changes, `carry_out`, `snapshots` and `objects` the rules of the requests, `consumers` the check of promise I1,
 //! `journal` the file, `engine` keys, latency and faults; `process` and `remote` are the two ends of a backend that runs
 //! as a process of its own; `images` what volumes and images have to do with each other.
 
@@ -17,6 +17,7 @@ mod images;
 mod journal;
 mod latency;
 mod lines;
+mod objects;
 pub mod process;
 pub mod remote;
 mod snapshots;
@@ -43,7 +44,7 @@ pub use faults::{Fault, FaultError, FaultPlan, FaultRule, HungCall, REQUEST_NAME
 pub use images::file_in_memory;
 pub use journal::{Durability, JournalError};
 pub use latency::{Latency, LatencyTable};
-pub use state::{SimClone, SimDevice, SimExport, SimSnapshot, SimVolume, WriteRecord};
+pub use state::{SimClone, SimDevice, SimExport, SimObject, SimSnapshot, SimVolume, WriteRecord};
 pub use truth::SimTruth;
 
 /// The simulated storage backend.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, CallKey};
 use crate::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId, VolumeId};
+use crate::domain::reference::{snapshot_reference, volume_reference};
 
 use super::consumers::Watch;
 
@@ -62,6 +63,26 @@ pub struct SimSnapshot {
     pub size_gib: u32,
     /// What had been written to the volume until then, in order.
     pub markers: Vec<String>,
+}
+
+/// Something at the backend that is not Hearth's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimObject {
+    /// Its size, MiB: it need not be whole GiB.
+    pub size_mib: u64,
+    /// What was written to it, in order.
+    #[serde(default)]
+    pub markers: Vec<String>,
+    /// It was a snapshot of this volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_of: Option<VolumeId>,
+}
+
+impl SimObject {
+    /// Rounded up.
+    pub fn size_gib(&self) -> u32 {
+        u32::try_from(self.size_mib.div_ceil(1024)).unwrap_or(u32::MAX)
+    }
 }
 
 /// A live export.
@@ -144,6 +165,45 @@ pub enum Change {
         markers: Vec<String>,
         /// The operation that did it.
         operation_id: OperationId,
+    },
+    /// An object came to be, past the driver.
+    ObjectPlaced {
+        /// What it is called.
+        reference: String,
+        /// What it is.
+        object: SimObject,
+    },
+    /// An object became a volume.
+    VolumeAdopted {
+        /// The volume.
+        volume_id: VolumeId,
+        /// What the object was called.
+        reference: String,
+    },
+    /// A volume became an object, or is not there: older adoptions have no effect any more.
+    VolumeDisowned {
+        /// The volume.
+        volume_id: VolumeId,
+        /// The epoch of the call.
+        epoch: u64,
+    },
+    /// An object became a snapshot.
+    SnapshotAdopted {
+        /// The volume.
+        volume_id: VolumeId,
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// What the object was called.
+        reference: String,
+    },
+    /// A snapshot became an object, or is not there.
+    SnapshotDisowned {
+        /// The volume.
+        volume_id: VolumeId,
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// The epoch of the call.
+        epoch: u64,
     },
     /// A volume is gone with all its content.
     VolumeDeleted {
@@ -249,6 +309,8 @@ pub struct State {
     pub volumes: BTreeMap<VolumeId, SimVolume>,
     /// Snapshots, by their volumes.
     pub snapshots: BTreeMap<VolumeId, BTreeMap<SnapshotId, SimSnapshot>>,
+    /// What is not Hearth's, by its reference.
+    pub objects: BTreeMap<String, SimObject>,
     /// Snapshots that were deleted, and the epoch of the last delete.
     pub removed_snapshots: BTreeMap<SnapshotId, u64>,
     /// Exports that are served.
@@ -349,6 +411,40 @@ impl State {
                 self.used_gib = self.used_gib + u64::from(size_gib) - u64::from(before);
                 None
             }
+            Change::ObjectPlaced { reference, object } => {
+                self.objects.insert(reference, object);
+                None
+            }
+            Change::VolumeAdopted { volume_id, reference } => {
+                let object = self.objects.remove(&reference)?;
+                let size_gib = object.size_gib();
+                self.volumes.insert(volume_id, SimVolume::holding(size_gib, object.markers));
+                self.used_gib += u64::from(size_gib);
+                None
+            }
+            Change::VolumeDisowned { volume_id, epoch } => {
+                let fence = self.removed.entry(volume_id).or_default();
+                *fence = epoch.max(*fence);
+                let SimVolume { size_gib, markers, .. } = self.volumes.remove(&volume_id)?;
+                self.used_gib -= u64::from(size_gib);
+                let object = SimObject { size_mib: u64::from(size_gib) * 1024, markers, snapshot_of: None };
+                self.objects.insert(volume_reference(volume_id), object);
+                None
+            }
+            Change::SnapshotAdopted { volume_id, snapshot_id, reference } => {
+                let object = self.objects.remove(&reference)?;
+                let kept = SimSnapshot { size_gib: object.size_gib(), markers: object.markers };
+                self.used_gib += u64::from(kept.size_gib);
+                self.snapshots.entry(volume_id).or_default().insert(snapshot_id, kept);
+                None
+            }
+            Change::SnapshotDisowned { volume_id, snapshot_id, epoch } => {
+                let SimSnapshot { size_gib, markers } = self.take_snapshot(volume_id, snapshot_id, epoch)?;
+                let size_mib = u64::from(size_gib) * 1024;
+                let object = SimObject { size_mib, markers, snapshot_of: Some(volume_id) };
+                self.objects.insert(snapshot_reference(snapshot_id), object);
+                None
+            }
             Change::VolumeDeleted { volume_id, epoch } => {
                 let fence = self.removed.entry(volume_id).or_default();
                 *fence = epoch.max(*fence);
@@ -370,14 +466,7 @@ impl State {
                 None
             }
             Change::SnapshotDeleted { volume_id, snapshot_id, epoch } => {
-                let fence = self.removed_snapshots.entry(snapshot_id).or_default();
-                *fence = epoch.max(*fence);
-                let snapshots = self.snapshots.get_mut(&volume_id)?;
-                let gone = snapshots.remove(&snapshot_id)?;
-                if snapshots.is_empty() {
-                    self.snapshots.remove(&volume_id);
-                }
-                self.used_gib -= u64::from(gone.size_gib);
+                self.take_snapshot(volume_id, snapshot_id, epoch);
                 None
             }
             Change::VolumeReverted { volume_id, snapshot_id } => {
@@ -424,6 +513,19 @@ impl State {
                 None
             }
         }
+    }
+
+    /// Takes a snapshot away, and what might bring it back.
+    fn take_snapshot(&mut self, volume_id: VolumeId, snapshot_id: SnapshotId, epoch: u64) -> Option<SimSnapshot> {
+        let fence = self.removed_snapshots.entry(snapshot_id).or_default();
+        *fence = epoch.max(*fence);
+        let snapshots = self.snapshots.get_mut(&volume_id)?;
+        let gone = snapshots.remove(&snapshot_id)?;
+        if snapshots.is_empty() {
+            self.snapshots.remove(&volume_id);
+        }
+        self.used_gib -= u64::from(gone.size_gib);
+        Some(gone)
     }
 
     fn apply_write(&mut self, write: WriteRecord) {

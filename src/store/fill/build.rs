@@ -174,6 +174,7 @@ impl<'a> Builder<'a> {
             bootable: false,
             origin: None,
             image: None,
+            adopts: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use hearth::domain::ids::{ProjectId, UserId};
 use hearth::domain::quota::Limits;
 use hearth::domain::server::HypervisorKind;
 use hearth::drivers::pool::{DriverPool, PoolOptions};
-use hearth::drivers::sim::{Fault, FaultPlan, FaultRule, SimBackend, SimOptions};
+use hearth::drivers::sim::{Fault, FaultPlan, FaultRule, SimBackend, SimOptions, SimTruth};
 use hearth::drivers::{Backend, Hypervisor};
 use hearth::identity::MappedToken;
 use hearth::runtime::{Clock, Placement, Randomness};
@@ -38,6 +38,7 @@ pub struct Harness {
     pub address: SocketAddr,
     pub service: Service,
     pub images: Arc<MemoryImages>,
+    pub truth: SimTruth,
     faults: FaultPlan,
     client: reqwest::Client,
     handle: ServerHandle,
@@ -167,7 +168,7 @@ impl Harness {
         }
         let placement = Placement::arbiters(1);
         let sim = SimBackend::new(SimOptions::in_memory(1));
-        let faults = sim.faults();
+        let (truth, faults) = (sim.truth(), sim.faults());
         sim.use_images(images.clone());
         let hypervisor: Arc<dyn Hypervisor> = sim.hypervisor();
         let backend: Arc<dyn Backend> = sim;
@@ -191,7 +192,7 @@ impl Harness {
         let handle = server.handle();
         actix_web::rt::spawn(server);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, service, images, faults, client, handle }
+        Self { address, service, images, truth, faults, client, handle }
     }
 
     /// The next backend call of `request` is not answered before [`Self::until_released`].

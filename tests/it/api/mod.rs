@@ -11,6 +11,7 @@ mod identity;
 mod image_data;
 mod images;
 mod lists;
+mod manage;
 mod old_actions;
 mod operator;
 mod opt_ins;

@@ -11,7 +11,7 @@ use hearth::domain::operation::Requester;
 use hearth::domain::quota::Limits;
 use hearth::domain::status::{AttachStatus, VolumeStatus};
 use hearth::domain::time::Timestamp;
-use hearth::domain::volume::command::{CreateSnapshot, CreateVolume, Reimage, ServerAttach};
+use hearth::domain::volume::command::{Adoption, CreateSnapshot, CreateVolume, Reimage, ServerAttach};
 use hearth::domain::volume::{Caller, Command, Facts};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -37,6 +37,7 @@ pub fn snapshot_create(n: u8, in_use_allowed: bool) -> Command {
         description: None,
         metadata: Metadata::default(),
         in_use_allowed,
+        adopts: None,
     }))
 }
 
@@ -68,6 +69,21 @@ pub fn upload(n: u8, in_use_allowed: bool) -> Command {
         properties: Metadata::default(),
     };
     Command::UploadImage { image: Box::new(image), in_use_allowed }
+}
+
+/// What lies at the backend and is not Hearth's.
+pub const OBJECT: &str = "lvol0";
+
+/// A snapshot that is there already.
+pub fn snapshot_manage(n: u8) -> Command {
+    let Command::SnapshotCreate(mut request) = snapshot_create(n, true) else { unreachable!("it creates") };
+    request.adopts = Some(Adoption { reference: OBJECT.into(), size_gib: 1 });
+    Command::SnapshotCreate(request)
+}
+
+/// A volume that is there already.
+pub fn manage_command() -> Command {
+    Command::Create(Box::new(CreateVolume { adopts: Some(OBJECT.into()), ..create_volume(false) }))
 }
 
 /// The `n`th operation.
@@ -143,6 +159,7 @@ fn create_volume(multiattach: bool) -> CreateVolume {
         bootable: false,
         origin: None,
         image: None,
+        adopts: None,
     }
 }
 

@@ -105,12 +105,9 @@ pub mod images {
         // Messages of one process: nothing is on its way across a restart.
         let backend = subject.backend();
         let image = to_image(&subject, 1);
-        let [create, upload, discard] = [
-            Request::CreateImage { image: image.clone() },
-            Request::UploadImage { image },
-            discard(image_id(1)),
-        ]
-        .map(|request| subject.fresh(volume(1), request));
+        let [create, upload, discard] =
+            [Request::CreateImage { image: image.clone() }, Request::UploadImage { image }, discard(image_id(1))]
+                .map(|request| subject.fresh(volume(1), request));
         assert_eq!(backend.clone().call(create.clone()).await, Outcome::done());
         assert_eq!(backend.clone().call(discard.clone()).await, Outcome::done());
         assert!(show(&subject, image_id(1)).is_none());

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hearth::domain::attachment::AttachMode;
-use hearth::domain::backend::{Answer, Call, CallKey, CauseKind, Guest, Outcome, Request, Truth};
+use hearth::domain::backend::{Answer, BackendObject, Call, CallKey, CauseKind, Guest, Outcome, Request, Truth};
 use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId, VolumeId};
 use hearth::domain::operation::Step;
 use hearth::domain::server::HypervisorKind;
 use hearth::drivers::Backend;
-use hearth::drivers::file::FileBackend;
+use hearth::drivers::file::{FileBackend, Protocol};
 use hearth::drivers::sim::process::{ServeOptions, serve};
 use hearth::drivers::sim::remote::SimRemote;
 use hearth::drivers::sim::{DEFAULT_TOTAL_GIB, Durability, LatencyTable, SimBackend, SimOptions, SimTruth};
@@ -43,7 +43,15 @@ impl Subject {
     /// A backend that `open` makes.
     pub async fn new(open: Open, inside: Inside, keep: Vec<Box<dyn Any>>) -> Self {
         let backend = open().await;
-        Self { open, reopen_at_each_call: false, backend: Some(backend), next_operation: 1, inside, images: None, _keep: keep }
+        Self {
+            open,
+            reopen_at_each_call: false,
+            backend: Some(backend),
+            next_operation: 1,
+            inside,
+            images: None,
+            _keep: keep,
+        }
     }
 
     /// The backend is dropped and opened again before each call.
@@ -144,6 +152,22 @@ impl Subject {
         self.inside.contents(volume_id).await
     }
 
+    /// Puts something at the backend, past it, that is not Hearth's.
+    pub async fn place(&self, reference: &str, size_mib: u64, marks: &[u8]) {
+        self.inside.place(reference, size_mib, marks).await;
+    }
+
+    /// Everything at the backend, by name.
+    pub async fn objects(&mut self) -> Vec<BackendObject> {
+        match self.ask(volume(0), Request::ListObjects).await {
+            Outcome::Done { answer: Answer::Objects { mut objects } } => {
+                objects.sort_by(|one, other| one.reference.cmp(&other.reference));
+                objects
+            }
+            other => panic!("a list is answered with objects, not {other:?}"),
+        }
+    }
+
     /// The room that the volume takes, KiB; simulated ones take none.
     pub fn allocated_kib(&self, volume_id: VolumeId) -> u64 {
         self.inside.allocated_kib(volume_id)
@@ -220,14 +244,14 @@ pub async fn sim_remote() -> Subject {
 /// The `file` backend with its storage daemons.
 pub async fn file() -> Subject {
     let images = images();
-    let (open, inside, ground) = file_opener(None, &images.0);
+    let (open, inside, ground) = file_opener(None, Protocol::Nbd, &images.0);
     Subject::new(open, inside, ground).await.with_images(images)
 }
 
 /// The same, started again before each call, as after a restart of the service; the daemons go on.
 pub async fn file_restarted() -> Subject {
     let images = images();
-    let (open, inside, ground) = file_opener(None, &images.0);
+    let (open, inside, ground) = file_opener(None, Protocol::Nbd, &images.0);
     Subject::reopened(open, inside, ground).await.with_images(images)
 }
 
@@ -235,17 +259,34 @@ pub async fn file_restarted() -> Subject {
 /// others do.
 pub async fn file_reflink() -> Subject {
     let images = images();
-    let (open, inside, ground) = file_opener(super::file::reflink::ReflinkFileSystem::mount(), &images.0);
+    let pool = super::file::reflink::ReflinkFileSystem::mount();
+    let (open, inside, ground) = file_opener(pool, Protocol::Nbd, &images.0);
+    Subject::new(open, inside, ground).await.with_images(images)
+}
+
+/// Real files, shown as files to who connects.
+pub async fn file_local() -> Subject {
+    let images = images();
+    let (open, inside, ground) = file_opener(None, Protocol::Local, &images.0);
+    Subject::new(open, inside, ground).await.with_images(images)
+}
+
+/// Real files by iSCSI.
+pub async fn file_iscsi() -> Subject {
+    let images = images();
+    let (open, inside, ground) = file_opener(None, super::file::iscsi::protocol(), &images.0);
     Subject::new(open, inside, ground).await.with_images(images)
 }
 
 fn file_opener(
     pool: Option<super::file::reflink::ReflinkFileSystem>,
+    protocol: Protocol,
     images: &Arc<DirectoryStore>,
 ) -> (Open, Inside, Vec<Box<dyn Any>>) {
     let service = images.clone();
     let ground = super::file::Ground::new();
     let mut options = ground.options();
+    options.protocol = protocol;
     if let Some(mounted) = &pool {
         options.path = mounted.pool();
         // It is small, and the volumes are empty.

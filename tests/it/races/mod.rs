@@ -7,6 +7,7 @@ mod hosts;
 mod images;
 mod lifecycle;
 mod lists;
+mod manage;
 mod marks;
 mod metadata;
 mod old_actions;

@@ -12,6 +12,7 @@ use hearth::drivers::sim::{Fault, FaultRule, Latency, When};
 use hearth::sim::{World, WorldOptions, simulate};
 
 use super::images::{assert_images_whole, from_image};
+use super::manage::copies;
 use super::scenario::{Client, PATIENCE};
 
 /// Seeds of an ordinary run.
@@ -21,12 +22,17 @@ const REQUESTS: u64 = 12;
 const CLIENTS: u64 = 4;
 const SERVERS: [&str; 3] = ["a", "b", "c"];
 
+/// What lies at the backend from the start, and what is written in it.
+const OBJECT: &str = "lvol0";
+const KEPT: &str = "kept";
+
 /// What the clients know because it was answered.
 #[derive(Default)]
 struct Known {
     /// The largest size that an answered request asked for and that no fault may have prevented.
     created: BTreeMap<VolumeId, bool>,
     deleted: Vec<VolumeId>,
+    let_go: Vec<VolumeId>,
     rows: Vec<(VolumeId, AttachmentId)>,
 }
 
@@ -48,10 +54,10 @@ fn history(seed: u64) {
     simulate(WorldOptions::seeded(seed), async |world: &World| {
         let multi = world.volume_id();
         let plain = [world.volume_id(), world.volume_id()];
-        let volumes = [plain[0], plain[1], multi];
+        let volumes = [plain[0], plain[1], multi, world.volume_id()];
         let known = RefCell::new(Known::default());
         let incarnations = 1 + world.randomness().below(4);
-        for _ in 0..incarnations {
+        for incarnation in 0..incarnations {
             world.backend().faults().set(faults(world)).expect("the rules make sense");
             let node = world.start().await;
             let client = Client::new(world, &node);
@@ -59,6 +65,9 @@ fn history(seed: u64) {
             let working = async {
                 for server in SERVERS {
                     client.server(server).await;
+                }
+                if incarnation == 0 {
+                    client.place(OBJECT, KEPT);
                 }
                 let clients = (0..CLIENTS).map(|_| work(&client, &volumes, multi, &known));
                 futures_util::future::join_all(clients).await;
@@ -84,8 +93,12 @@ fn history(seed: u64) {
             let undone = left.is_some_and(|state| !state.volume.status.as_str().starts_with("error"));
             assert!(!undone, "I4: an answered delete was undone");
         }
+        if !known.deleted.contains(&volumes[3]) {
+            assert_eq!(copies(world, KEPT), 1, "what nobody asked to delete is lost, or there twice");
+        }
         for (id, certain) in &known.created {
-            let gone = client.view(*id).await.is_none() && !known.deleted.contains(id);
+            let was_to_go = known.deleted.contains(id) || known.let_go.contains(id);
+            let gone = client.view(*id).await.is_none() && !was_to_go;
             assert!(!(*certain && gone), "I4: an answered create is lost");
         }
         node.settle(PATIENCE).await.expect("alive");
@@ -130,6 +143,8 @@ fn faults(world: &World) -> Vec<FaultRule> {
         "create_image",
         "upload_image",
         "discard_image",
+        "adopt",
+        "disown",
     ];
     let count = pick.below(4);
     (0..count)
@@ -151,14 +166,15 @@ fn faults(world: &World) -> Vec<FaultRule> {
 }
 
 /// One client: random requests with random pauses.
-async fn work(client: &Client<'_>, volumes: &[VolumeId; 3], multi: VolumeId, known: &RefCell<Known>) {
+async fn work(client: &Client<'_>, volumes: &[VolumeId; 4], multi: VolumeId, known: &RefCell<Known>) {
     let pick = client.world.randomness();
     for _ in 0..REQUESTS {
         client.world.pass_time(Duration::from_millis(pick.below(400))).await;
-        let id = volumes[usize::try_from(pick.below(3)).expect("small")];
+        let id = volumes[usize::try_from(pick.below(4)).expect("small")];
         let server = SERVERS[usize::try_from(pick.below(3)).expect("small")];
         let host = format!("host-of-{server}");
-        match pick.below(15) {
+        match pick.below(16) {
+            0 | 1 if id == volumes[3] => manage(client, id, known).await,
             0 | 1 => create(client, id, id == multi, known).await,
             2 | 3 => drop(client.server_attach(server, id).await),
             4 => drop(client.server_detach(server, id).await),
@@ -189,8 +205,13 @@ async fn work(client: &Client<'_>, volumes: &[VolumeId; 3], multi: VolumeId, kno
                     known.borrow_mut().deleted.push(id);
                 }
             }
-            11 | 12 => drop(client.upload(id, client.image_id(), true).await),
-            13 => drop(client.reimage(id, client.image(), true).await),
+            11 => {
+                if let Some(Ok(_)) = client.unmanage(id).await {
+                    known.borrow_mut().let_go.push(id);
+                }
+            }
+            12 | 13 => drop(client.upload(id, client.image_id(), true).await),
+            14 => drop(client.reimage(id, client.image(), true).await),
             _ => {
                 let update = hearth::domain::volume::command::UpdateVolume {
                     name: Some(Some(format!("n{}", pick.below(100)))),
@@ -212,6 +233,16 @@ async fn create(client: &Client<'_>, id: VolumeId, multiattach: bool, known: &Re
     request.multiattach = multiattach;
     request.image = (client.world.randomness().below(3) == 0).then(|| from_image(client.image()));
     if let Some(Ok(_)) = client.ask(id, Command::Create(request)).await {
+        known.borrow_mut().created.insert(id, true);
+    }
+}
+
+async fn manage(client: &Client<'_>, id: VolumeId, known: &RefCell<Known>) {
+    if known.borrow().created.contains_key(&id) {
+        return;
+    }
+    known.borrow_mut().created.insert(id, false);
+    if let Some(Ok(_)) = client.manage(id, OBJECT).await {
         known.borrow_mut().created.insert(id, true);
     }
 }

@@ -209,7 +209,8 @@ impl<'a> Draft<'a> {
 
     /// Begins the removal of exports that no row owns, if there are any and no connection work is under way.
     pub(super) fn repair_if_idle(&mut self) {
-        let deleting = self.next.operations.iter().any(|operation| operation.kind == OperationKind::Delete);
+        let takes_away = |kind: &OperationKind| matches!(kind, OperationKind::Delete | OperationKind::Unmanage);
+        let deleting = self.next.operations.iter().any(|operation| takes_away(&operation.kind));
         if !self.next.volume.orphan_exports.is_empty()
             && !self.next.volume.deleted
             && !deleting
@@ -324,10 +325,12 @@ fn must_wait(state: &VolumeState, kind: &OperationKind) -> bool {
     let is_lent = |id| state.volume.loans.iter().any(|loan| loan.snapshot_id == id);
     match kind {
         OperationKind::Extend { .. } => state.operation_in(Lane::Snapshot).is_some() || is_lent(None),
-        OperationKind::Delete | OperationKind::Revert { .. } | OperationKind::Reimage(_) => {
+        OperationKind::Delete | OperationKind::Unmanage | OperationKind::Revert { .. } | OperationKind::Reimage(_) => {
             state.operation_in(Lane::Snapshot).is_some() || !state.volume.loans.is_empty()
         }
-        OperationKind::DeleteSnapshot { snapshot_id } => is_lent(Some(*snapshot_id)),
+        OperationKind::DeleteSnapshot { snapshot_id } | OperationKind::UnmanageSnapshot { snapshot_id } => {
+            is_lent(Some(*snapshot_id))
+        }
         _ => false,
     }
 }

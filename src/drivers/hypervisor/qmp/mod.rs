@@ -90,6 +90,11 @@ impl QmpHypervisor {
             | Request::CreateImage { .. }
             | Request::UploadImage { .. }
             | Request::DiscardImage { .. }
+            | Request::Adopt { .. }
+            | Request::Disown
+            | Request::AdoptSnapshot { .. }
+            | Request::DisownSnapshot { .. }
+            | Request::ListObjects
             | Request::Delete
             | Request::CreateSnapshot { .. }
             | Request::DeleteSnapshot { .. }

@@ -19,6 +19,9 @@ pub enum Act {
     CreateNowhere,
     CreateFromImage,
     CreateFromImageNowhere,
+    /// From what the backend has.
+    Manage,
+    Unmanage,
     Rename,
     ServerAttach(&'static str),
     /// To a server without a host, whose volume goes with it.
@@ -50,6 +53,10 @@ pub enum Act {
     /// The first one.
     SnapshotDelete,
     SnapshotForceDelete,
+    /// From what the backend has.
+    SnapshotManage,
+    /// The first one.
+    SnapshotUnmanage,
     SnapshotReset(SnapshotStatus),
     /// To the last one.
     Revert,
@@ -87,9 +94,11 @@ impl Act {
     pub fn applies(self, world: &World) -> bool {
         let rows = world.live().map_or(0, |state| state.attachments.len());
         match self {
-            Self::Create { .. } | Self::CreateNowhere | Self::CreateFromImage | Self::CreateFromImageNowhere => {
-                world.volume.is_none()
-            }
+            Self::Create { .. }
+            | Self::CreateNowhere
+            | Self::CreateFromImage
+            | Self::CreateFromImageNowhere
+            | Self::Manage => world.volume.is_none(),
             Self::Connect(row, _)
             | Self::ConnectByService(row, _)
             | Self::Complete(row)
@@ -97,7 +106,7 @@ impl Act {
             | Self::DeleteRowByUser(row)
             | Self::DetachRow(row)
             | Self::ForceDetachRow(row) => row < rows,
-            Self::SnapshotDelete | Self::SnapshotForceDelete | Self::SnapshotReset(_) => {
+            Self::SnapshotDelete | Self::SnapshotForceDelete | Self::SnapshotUnmanage | Self::SnapshotReset(_) => {
                 world.live().is_some_and(|state| !state.snapshots.is_empty())
             }
             _ => world.live().is_some(),
@@ -117,6 +126,8 @@ impl Act {
             Self::CreateFromImage | Self::CreateFromImageNowhere => {
                 build::create_from_image_command(self == Self::CreateFromImage)
             }
+            Self::Manage => build::manage_command(),
+            Self::Unmanage => Command::Unmanage,
             Self::Rename => {
                 Command::Update(UpdateVolume { name: Some(Some("renamed".to_owned())), ..UpdateVolume::default() })
             }
@@ -154,6 +165,8 @@ impl Act {
             Self::SnapshotOffline => build::snapshot_create(world.asked, false),
             Self::SnapshotDelete => Command::SnapshotDelete { snapshot_id: first, force: false },
             Self::SnapshotForceDelete => Command::SnapshotDelete { snapshot_id: first, force: true },
+            Self::SnapshotManage => build::snapshot_manage(world.asked),
+            Self::SnapshotUnmanage => Command::SnapshotUnmanage { snapshot_id: first },
             Self::SnapshotReset(status) => Command::SnapshotResetStatus { snapshot_id: first, status },
             Self::Revert => Command::Revert { snapshot_id: snapshots.last().map(|snapshot| snapshot.id) },
             Self::Reimage | Self::ReimageReserved => build::reimage(self == Self::ReimageReserved),

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearth::domain::backend::{Answer, Call, Cause, CauseKind, Outcome, Request, Truth};
 use hearth::domain::ids::{AttachmentId, ExportName, ImageId, OperationId, ServerId, SnapshotId};
 use hearth::domain::operation::Step;
+use hearth::domain::reference::{snapshot_reference, volume_reference};
 use serde_json::json;
+
+use crate::decide::build;
 
 /// A call that goes on at the backend although its caller has given it up, or has died.
 #[derive(Clone, Debug)]
@@ -34,7 +37,7 @@ impl Consumer {
     }
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Backend {
     /// GiB; none: there is no such volume.
     pub size_gib: Option<u32>,
@@ -48,7 +51,27 @@ pub struct Backend {
     pub images: BTreeMap<ImageId, bool>,
     /// Images that were given up: later calls have no effect.
     pub discarded: BTreeSet<ImageId>,
+    /// What is not Hearth's, by its reference.
+    pub objects: BTreeSet<String>,
     pub running: Vec<Running>,
+}
+
+impl Default for Backend {
+    /// With one object that can be managed.
+    fn default() -> Self {
+        Self {
+            size_gib: None,
+            exports: BTreeMap::new(),
+            fenced: BTreeSet::new(),
+            devices: BTreeMap::new(),
+            snapshots: BTreeSet::new(),
+            is_filled: false,
+            images: BTreeMap::new(),
+            discarded: BTreeSet::new(),
+            objects: BTreeSet::from([build::OBJECT.to_owned()]),
+            running: Vec::new(),
+        }
+    }
 }
 
 impl Backend {
@@ -70,6 +93,37 @@ impl Backend {
             },
             // No operation of this model issues them.
             Request::CreateClonedVolume { .. } | Request::CreateVolumeFromSnapshot { .. } => refused(CauseKind::Other),
+            Request::Adopt { reference, size_gib } => match self.size_gib {
+                None if self.objects.remove(reference) => {
+                    self.size_gib = Some(*size_gib);
+                    done(Answer::Size { size_gib: *size_gib })
+                }
+                Some(existing) if existing == *size_gib => done(Answer::Size { size_gib: *size_gib }),
+                _ => refused(CauseKind::Other),
+            },
+            Request::Disown if !self.exports.is_empty() || !self.snapshots.is_empty() => refused(CauseKind::Busy),
+            Request::Disown => {
+                if self.size_gib.take().is_some() {
+                    self.objects.insert(volume_reference(build::VOLUME));
+                }
+                Outcome::done()
+            }
+            Request::AdoptSnapshot { snapshot_id, reference, .. } => {
+                let is_there = self.size_gib.is_some() && self.snapshots.contains(snapshot_id);
+                if is_there || (self.size_gib.is_some() && self.objects.remove(reference)) {
+                    self.snapshots.insert(*snapshot_id);
+                    Outcome::done()
+                } else {
+                    refused(CauseKind::Other)
+                }
+            }
+            Request::DisownSnapshot { snapshot_id } => {
+                if self.snapshots.remove(snapshot_id) {
+                    self.objects.insert(snapshot_reference(*snapshot_id));
+                }
+                Outcome::done()
+            }
+            Request::ListObjects => refused(CauseKind::Other),
             Request::CreateSnapshot { .. } | Request::RevertToSnapshot { .. } if self.size_gib.is_none() => {
                 refused(CauseKind::Other)
             }

@@ -21,6 +21,7 @@ impl World {
         self.backend.exports.hash(into);
         self.backend.snapshots.hash(into);
         (self.backend.is_filled, &self.backend.images, &self.backend.discarded).hash(into);
+        self.backend.objects.hash(into);
         self.backend.fenced.hash(into);
         self.backend.devices.hash(into);
         hash_unordered(&self.backend.running, into, |running, into| {
@@ -112,6 +113,7 @@ fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
     operation.previous_status.hash(into);
     match &operation.kind {
         OperationKind::Extend { new_size_gib } => new_size_gib.hash(into),
+        OperationKind::Manage { size_gib, .. } => size_gib.hash(into),
         OperationKind::Connect { connector, row_is_new, .. } => (host(Some(connector)), row_is_new).hash(into),
         OperationKind::Initialize { connection_id, connector, mode } => {
             (connection_id, host(Some(connector)), mode).hash(into);
@@ -152,6 +154,7 @@ fn hash_outcome(outcome: &Outcome, into: &mut DefaultHasher) {
                 (truth.exists, truth.size_gib, &truth.exports, &truth.snapshots, truth.busy).hash(into)
             }
             Answer::Plugged { plugged } => (3, plugged).hash(into),
+            Answer::Objects { objects } => (7, objects.len()).hash(into),
         },
         Outcome::Refused { cause } => (4, cause.kind).hash(into),
         Outcome::Failed { cause } => (5, cause.kind).hash(into),

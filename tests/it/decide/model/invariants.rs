@@ -121,6 +121,7 @@ fn of_usage(before: Option<&VolumeState>, command: &Command, decision: &Decision
         let growth = match operation.kind {
             // the volume's own size counts from the moment it has grown
             OperationKind::Extend { new_size_gib } => new_size_gib.saturating_sub(next.volume.size_gib),
+            OperationKind::Manage { size_gib, .. } => size_gib,
             _ => 0,
         };
         hold!(operation.reserved_gib == growth, "{} GiB reserved for {growth} GiB", operation.reserved_gib);
@@ -157,6 +158,8 @@ pub fn of_world(world: &World) -> Result<(), Broken> {
 
 /// What is true of the backend as long as it says the truth.
 fn of_backend(world: &World, state: &VolumeState) -> Result<(), Broken> {
+    let is_there = world.backend.size_gib.is_some() || !world.backend.objects.is_empty();
+    hold!(is_there || !world.ghost.keeps_data, "data are lost that nobody has asked to delete");
     if state.volume.deleted {
         hold!(world.backend.size_gib.is_none(), "the volume is deleted and exists at the backend");
         hold!(world.backend.exports.is_empty(), "the volume is deleted and exported");
@@ -175,6 +178,10 @@ fn every_call_is_known(world: &World, state: &VolumeState) -> Result<(), Broken>
         matches!(
             step,
             Step::Create
+                | Step::Adopt
+                | Step::Disown
+                | Step::AdoptSnapshot { .. }
+                | Step::DisownSnapshot { .. }
                 | Step::Extend
                 | Step::Delete
                 | Step::Revert
@@ -243,6 +250,10 @@ fn every_word_has_an_owner(world: &World, state: &VolumeState) -> Result<(), Bro
                 runs(&|kind| matches!(kind, OperationKind::CreateFromImage(_) | OperationKind::Reimage(_)))
             }
             VolumeStatus::Uploading => runs(&|kind| matches!(kind, OperationKind::UploadImage(_))),
+            VolumeStatus::Managing => runs(&|kind| matches!(kind, OperationKind::Manage { .. })),
+            VolumeStatus::Unmanaging | VolumeStatus::ErrorManagingDeleting => {
+                runs(&|kind| *kind == OperationKind::Unmanage)
+            }
             VolumeStatus::Extending => runs(&|kind| matches!(kind, OperationKind::Extend { .. })),
             VolumeStatus::Reverting => runs(&|kind| matches!(kind, OperationKind::Revert { .. })),
             // It may still wait for the removal of an image that was cut off.
@@ -299,6 +310,9 @@ fn every_operation_has_its_word(world: &World, state: &VolumeState) -> Result<()
             OperationKind::UploadImage(_) => VolumeStatus::Uploading,
             OperationKind::Extend { .. } => VolumeStatus::Extending,
             OperationKind::Revert { .. } => VolumeStatus::Reverting,
+            OperationKind::Manage { .. } => VolumeStatus::Managing,
+            OperationKind::Unmanage if state.volume.status == VolumeStatus::Unmanaging => VolumeStatus::Unmanaging,
+            OperationKind::Unmanage => VolumeStatus::ErrorManagingDeleting,
             _ => VolumeStatus::Deleting,
         };
         hold!(state.volume.status == word, "{} runs while the status is {}", running.kind.name(), state.volume.status);
@@ -321,7 +335,14 @@ fn every_snapshot_has_its_word(world: &World, state: &VolumeState) -> Result<(),
             state.operations.iter().any(|operation| is_meant(&operation.kind))
         };
         let id = snapshot.id;
-        let taken = runs(&|kind| *kind == OperationKind::CreateSnapshot { snapshot_id: id });
+        let taken = runs(&|kind| match kind {
+            OperationKind::CreateSnapshot { snapshot_id } | OperationKind::ManageSnapshot { snapshot_id, .. } => {
+                *snapshot_id == id
+            }
+            _ => false,
+        });
+        let let_go = runs(&|kind| *kind == OperationKind::UnmanageSnapshot { snapshot_id: id });
+        hold!(let_go == (snapshot.status == SnapshotStatus::Unmanaging), "let go: {let_go}, {}", snapshot.status);
         let removed = runs(&|kind| *kind == OperationKind::DeleteSnapshot { snapshot_id: id });
         let reverted = runs(&|kind| *kind == OperationKind::Revert { snapshot_id: id });
         let goes_along = runs(&|kind| *kind == OperationKind::Delete);
