@@ -88,6 +88,14 @@ pub(super) fn outcome_of(error: &ImageError) -> Outcome {
     }
 }
 
+/// The same of an image's creation, after which it may be there all the same.
+pub(super) fn outcome_of_creation(error: &ImageError) -> Outcome {
+    match outcome_of(error) {
+        Outcome::Failed { cause } => Outcome::Unknown { cause },
+        certain => certain,
+    }
+}
+
 /// The same for a backend that has no image service.
 pub(super) fn no_service() -> Outcome {
     let cause = Cause::new(CauseKind::Image, "this backend has no image service");

@@ -212,7 +212,7 @@ impl FileBackend {
         }
         match image_calls::create(&access.service, image).await {
             Ok(()) => Outcome::done(),
-            Err(error) => image_calls::outcome_of(&error),
+            Err(error) => image_calls::outcome_of_creation(&error),
         }
     }
 

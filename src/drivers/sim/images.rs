@@ -10,7 +10,7 @@ use super::engine::Engine;
 use crate::domain::backend::{Call, Cause, CauseKind, Outcome, Request};
 use crate::domain::ids::{ImageId, ProjectId};
 use crate::domain::image::ToImage;
-use crate::drivers::image_calls::{self, Service, no_service, outcome_of};
+use crate::drivers::image_calls::{self, Service, no_service, outcome_of, outcome_of_creation};
 use crate::images::{ImageCaller, ImageError};
 
 /// The first line of an image that a simulated volume was made into.
@@ -66,7 +66,9 @@ impl Engine {
             }
             _ => Ok(Asked::Ended(discarded())),
         };
-        Some(asked.unwrap_or_else(|error| Asked::Ended(outcome_of(&error))))
+        let is_creation = matches!(call.request, Request::CreateImage { .. });
+        let outcome = if is_creation { outcome_of_creation } else { outcome_of };
+        Some(asked.unwrap_or_else(|error| Asked::Ended(outcome(&error))))
     }
 
     /// The end of a call that may have come too late.

@@ -4,6 +4,7 @@ mod attach;
 mod data_life;
 mod detach;
 mod hosts;
+mod image_life;
 mod images;
 mod lifecycle;
 mod lists;

@@ -22,7 +22,7 @@ available: snapshot in error       | ✓          | 400 status                  
 in-use: server, snapshot           | ✓          | 400 status                        | 400 status                        | 400 status           | 400 status          | → extending: extend     | → available     | ✓             | → available: unexport
 error                              | ✓          | → deleting: delete                | → deleting: delete                | → unmanaging: disown | 400 status          | 400 status              | → available     | 400 input     | ✓
 error: never placed                | ✓          | → gone                            | → gone                            | → gone               | 400 status          | 400 status              | → available     | 400 input     | ✓
-available: from an image           | ✓          | → deleting: delete                | → deleting: delete                | ?                    | → extending: extend | → extending: extend     | ✓               | 400 input     | ✓
+available: from an image           | ✓          | → deleting: delete                | → deleting: delete                | → unmanaging: disown | → extending: extend | → extending: extend     | ✓               | 400 input     | ✓
 error_extending                    | ✓          | → deleting: delete                | → deleting: delete                | → unmanaging: disown | 400 status          | 400 status              | → available     | 400 input     | ✓
 error_extending: server            | ✓          | 400 status                        | 400 status R-57                   | 400 status           | 400 status          | 400 status              | → available     | → in-use      | ✓: unexport R-85
 error_deleting                     | ✓          | 400 status                        | → deleting: delete                | 400 status           | 400 status          | 400 status              | → available     | 400 input     | ✓
@@ -41,8 +41,8 @@ downloading                        | ✓          | 400 status                  
 maintenance                        | 400 status | 400 status                        | → deleting: delete                | 400 status           | 400 status          | 400 status              | → available     | 400 input     | ✓
 managing                           | ✓          | 400 status                        | → error_managing_deleting: disown | 400 status           | 400 status          | 400 status              | → available     | 400 input     | ✓
 error_managing                     | ✓          | → error_managing_deleting: disown | → error_managing_deleting: disown | → unmanaging: disown | 400 status          | 400 status              | → available     | 400 input     | ✓
-error: no work                     | ✓          | → deleting: delete                | → deleting: delete                | ?                    | 400 status          | 400 status              | → available     | 400 input     | ✓
-error_restoring                    | ✓          | → deleting: delete                | → deleting: delete                | ?                    | 400 status          | 400 status              | → available     | 400 input     | ✓
+error: no work                     | ✓          | → deleting: delete                | → deleting: delete                | → unmanaging: disown | 400 status          | 400 status              | → available     | 400 input     | ✓
+error_restoring                    | ✓          | → deleting: delete                | → deleting: delete                | → unmanaging: disown | 400 status          | 400 status              | → available     | 400 input     | ✓
 other errors                       | ✓          | 400 status                        | → deleting: delete                | 400 status           | 400 status          | 400 status              | → available     | 400 input     | ✓
 reserved                           | ✓          | 400 status                        | → deleting: delete                | 400 status           | 400 status          | 400 status              | → available     | 400 input     | → available
 attaching                          | ✓          | 400 status                        | → deleting: delete                | 400 status           | 400 status          | 400 status              | → available     | 400 input     | → available
@@ -250,7 +250,7 @@ available: snapshot in error       | ✓: create_snapshot | ✓: create_snapshot
 in-use: server, snapshot           | 400 status         | ✓: create_snapshot | 409                 | ✓: delete_snapshot | ✓: delete_snapshot    | ✓: adopt_snapshot | ✓: disown_snapshot | 400 status                        | 400 status
 error                              | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → deleting: delete                | → deleting: delete
 error: never placed                | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → gone                            | → gone
-available: from an image           | ✓: create_snapshot | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | ?                 | ?                  | → deleting: delete                | → deleting: delete
+available: from an image           | ✓: create_snapshot | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | ✓: adopt_snapshot | 404 snapshot       | → deleting: delete                | → deleting: delete
 error_extending                    | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → deleting: delete                | → deleting: delete
 error_extending: server            | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | 400 status
 error_deleting                     | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → deleting: delete
@@ -269,8 +269,8 @@ downloading                        | 400 status         | 400 status         | 4
 maintenance                        | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → deleting: delete
 managing                           | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → error_managing_deleting: disown
 error_managing                     | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → error_managing_deleting: disown | → error_managing_deleting: disown
-error: no work                     | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | ?                 | ?                  | → deleting: delete                | → deleting: delete
-error_restoring                    | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | ?                 | ?                  | → deleting: delete                | → deleting: delete
+error: no work                     | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → deleting: delete                | → deleting: delete
+error_restoring                    | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → deleting: delete                | → deleting: delete
 other errors                       | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → deleting: delete
 reserved                           | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → deleting: delete
 attaching                          | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → deleting: delete
@@ -311,8 +311,8 @@ available: from an image           | → downloading: reimage | → downloading:
 error_extending                    | 400 status             | 400 status             | 400 status                | 400 status
 error_extending: server            | 400 status             | 400 status             | 400 status                | 400 status
 error_deleting                     | 400 status             | 400 status             | 400 status                | 400 status
-error_managing: not adopted        | ?                      | ?                      | ?                         | ?
-error_unmanaging: not let go       | ?                      | ?                      | ?                         | ?
+error_managing: not adopted        | 400 status             | 400 status             | 400 status                | 400 status
+error_unmanaging: not let go       | 400 status             | 400 status             | 400 status                | 400 status
 attaching: marked                  | 400 status             | 400 status             | 400 status                | 400 status
 attaching: marked, server, multi   | 400 status             | 400 status             | 400 status                | 400 status
 detaching: marked, row             | 400 status             | 400 status             | 400 status                | 400 status
@@ -324,7 +324,7 @@ in-use: detach a failed            | 400 status             | 400 status        
 available: never placed            | 400 status             | 400 status             | 400 status                | 400 status
 downloading                        | 400 status             | 400 status             | 400 status                | 400 status
 maintenance                        | 400 status             | 400 status             | 400 status                | 400 status
-managing                           | ?                      | ?                      | ?                         | ?
+managing                           | 400 status             | 400 status             | 400 status                | 400 status
 error_managing                     | 400 status             | 400 status             | 400 status                | 400 status
 error: no work                     | → downloading: reimage | → downloading: reimage | 400 status                | 400 status
 error_restoring                    | 400 status             | 400 status             | 400 status                | 400 status

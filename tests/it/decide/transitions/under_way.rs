@@ -5,14 +5,14 @@
 pub const VERBS: &str = "
 situation                                            | update             | delete          | force delete       | unmanage      | extend < 3.42      | extend                  | reset available         | reset in-use       | reset detached
 creating ⇒ available                                 | beside ⇒ available | 400 status R-60 | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ error
-creating: from an image ⇒ available                  | beside ⇒ available | 400 status      | fences ⇒ gone      | ?             | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ error
-downloading: from an image ⇒ available               | beside ⇒ available | 400 status      | fences ⇒ gone      | ?             | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ error
-downloading: from an image, row ⇒ reserved           | beside ⇒ reserved  | 400 status      | 400 status         | ?             | 400 status         | 400 status              | fences ⇒ reserved       | fences ⇒ reserved  | fences ⇒ error
-downloading: reimage ⇒ available                     | beside ⇒ available | 400 status      | fences ⇒ gone      | ?             | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ available
-downloading: reimage, row ⇒ reserved                 | beside ⇒ reserved  | 400 status      | 400 status         | ?             | 400 status         | 400 status              | fences ⇒ reserved       | fences ⇒ reserved  | fences ⇒ available
-uploading ⇒ available                                | beside ⇒ available | 400 status      | fences ⇒ gone      | ?             | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ available
-uploading: row ⇒ in-use                              | beside ⇒ in-use    | 400 status      | 400 status         | ?             | 400 status         | 400 status              | fences ⇒ in-use         | fences ⇒ in-use    | fences ⇒ available
-uploading: server ⇒ in-use                           | beside ⇒ in-use    | 400 status      | 400 status         | ?             | 400 status         | 400 status              | fences ⇒ in-use         | fences ⇒ in-use    | fences ⇒ available
+creating: from an image ⇒ available                  | beside ⇒ available | 400 status      | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ error
+downloading: from an image ⇒ available               | beside ⇒ available | 400 status      | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ error
+downloading: from an image, row ⇒ reserved           | beside ⇒ reserved  | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | fences ⇒ reserved       | fences ⇒ reserved  | fences ⇒ error
+downloading: reimage ⇒ available                     | beside ⇒ available | 400 status      | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ available
+downloading: reimage, row ⇒ reserved                 | beside ⇒ reserved  | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | fences ⇒ reserved       | fences ⇒ reserved  | fences ⇒ available
+uploading ⇒ available                                | beside ⇒ available | 400 status      | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ available
+uploading: row ⇒ in-use                              | beside ⇒ in-use    | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | fences ⇒ in-use         | fences ⇒ in-use    | fences ⇒ available
+uploading: server ⇒ in-use                           | beside ⇒ in-use    | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | fences ⇒ in-use         | fences ⇒ in-use    | fences ⇒ available
 managing ⇒ available                                 | beside ⇒ available | 400 status      | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ error_managing
 unmanaging ⇒ gone                                    | beside ⇒ gone      | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | 400 status              | 400 input          | 400 status
 available: snapshot managing ⇒ available             | beside ⇒ available | 400 status      | 400 status         | 400 status    | next ⇒ available   | next ⇒ available        | beside ⇒ available      | 400 input          | beside ⇒ available
@@ -169,14 +169,14 @@ available: repair ⇒ available                        | waits ⇒ in-use R-43 |
 pub const SNAPSHOTS: &str = "
 situation                                            | snapshot < 3.66    | snapshot           | revert | delete snapshot | force delete snapshot | manage snapshot    | unmanage snapshot | cascade       | force cascade
 creating ⇒ available                                 | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
-creating: from an image ⇒ available                  | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | ?                  | ?                 | 400 status    | fences ⇒ gone
-downloading: from an image ⇒ available               | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | ?                  | ?                 | 400 status    | fences ⇒ gone
-downloading: from an image, row ⇒ reserved           | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | ?                  | ?                 | 400 status    | 400 status
-downloading: reimage ⇒ available                     | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | ?                  | ?                 | 400 status    | fences ⇒ gone
-downloading: reimage, row ⇒ reserved                 | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | ?                  | ?                 | 400 status    | 400 status
-uploading ⇒ available                                | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | ?                  | ?                 | 400 status    | fences ⇒ gone
-uploading: row ⇒ in-use                              | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | ?                  | ?                 | 400 status    | 400 status
-uploading: server ⇒ in-use                           | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | ?                  | ?                 | 400 status    | 400 status
+creating: from an image ⇒ available                  | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
+downloading: from an image ⇒ available               | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
+downloading: from an image, row ⇒ reserved           | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
+downloading: reimage ⇒ available                     | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
+downloading: reimage, row ⇒ reserved                 | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
+uploading ⇒ available                                | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
+uploading: row ⇒ in-use                              | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
+uploading: server ⇒ in-use                           | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
 managing ⇒ available                                 | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
 unmanaging ⇒ gone                                    | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
 available: snapshot managing ⇒ available             | next ⇒ available   | next ⇒ available   | 409    | 400 snapshot    | fences ⇒ available    | next ⇒ available   | 400 snapshot      | 400 status    | fences ⇒ gone
@@ -218,10 +218,10 @@ downloading: reimage, row ⇒ reserved                 | 400 status       | 400 
 uploading ⇒ available                                | 400 status       | 400 status        | 400 status         | 400 status
 uploading: row ⇒ in-use                              | 400 status       | 400 status        | 400 status         | 400 status
 uploading: server ⇒ in-use                           | 400 status       | 400 status        | 400 status         | 400 status
-managing ⇒ available                                 | ?                | ?                 | ?                  | ?
-unmanaging ⇒ gone                                    | ?                | ?                 | ?                  | ?
-available: snapshot managing ⇒ available             | ?                | ?                 | ?                  | ?
-available: snapshot unmanaging ⇒ available           | ?                | ?                 | ?                  | ?
+managing ⇒ available                                 | 400 status       | 400 status        | 400 status         | 400 status
+unmanaging ⇒ gone                                    | 400 status       | 400 status        | 400 status         | 400 status
+available: snapshot managing ⇒ available             | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
+available: snapshot unmanaging ⇒ available           | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
 available: snapshot creating ⇒ available             | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
 available: snapshot deleting ⇒ available             | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
 reverting ⇒ available                                | 400 status       | 400 status        | 400 status         | 400 status
