@@ -103,13 +103,59 @@ pub(super) struct HostBook {
     /// One write or refresh at a time: an older reading never replaces a younger word.
     writing: tokio::sync::Mutex<()>,
     sums: Mutex<Sums>,
+    placing: Mutex<()>,
+}
+
+/// Room that a decision has promised. It counts at once: until the sums are read again, and over that while nobody knows
+/// whether the reading has seen the commit. Dropped: the commit has ended, or nobody knows how.
+pub(super) struct Promise {
+    core: Arc<Core>,
+    host: String,
+    size_gib: u64,
+    stands: bool,
 }
 
 #[derive(Default)]
 struct Sums {
+    /// Volumes and GiB.
     by_host: BTreeMap<String, (u64, u64)>,
     read_at: Option<Timestamp>,
     reading: bool,
+    /// Promised, and not known to be committed.
+    open: BTreeMap<String, (u64, u64)>,
+    /// Committed while the sums were being read.
+    meanwhile: BTreeMap<String, (u64, u64)>,
+}
+
+fn add(sums: &mut BTreeMap<String, (u64, u64)>, host: &str, more: (u64, u64)) {
+    let (volumes, gigabytes) = sums.entry(host.to_owned()).or_default();
+    *volumes += more.0;
+    *gigabytes += more.1;
+}
+
+fn subtract(sums: &mut BTreeMap<String, (u64, u64)>, host: &str, size_gib: u64) {
+    if let Some((volumes, gigabytes)) = sums.get_mut(host) {
+        *volumes = volumes.saturating_sub(1);
+        *gigabytes = gigabytes.saturating_sub(size_gib);
+    }
+}
+
+impl Promise {
+    /// It was certainly not committed.
+    pub(super) fn take_back(mut self) {
+        self.stands = false;
+        subtract(&mut self.core.host_book.sums().by_host, &self.host, self.size_gib);
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let mut sums = self.core.host_book.sums();
+        subtract(&mut sums.open, &self.host, self.size_gib);
+        if self.stands && sums.reading {
+            add(&mut sums.meanwhile, &self.host, (1, self.size_gib));
+        }
+    }
 }
 
 impl HostBook {
@@ -142,7 +188,7 @@ impl HostBook {
 impl Core {
     /// What a decision may know of the backends.
     pub(super) fn hosts(self: &Arc<Self>, command: &Command, state: Option<&VolumeState>) -> Hosts {
-        let standings = if matches!(command, Command::Create(_)) { self.standings() } else { Vec::new() };
+        let standings = if places(command) { self.standings() } else { Vec::new() };
         let host = state.and_then(|state| state.volume.host.as_deref());
         Hosts { frozen: host.is_some_and(|host| self.host_book.is_frozen(host)), standings }
     }
@@ -173,12 +219,28 @@ impl Core {
         self.backends.reports().into_iter().map(standing).collect()
     }
 
-    /// A volume was promised room: it counts at once, and until the next sum.
-    pub(super) fn promised(&self, host: &str, size_gib: u32) {
+    /// Whoever may promise room looks at it and promises it before anybody else looks: of two that want the last room one gets it.
+    /// Held for one decision, which waits for nothing.
+    pub(super) fn placing(&self) -> MutexGuard<'_, ()> {
+        self.host_book.placing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a decision promises at a backend, if it is committed: the volume's room where it is made, or where it goes to. It
+    /// counts at once, and until the next sum.
+    pub(super) fn promise(self: &Arc<Self>, before: Option<&VolumeState>, next: &VolumeState) -> Option<Promise> {
+        let goes_to =
+            |state: &VolumeState| state.migration().and_then(|migration| migration.kind.other_backend().cloned());
+        // A volume that is being adopted has no size yet, only one that is reserved.
+        let (host, reserved_gib) = match before {
+            None => (next.volume.host.clone(), next.operations.iter().map(|operation| operation.reserved_gib).sum()),
+            Some(before) if goes_to(before).is_none() => (goes_to(next), 0),
+            Some(_) => (None, 0),
+        };
+        let (host, size_gib) = (host?.to_string(), u64::from(next.volume.size_gib) + u64::from(reserved_gib));
         let mut sums = self.host_book.sums();
-        let (volumes, gigabytes) = sums.by_host.entry(host.to_owned()).or_default();
-        *volumes += 1;
-        *gigabytes += u64::from(size_gib);
+        add(&mut sums.by_host, &host, (1, size_gib));
+        add(&mut sums.open, &host, (1, size_gib));
+        Some(Promise { core: Arc::clone(self), host, size_gib, stands: true })
     }
 
     /// Adds up in the background what is promised, if that was long ago. Whoever asks now still sees the old sums.
@@ -190,6 +252,7 @@ impl Core {
                 return;
             }
             sums.reading = true;
+            sums.meanwhile.clear();
         }
         let core = Arc::clone(self);
         actix_rt::spawn(async move {
@@ -198,11 +261,21 @@ impl Core {
             sums.reading = false;
             sums.read_at = Some(core.world.clock.now());
             match read {
-                Ok(usage) => sums.by_host = by_host(&usage),
+                Ok(usage) => {
+                    sums.by_host = by_host(&usage);
+                    // The reading may have missed them; counted twice, they are so until the next one.
+                    let unseen = std::mem::take(&mut sums.meanwhile).into_iter().chain(sums.open.clone());
+                    unseen.collect::<Vec<_>>().iter().for_each(|(host, more)| add(&mut sums.by_host, host, *more));
+                }
                 Err(error) => tracing::warn!(%error, "what is promised at the backends could not be added up"),
             }
         });
     }
+}
+
+/// Whether the command may promise room at a backend.
+pub(super) fn places(command: &Command) -> bool {
+    matches!(command, Command::Create(_) | Command::Migrate(_) | Command::Retype(_))
 }
 
 /// `host@backend` of `host@backend#pool`.

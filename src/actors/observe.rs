@@ -32,8 +32,11 @@ pub(super) fn summary(slot: &VolumeSlot) -> ActorSummary {
 /// How long an operation's present step may take, given the volume's host.
 pub(super) type Deadline<'a> = &'a dyn Fn(Option<&str>, &Operation) -> Option<Duration>;
 
+/// How far the copy of an operation's present step is, in per cent.
+pub(super) type Progress<'a> = &'a dyn Fn(&Operation) -> Option<u64>;
+
 /// Everything about one actor.
-pub(super) fn inspect(slot: &VolumeSlot, now: Timestamp, deadline: Deadline<'_>) -> Value {
+pub(super) fn inspect(slot: &VolumeSlot, now: Timestamp, deadline: Deadline<'_>, progress: Progress<'_>) -> Value {
     let view = slot.last_view();
     // Labelled by how far it can be trusted: a commit in flight makes it stale, a crashed actor leaves a post-mortem.
     let label = match (state_of(slot), slot.fresh_view().is_some()) {
@@ -56,6 +59,7 @@ pub(super) fn inspect(slot: &VolumeSlot, now: Timestamp, deadline: Deadline<'_>)
                 "age_seconds": now.since(operation.started_at).as_secs_f64(),
                 "step_age_seconds": now.since(operation.step_started_at).as_secs_f64(),
                 "step_deadline_seconds": deadline(host, operation).map(|deadline| deadline.as_secs_f64()),
+                "progress_percent": progress(operation),
             })
         };
         view.operations.iter().map(describe).collect()

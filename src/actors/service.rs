@@ -20,9 +20,10 @@ use crate::domain::placement::Room;
 use crate::domain::quota::Limits;
 use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::status::VmState;
+use crate::domain::text::Text;
 use crate::domain::volume::{Caller, Command, Refusal, Reply, VolumeState};
-use crate::drivers::FaultsRefused;
 use crate::drivers::sim::FaultRule;
+use crate::drivers::{FaultsRefused, Progress};
 use crate::store::{Keyed, Store, StoreError};
 use crate::telemetry::Sample;
 
@@ -41,6 +42,8 @@ pub trait Backends: Send + Sync + 'static {
     fn reports(&self) -> Vec<BackendReport>;
     /// How long a call of an operation's step, or its probe, may run at `host`; none for a step without a call.
     fn deadline(&self, host: Option<&str>, step: &Step, is_probe: bool) -> Option<Duration>;
+    /// How far an operation's copy is, in per cent; none when it copies nothing now. Never waits.
+    fn progress(&self, operation: OperationId) -> Option<u64>;
     /// What `/metrics` shows. Never waits.
     fn samples(&self) -> Vec<Sample>;
     /// The pool's state, for `/admin/drivers`. Never waits.
@@ -245,7 +248,8 @@ impl Service {
                         | Returned::Answer(Err(RequestError::Refused(Refusal::TypeChanged))),
                     ),
                     Some(same),
-                ) if !matches!(*same, Command::Create(_)) => {
+                    // What was judged by the type itself goes back to whoever judged it.
+                ) if !matches!(*same, Command::Create(_) | Command::Retype(_)) => {
                     command = same;
                 }
                 (Ok(Returned::Answer(answer)), _) => return answer,
@@ -278,6 +282,10 @@ impl Service {
                 let of_volume = matches!(command, Command::Extend { .. });
                 let project_id = if of_volume { &state.volume.project_id } else { own };
                 (project_id.clone(), state.volume.volume_type_id)
+            }
+            Command::Retype(request) => {
+                let Some(state) = self.volume_target(volume_id).await? else { return Ok(None) };
+                (state.volume.project_id.clone(), Some(request.volume_type_id))
             }
             _ => return Ok(None),
         };
@@ -419,7 +427,8 @@ impl Service {
     pub fn actor_inspect(&self, volume_id: VolumeId) -> Option<serde_json::Value> {
         let slot = self.core.slot_if_active(volume_id)?;
         let deadline = |host: Option<&str>, operation: &Operation| self.step_deadline(host, operation);
-        Some(super::observe::inspect(&slot, self.core.world.clock.now(), &deadline))
+        let progress = |operation: &Operation| self.progress(operation);
+        Some(super::observe::inspect(&slot, self.core.world.clock.now(), &deadline, &progress))
     }
 
     /// How long the present step of an operation on a volume at `host` may take from its start; none for one that waits for
@@ -427,8 +436,16 @@ impl Service {
     pub fn step_deadline(&self, host: Option<&str>, operation: &Operation) -> Option<Duration> {
         match operation.step {
             Step::Drain => Some(self.core.options.drain_deadline),
-            _ => self.backends().deadline(host, &operation.step, operation.probing.is_some()),
+            _ => {
+                let host = operation.kind.other_backend().map(Text::as_str).or(host);
+                self.backends().deadline(host, &operation.step, operation.probing.is_some())
+            }
         }
+    }
+
+    /// How far the copy of an operation's present step is, in per cent; none: it copies nothing now.
+    pub fn progress(&self, operation: &Operation) -> Option<u64> {
+        self.backends().progress(operation.id)
     }
 
     /// Every transition that commits from now on.
@@ -483,6 +500,10 @@ impl Backends for crate::drivers::pool::DriverPool {
 
     fn deadline(&self, host: Option<&str>, step: &Step, is_probe: bool) -> Option<Duration> {
         Self::deadline(self, host, step, is_probe)
+    }
+
+    fn progress(&self, operation: OperationId) -> Option<u64> {
+        Self::progress(self, operation).map(Progress::percent)
     }
 
     fn samples(&self) -> Vec<Sample> {

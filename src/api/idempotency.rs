@@ -13,7 +13,9 @@ use super::answer::Answer;
 use super::call::Call;
 use super::fault::Problem;
 use super::route::Route;
-use super::v3::{self, attachments, snapshots, volume_connections, volume_create, volume_images, volume_metadata};
+use super::v3::{
+    self, attachments, snapshots, volume_connections, volume_create, volume_images, volume_metadata, volume_moves,
+};
 use crate::actors::KEY_TTL;
 use crate::domain::ids::{AttachmentId, ImageId, SnapshotId};
 use crate::domain::operation::{Lane, Step};
@@ -194,6 +196,7 @@ async fn replay(
             let connection = made.and_then(|id| state.volume.connection(id)).ok_or_else(gone)?;
             Ok(volume_connections::initialized(connection))
         }
+        (_, Some("os-migrate_volume_completion")) => Ok(volume_moves::completed(call, &*there()?)),
         (_, Some("os-set_image_metadata")) => Ok(volume_metadata::image_metadata_answer(&*there()?)),
         (_, Some("os-set_bootable" | "os-unset_image_metadata")) => Ok(Answer::empty(200)),
         (_, Some("os-volume_upload_image")) => {

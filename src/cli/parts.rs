@@ -80,6 +80,7 @@ pub fn placement(settings: &Settings) -> BTreeMap<String, PlacementOptions> {
 /// Opens every backend and hypervisor of the settings. Starts no daemon.
 pub fn open(settings: &Settings) -> Result<Parts, PartError> {
     let mut parts = Parts { backends: Vec::new(), hypervisors: Vec::new(), files: Vec::new(), sims: Vec::new() };
+    let mut simulated: Vec<(Arc<SimBackend>, PoolOptions)> = Vec::new();
     for backend in &settings.backends {
         let name = full_name(backend);
         let options = bounds(backend);
@@ -100,27 +101,34 @@ pub fn open(settings: &Settings) -> Result<Parts, PartError> {
                 parts.backends.push((name, driver, options));
             }
             DriverSettings::Sim(sim) => {
-                let (driver, hypervisor): (Arc<dyn Backend>, Arc<dyn Hypervisor>) = match &sim.process {
+                let driver: Arc<dyn Backend> = match &sim.process {
                     SimProcess::InProcess => {
                         let truth = SimTruth::open(&sim.truth, Durability::Process)
                             .map_err(|source| PartError::Sim { name: backend.name.clone(), source })?;
                         let latency = LatencyTable::all(Latency::Fixed { us: micros(sim.latency) });
                         let driver = SimBackend::new(SimOptions { latency, ..SimOptions::with_truth(truth, sim.seed) });
-                        let hypervisor = driver.hypervisor();
                         parts.sims.push(Arc::clone(&driver));
-                        (driver, hypervisor)
+                        simulated.push((Arc::clone(&driver), options));
+                        driver
                     }
                     SimProcess::Separate { socket } => {
                         let remote = SimRemote::new(socket);
-                        (remote.clone(), remote)
+                        if !parts.hypervisors.iter().any(|(kind, _, _)| *kind == HypervisorKind::Sim) {
+                            parts.hypervisors.push((HypervisorKind::Sim, remote.clone(), options));
+                        }
+                        remote
                     }
                 };
                 parts.backends.push((name, driver, options));
-                if !parts.hypervisors.iter().any(|(kind, _, _)| *kind == HypervisorKind::Sim) {
-                    parts.hypervisors.push((HypervisorKind::Sim, hypervisor, options));
-                }
             }
         }
+    }
+    // One for all that are simulated in this process: guests move between them.
+    if let Some((first, options)) = simulated.first()
+        && parts.hypervisors.is_empty()
+    {
+        let hypervisor: Arc<dyn Hypervisor> = first.hypervisor_with(simulated[1..].iter().map(|(other, _)| &**other));
+        parts.hypervisors.push((HypervisorKind::Sim, hypervisor, *options));
     }
     let qmp = QmpHypervisor::new(settings.hypervisor.qmp_dirs.clone());
     parts.hypervisors.push((HypervisorKind::Qmp, qmp, PoolOptions::default()));

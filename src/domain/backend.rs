@@ -13,6 +13,7 @@ use super::document::Document;
 use super::ids::{AttachmentId, ExportName, ImageId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId};
 use super::image::ToImage;
 use super::operation::Step;
+use super::text::Text;
 
 /// The idempotency key of one backend call (design §3.8). A driver that has already carried a key out answers as before;
 /// one that is carrying it out lets the second caller wait for the first.
@@ -97,8 +98,26 @@ pub enum Request {
     },
     /// What the backend holds, Hearth's and not. Read-only, and of no volume.
     ListObjects,
+    /// Make the volume as a byte-exact copy of what another backend holds under the same id, holes kept, compared with the
+    /// source and durable before `Done`. The source has no live exports, and nobody changes or removes it while the operation
+    /// stands. It is carried out by the destination's driver, which gets the source's by `drivers::Backend::copy_from`. A
+    /// repetition by the same operation: `Done` as before. A volume that is there already, and was not made by this operation:
+    /// `Refused`, never overwritten. A copy that was cut off leaves no volume.
+    CopyFromBackend {
+        /// `host@backend#pool` of the source.
+        source_backend: Text,
+        /// Size of the volume in GiB, that of the source.
+        size_gib: u32,
+    },
+    /// Make the volume, blank, for [`Request::MirrorGuest`] to fill. A repetition by the same operation: `Done` as before. A
+    /// volume that is there already, and was not made by this operation: `Refused`.
+    CreateMirrorTarget {
+        /// Size of the volume in GiB, that of the source.
+        size_gib: u32,
+    },
     /// Remove the volume and everything of it; not there: `Done`. Live exports or snapshots of the volume: `Refused`. A create
-    /// that was on its way meanwhile must not bring the volume back.
+    /// that was on its way meanwhile must not bring the volume back; a copy of an earlier epoch that makes this volume is
+    /// stopped, and leaves nothing: this is how copies are cancelled.
     Delete,
     /// Keep what the volume holds at one moment of the call, also while guests write to it; then the moment lies behind
     /// everything that they were told is on disk before the call. Already there: `Done`, and not taken again.
@@ -205,17 +224,55 @@ pub enum Request {
         /// New size in GiB.
         new_size_gib: u32,
     },
-    /// Whether the attachment's device is in the guest. Read-only.
+    /// Whether the attachment's device is in the guest, and which export it uses. Read-only.
     ProbeGuest {
         /// The attachment.
         attachment_id: AttachmentId,
+    },
+    /// Copy the plugged volume to another connection of it while the guest goes on, until both are level; from then on every
+    /// write of the guest is on both before the guest hears that it is done. `Done`: they are level; the guest still reads
+    /// through the old connection. Already level for this destination: `Done`; under way for it: joined, also across a restart
+    /// of the service. `Refused` or `Failed`: the guest uses the old connection only, and nothing of the new one is left open.
+    MirrorGuest {
+        /// The attachment.
+        attachment_id: AttachmentId,
+        /// How to reach the destination: what its `Export` answered.
+        connection_info: Document,
+        /// Effective mode of the device. The export behind `connection_info` takes writes in any case: the copy needs it.
+        mode: AttachMode,
+    },
+    /// End the level mirror by moving the guest to the new connection and closing the old one: the point of no return of a
+    /// migration. Already moved: `Done`. Not level, or no mirror: `Refused`. `Refused` or `Failed`: the guest is still on the old one.
+    PivotGuest {
+        /// The attachment.
+        attachment_id: AttachmentId,
+        /// How to reach the destination, as in the mirror.
+        connection_info: Document,
+    },
+    /// Stop the mirror, however far it is, and close the new connection: `Done` is the proof that the guest uses the old one
+    /// only, or has no such device, and that no pivot that was on its way can move it any more. No mirror: `Done`. The guest
+    /// has been moved already: `Refused`, and nothing changes. It does not wait for the mirror's own call, which ends `Failed`.
+    UnmirrorGuest {
+        /// The attachment.
+        attachment_id: AttachmentId,
+        /// How to reach the destination, as in the mirror.
+        connection_info: Document,
     },
 }
 
 impl Request {
     /// Whether a hypervisor answers it rather than a storage backend.
     pub const fn is_for_guest(&self) -> bool {
-        matches!(self, Self::Plug { .. } | Self::Unplug { .. } | Self::ResizeGuest { .. } | Self::ProbeGuest { .. })
+        matches!(
+            self,
+            Self::Plug { .. }
+                | Self::Unplug { .. }
+                | Self::ResizeGuest { .. }
+                | Self::ProbeGuest { .. }
+                | Self::MirrorGuest { .. }
+                | Self::PivotGuest { .. }
+                | Self::UnmirrorGuest { .. }
+        )
     }
 
     /// Whether it only looks: carried out any number of times it changes nothing, so its answer is never remembered for its
@@ -232,6 +289,8 @@ impl Request {
                 | Self::CreateVolumeFromSnapshot { .. }
                 | Self::CreateSnapshot { .. }
                 | Self::RevertToSnapshot { .. }
+                | Self::CopyFromBackend { .. }
+                | Self::MirrorGuest { .. }
                 | Self::CreateFromImage { .. }
                 | Self::Reimage { .. }
                 | Self::UploadImage { .. }
@@ -256,6 +315,7 @@ impl Request {
             || matches!(
                 self,
                 Self::Create { .. }
+                    | Self::CreateMirrorTarget { .. }
                     | Self::Delete
                     | Self::DeleteSnapshot { .. }
                     | Self::Extend { .. }
@@ -277,6 +337,8 @@ impl Request {
             Self::AdoptSnapshot { .. } => "adopt_snapshot",
             Self::DisownSnapshot { .. } => "disown_snapshot",
             Self::ListObjects => "list_objects",
+            Self::CopyFromBackend { .. } => "copy_from_backend",
+            Self::CreateMirrorTarget { .. } => "create_mirror_target",
             Self::Delete => "delete",
             Self::CreateSnapshot { .. } => "create_snapshot",
             Self::DeleteSnapshot { .. } => "delete_snapshot",
@@ -294,6 +356,9 @@ impl Request {
             Self::Unplug { .. } => "unplug",
             Self::ResizeGuest { .. } => "resize_guest",
             Self::ProbeGuest { .. } => "probe_guest",
+            Self::MirrorGuest { .. } => "mirror_guest",
+            Self::PivotGuest { .. } => "pivot_guest",
+            Self::UnmirrorGuest { .. } => "unmirror_guest",
         }
     }
 }
@@ -415,6 +480,9 @@ pub enum Answer {
     Plugged {
         /// Yes or no.
         plugged: bool,
+        /// The export that it reads from now; none when it is not plugged, or when its connection names none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        export: Option<ExportName>,
     },
 }
 
@@ -480,7 +548,8 @@ pub struct Deadlines {
     pub unexport: Duration,
     /// Every probe.
     pub probe: Duration,
-    /// Every copy (a clone, a snapshot, a revert, an image): not how long it may take, but how long it may make no progress.
+    /// Every copy (a clone, a snapshot, a revert, a migration, an image): not how long it may take, but how long it may make no
+    /// progress.
     pub copy_stall: Duration,
 }
 
@@ -504,8 +573,12 @@ impl Deadlines {
         Some(match step {
             Step::Queued | Step::Drain | Step::Borrow | Step::Announce => return None,
             _ if is_probe => self.probe,
-            Step::Create | Step::CreateImage | Step::Adopt | Step::AdoptSnapshot { .. } => self.create,
+            Step::Create | Step::CreateTarget | Step::CreateImage | Step::Adopt | Step::AdoptSnapshot { .. } => {
+                self.create
+            }
             Step::Copy
+            | Step::Transfer
+            | Step::Mirror { .. }
             | Step::Revert
             | Step::CreateSnapshot { .. }
             | Step::FetchImage
@@ -517,8 +590,9 @@ impl Deadlines {
             | Step::Disown
             | Step::DisownSnapshot { .. } => self.delete,
             Step::Extend | Step::ResizeGuest { .. } => self.extend,
-            Step::Export { .. } | Step::Plug { .. } => self.export,
-            Step::Unexport { .. } | Step::Unplug { .. } => self.unexport,
+            Step::Survey => self.probe,
+            Step::Export { .. } | Step::Plug { .. } | Step::Pivot { .. } => self.export,
+            Step::Unexport { .. } | Step::Unplug { .. } | Step::Unmirror { .. } => self.unexport,
         })
     }
 
@@ -527,11 +601,14 @@ impl Deadlines {
         match request {
             Request::Create { .. }
             | Request::CreateImage { .. }
+            | Request::CreateMirrorTarget { .. }
             | Request::Adopt { .. }
             | Request::AdoptSnapshot { .. } => self.create,
             Request::CreateClonedVolume { .. }
             | Request::CreateVolumeFromSnapshot { .. }
             | Request::CreateSnapshot { .. }
+            | Request::CopyFromBackend { .. }
+            | Request::MirrorGuest { .. }
             | Request::RevertToSnapshot { .. }
             | Request::CreateFromImage { .. }
             | Request::Reimage { .. }
@@ -542,8 +619,8 @@ impl Deadlines {
             | Request::Disown
             | Request::DisownSnapshot { .. } => self.delete,
             Request::Extend { .. } | Request::ResizeGuest { .. } => self.extend,
-            Request::Export { .. } | Request::Plug { .. } => self.export,
-            Request::Unexport { .. } | Request::Unplug { .. } => self.unexport,
+            Request::Export { .. } | Request::Plug { .. } | Request::PivotGuest { .. } => self.export,
+            Request::Unexport { .. } | Request::Unplug { .. } | Request::UnmirrorGuest { .. } => self.unexport,
             Request::Probe | Request::ProbeGuest { .. } | Request::ListObjects => self.probe,
         }
     }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::attachment::AttachMode;
 use super::backend::{CallKey, Cause};
 use super::document::Document;
-use super::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId};
+use super::ids::{
+    AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeTypeId,
+};
 use super::image::{FromImage, ToImage};
 use super::status::VolumeStatus;
 use super::text::Text;
@@ -21,12 +23,14 @@ use super::volume::state::Origin;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lane {
-    /// Create, extend, revert, delete, images.
+    /// Create, extend, revert, migrate, delete, images.
     Data,
     /// Taking and removing snapshots.
     Snapshot,
     /// Connect, disconnect, attach, detach, release, repair.
     Connection,
+    /// Removing what migrations have left at other backends: in nobody's way but that of a next migration and of the delete.
+    Cleanup,
 }
 
 /// What an operation is for, with its arguments.
@@ -75,6 +79,16 @@ pub enum OperationKind {
     Revert {
         /// The snapshot.
         snapshot_id: SnapshotId,
+    },
+    /// Bring it to another backend, and to another type if that is why.
+    Migrate(Box<Migration>),
+    /// Remove what the volume has at a backend that is not its own: where it was before a migration, or where one that failed
+    /// wanted to bring it. Retried until it succeeds.
+    DiscardCopy {
+        /// `host@backend#pool`.
+        backend: Text,
+        /// Exports of it there, which end first.
+        exports: Vec<ExportName>,
     },
     /// Take a snapshot.
     CreateSnapshot {
@@ -142,6 +156,42 @@ pub enum OperationKind {
     },
 }
 
+/// A volume on its way to another backend. There is no second record: the same id names it at both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Migration {
+    /// `host@backend#pool` that it goes to.
+    pub destination: Text,
+    /// The availability zone there.
+    pub zone: Text,
+    /// The guest that uses it meanwhile; none: nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<GuestDisk>,
+    /// What the destination's export answered: how the guest gets there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_info: Option<Document>,
+    /// The type that it is to be of afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retype: Option<Retype>,
+}
+
+/// A disk in a guest. Kept apart from its row, which an administrator may remove while the guest is still at it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GuestDisk {
+    /// The row, and the disk's name in the guest.
+    pub attachment_id: AttachmentId,
+    /// The guest's server.
+    pub server_id: ServerId,
+}
+
+/// What a change of the type changes, at success only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retype {
+    /// The new type. The volume counts for both until this has ended.
+    pub volume_type_id: VolumeTypeId,
+    /// From the new type.
+    pub multiattach: bool,
+}
+
 /// The actions that release something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -156,7 +206,7 @@ pub enum ReleaseVerb {
 
 impl OperationKind {
     /// The word used in logs, metrics, admin views and the `operations` table.
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::CreateFrom(_) => "create_from",
@@ -170,6 +220,9 @@ impl OperationKind {
             Self::Extend { .. } => "extend",
             Self::Delete => "delete",
             Self::Revert { .. } => "revert",
+            Self::Migrate(migration) if migration.retype.is_some() => "retype",
+            Self::Migrate(_) => "migrate",
+            Self::DiscardCopy { .. } => "discard_copy",
             Self::CreateSnapshot { .. } => "create_snapshot",
             Self::DeleteSnapshot { .. } => "delete_snapshot",
             Self::Connect { .. } => "connect",
@@ -194,7 +247,9 @@ impl OperationKind {
             | Self::Unmanage
             | Self::Extend { .. }
             | Self::Delete
-            | Self::Revert { .. } => Lane::Data,
+            | Self::Revert { .. }
+            | Self::Migrate(_) => Lane::Data,
+            Self::DiscardCopy { .. } => Lane::Cleanup,
             Self::CreateSnapshot { .. }
             | Self::DeleteSnapshot { .. }
             | Self::ManageSnapshot { .. }
@@ -216,6 +271,28 @@ impl OperationKind {
     /// Whether it takes the volume or a snapshot out of the record and promises that the data stay.
     pub const fn keeps_data(&self) -> bool {
         matches!(self, Self::Unmanage | Self::UnmanageSnapshot { .. })
+    }
+
+    /// The migration that it is.
+    pub fn migration(&self) -> Option<&Migration> {
+        match self {
+            Self::Migrate(migration) => Some(migration),
+            _ => None,
+        }
+    }
+
+    /// The change of the type that it brings.
+    pub fn retype(&self) -> Option<Retype> {
+        self.migration().and_then(|migration| migration.retype)
+    }
+
+    /// The backend that it changes, where that is not the volume's own: what is promised or left there counts as its room.
+    pub fn other_backend(&self) -> Option<&Text> {
+        match self {
+            Self::Migrate(migration) => Some(&migration.destination),
+            Self::DiscardCopy { backend, .. } => Some(backend),
+            _ => None,
+        }
     }
 
     /// The snapshot that it takes or removes.
@@ -306,6 +383,27 @@ pub enum Step {
         /// The snapshot.
         snapshot_id: SnapshotId,
     },
+    /// Look whether there is nothing of the volume at the migration's destination yet.
+    Survey,
+    /// Make the volume at the destination from what its own backend holds.
+    Transfer,
+    /// Make the volume at the destination, blank, for the guest's mirror.
+    CreateTarget,
+    /// Copy the plugged volume to the destination while the guest writes.
+    Mirror {
+        /// The row.
+        attachment_id: AttachmentId,
+    },
+    /// Move the guest to the destination.
+    Pivot {
+        /// The row.
+        attachment_id: AttachmentId,
+    },
+    /// Stop the mirror; the guest stays where it is.
+    Unmirror {
+        /// The row.
+        attachment_id: AttachmentId,
+    },
     /// Tell one server's guest the new size.
     ResizeGuest {
         /// The row of that server.
@@ -336,7 +434,15 @@ pub enum Step {
 impl Step {
     /// Whether a guest carries it out, not the backend.
     pub const fn is_at_guest(&self) -> bool {
-        matches!(self, Self::ResizeGuest { .. } | Self::Plug { .. } | Self::Unplug { .. })
+        matches!(
+            self,
+            Self::ResizeGuest { .. }
+                | Self::Plug { .. }
+                | Self::Unplug { .. }
+                | Self::Mirror { .. }
+                | Self::Pivot { .. }
+                | Self::Unmirror { .. }
+        )
     }
 
     /// The word for logs and views.
@@ -362,6 +468,12 @@ impl Step {
             Self::Revert => "revert",
             Self::CreateSnapshot { .. } => "create_snapshot",
             Self::DeleteSnapshot { .. } => "delete_snapshot",
+            Self::Survey => "survey",
+            Self::Transfer => "transfer",
+            Self::CreateTarget => "create_target",
+            Self::Mirror { .. } => "mirror",
+            Self::Pivot { .. } => "pivot",
+            Self::Unmirror { .. } => "unmirror",
             Self::ResizeGuest { .. } => "resize_guest",
             Self::Unexport { .. } => "unexport",
             Self::Export { .. } => "export",

@@ -3,12 +3,15 @@
 //! Nothing here decides anything about a volume: a driver carries out one [`Call`], idempotently, and says honestly how it
 //! ended. Called only through the pool (deadlines, bounded queues, workers, circuit breaker).
 
+mod block_job;
+mod contents;
 pub mod file;
 pub mod hypervisor;
 mod image_calls;
 pub mod pool;
 pub(crate) mod qmp;
 mod qmp_features;
+mod recent;
 pub mod sim;
 
 use std::sync::Arc;
@@ -16,8 +19,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::backend::{Call, CallKey, Cause, Guest, Outcome, Truth};
+use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, VolumeId};
+
+pub use contents::{Contents, VolumeBytes};
 
 /// A storage backend (`host@backend#pool`).
 ///
@@ -28,9 +33,20 @@ pub trait Backend: Send + Sync + 'static {
     /// Carries out one call. Repeating a key that was carried out answers as before; a key under way is joined.
     fn call(self: Arc<Self>, call: Call) -> BoxFuture<'static, Outcome>;
 
-    /// Bytes that the call has copied so far: the deadline of a copy counts from its last progress. None when nothing is
+    /// Carries out [`Request::CopyFromBackend`](crate::domain::backend::Request::CopyFromBackend): `source` is the driver of
+    /// the backend that it names.
+    fn copy_from(self: Arc<Self>, _call: Call, _source: Arc<dyn Backend>) -> BoxFuture<'static, Outcome> {
+        Box::pin(std::future::ready(Outcome::Refused { cause: no_moves() }))
+    }
+
+    /// The contents of a volume that has no live exports, to be read from outside the backend. Live exports: busy.
+    fn contents(self: Arc<Self>, _volume_id: VolumeId) -> BoxFuture<'static, Result<Contents, Cause>> {
+        Box::pin(std::future::ready(Err(no_moves())))
+    }
+
+    /// How far the call's copy is: the deadline of a copy counts from its last progress. None when nothing is
     /// copied under this key, or the backend does not tell. Called with a lock held: must not wait.
-    fn progress(&self, _key: &CallKey) -> Option<u64> {
+    fn progress(&self, _key: &CallKey) -> Option<Progress> {
         None
     }
 
@@ -58,6 +74,28 @@ pub trait Backend: Send + Sync + 'static {
     }
 }
 
+/// How far a copy is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that are done: it grows as long as the copy lives.
+    pub done: u64,
+    /// Bytes that there are to do, as far as is known now.
+    pub total: u64,
+}
+
+impl Progress {
+    /// In per cent, below 100: it is all done when the call has ended.
+    pub fn percent(self) -> u64 {
+        let percent = u128::from(self.done) * 100 / u128::from(self.total.max(1));
+        u64::try_from(percent).map_or(99, |percent| percent.min(99))
+    }
+}
+
+/// Said by drivers that neither give volumes to other backends nor take them.
+fn no_moves() -> Cause {
+    Cause::new(CauseKind::Other, "the backend does not move volumes to or from other backends")
+}
+
 /// Why fault rules were not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultsRefused {
@@ -76,6 +114,11 @@ pub enum FaultsRefused {
 pub trait Hypervisor: Send + Sync + 'static {
     /// Carries out one call for `guest`.
     fn call(self: Arc<Self>, guest: Guest, call: Call) -> BoxFuture<'static, Outcome>;
+
+    /// How far the call's copy is, as [`Backend::progress`].
+    fn progress(&self, _key: &CallKey) -> Option<Progress> {
+        None
+    }
 
     /// The attachments whose devices are in the guest, for `hearth fsck`. Read-only.
     fn inventory(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>>;

@@ -1,6 +1,6 @@
 //! The checker: records, backend and guests must agree when everything is quiet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::World;
 use crate::domain::claims::MarkerKind;
@@ -48,21 +48,22 @@ impl World {
     pub async fn differences(&self) -> Vec<Difference> {
         let mut found = Vec::new();
         let records = self.volumes().await;
-        let truth = self.backend().truth();
         for state in &records {
             compare(self, state, &mut found);
         }
-        let known = records.iter().map(VolumeState::id).collect::<BTreeSet<_>>();
-        for volume_id in truth.volumes() {
-            if !known.contains(&volume_id) {
-                let what = "exists at the backend and not in the records".to_owned();
-                found.push(Difference { volume_id: Some(volume_id), what });
+        let homes = records.iter().map(|state| (state.id(), state.volume.host.as_deref())).collect::<BTreeMap<_, _>>();
+        for (name, backend) in self.backends() {
+            for volume_id in backend.truth().volumes() {
+                if homes.get(&volume_id) != Some(&Some(name)) {
+                    let what = format!("exists at {name} and is not there by the records");
+                    found.push(Difference { volume_id: Some(volume_id), what });
+                }
             }
         }
         let rows = records.iter().flat_map(|state| &state.attachments).collect::<Vec<_>>();
         let servers = rows.iter().filter_map(|row| row.bdm.as_ref()).map(|bdm| &bdm.server_id).collect::<BTreeSet<_>>();
         for server in servers {
-            for device in truth.devices(server) {
+            for device in self.backends().iter().flat_map(|(_, backend)| backend.truth().devices(server)) {
                 if !rows.iter().any(|row| row.id == device) {
                     found.push(Difference {
                         volume_id: None,
@@ -83,8 +84,12 @@ impl World {
 fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
     let id = state.id();
     let mut note = |what: String| found.push(Difference { volume_id: Some(id), what });
-    let truth = world.backend().truth().volume(id);
     let volume = &state.volume;
+    let at = |name: Option<&str>| world.backends().into_iter().find(|(own, _)| name.is_none_or(|name| name == *own));
+    let Some((_, backend)) = at(volume.host.as_deref()) else {
+        return note(format!("its backend {:?} does not exist", volume.host));
+    };
+    let truth = backend.truth().volume(id);
     let owned = match volume.status {
         // of the client that has connected a row and has not completed it, or that has reserved the volume
         VolumeStatus::Attaching => {
@@ -126,12 +131,19 @@ fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
     for snapshot in truth.snapshots.iter().filter(|snapshot| state.snapshot(**snapshot).is_none()) {
         note(format!("its snapshot {snapshot} is at the backend and not in the records"));
     }
+    if matches!(volume.migration_status.as_deref(), Some("starting" | "migrating" | "completing")) {
+        note("it migrates by its word only".to_owned());
+    }
     if !volume.loans.is_empty() {
         note("its contents are lent to nobody who reads them".to_owned());
     }
     for row in &state.attachments {
         let Some(bdm) = &row.bdm else { continue };
-        let plugged = world.backend().truth().device(&bdm.server_id, row.id).is_some();
+        let plugged = backend.truth().device(&bdm.server_id, row.id);
+        if plugged.as_ref().is_some_and(|device| Some(&device.export) != row.export.as_ref()) {
+            note(format!("the device of attachment {} reads from another export", row.id));
+        }
+        let plugged = plugged.is_some();
         if plugged != (row.attach_status == AttachStatus::Attached && row.export.is_some()) {
             note(format!("attachment {} is {} and plugged: {plugged}", row.id, row.attach_status));
         }

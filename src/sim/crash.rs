@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::domain::backend::{Call, CallKey, Cause, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, VolumeId};
-use crate::drivers::{Backend, Capabilities, Capacity, Hypervisor};
+use crate::drivers::{Backend, Capabilities, Capacity, Contents, Hypervisor, Progress};
 
 /// On which side of the driver's effect the process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,16 @@ impl Backend for Crashing<dyn Backend> {
         self.plan.clone().around(inner).boxed()
     }
 
-    fn progress(&self, key: &CallKey) -> Option<u64> {
+    fn copy_from(self: Arc<Self>, call: Call, source: Arc<dyn Backend>) -> BoxFuture<'static, Outcome> {
+        let inner = Arc::clone(&self.inner).copy_from(call, source);
+        self.plan.clone().around(inner).boxed()
+    }
+
+    fn contents(self: Arc<Self>, volume_id: VolumeId) -> BoxFuture<'static, Result<Contents, Cause>> {
+        Arc::clone(&self.inner).contents(volume_id)
+    }
+
+    fn progress(&self, key: &CallKey) -> Option<Progress> {
         self.inner.progress(key)
     }
 

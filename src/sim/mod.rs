@@ -11,4 +11,4 @@ mod world;
 pub use check::Difference;
 pub use crash::{CallSide, CrashPlan};
 pub use images::{ImageCall, MemoryImages};
-pub use world::{Node, World, WorldOptions, simulate};
+pub use world::{BACKEND, Node, OTHER_BACKEND, World, WorldOptions, simulate};

@@ -18,6 +18,7 @@ use crate::domain::status::VmState;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::command::CreateVolume;
 use crate::domain::volume::{Caller, Command, VolumeState};
+use crate::drivers::hypervisor::sim::SimHypervisor;
 use crate::drivers::pool::{DriverPool, PoolOptions};
 use crate::drivers::sim::{SimBackend, SimOptions};
 use crate::drivers::{Backend, Hypervisor};
@@ -26,6 +27,8 @@ use crate::store::{InlineStore, Store};
 
 /// The name of the simulated backend.
 pub const BACKEND: &str = "sim@sim#pool";
+/// The name of another one, where volumes come only by migration.
+pub const OTHER_BACKEND: &str = "sim@other#pool";
 /// The start of virtual time: 2026-01-01.
 const START: Timestamp = Timestamp(1_767_225_600_000_000);
 /// How often conditions are looked at, in virtual time.
@@ -75,6 +78,7 @@ pub struct World {
     store: RefCell<Arc<InlineStore>>,
     backend: Arc<SimBackend>,
     images: Arc<MemoryImages>,
+    other_backend: Arc<SimBackend>,
     /// Kills the process at a driver call.
     pub crash_plan: CrashPlan,
 }
@@ -113,6 +117,7 @@ impl World {
             store: RefCell::new(Arc::new(store)),
             backend,
             images,
+            other_backend: SimBackend::new(SimOptions::in_memory(!options.seed)),
             crash_plan: CrashPlan::default(),
             options,
         }
@@ -125,14 +130,18 @@ impl World {
         let local = LocalSet::new();
         let service = local
             .run_until(async {
-                let backend: Arc<dyn Backend> = self.backend.clone();
-                let hypervisor: Arc<dyn Hypervisor> = self.backend.hypervisor();
-                let backend: Arc<dyn Backend> = Arc::new(Crashing { inner: backend, plan: self.crash_plan.clone() });
+                let crashing = |inner: Arc<dyn Backend>| -> Arc<dyn Backend> {
+                    Arc::new(Crashing { inner, plan: self.crash_plan.clone() })
+                };
+                let backends = self.backends().map(|(name, backend)| {
+                    (name.to_owned(), crashing(Arc::clone(backend) as Arc<dyn Backend>), self.options.pool)
+                });
+                let hypervisor: Arc<dyn Hypervisor> = self.hypervisor();
                 let hypervisor: Arc<dyn Hypervisor> =
                     Arc::new(Crashing { inner: hypervisor, plan: self.crash_plan.clone() });
                 let pool = DriverPool::start(
                     &Placement::Here,
-                    vec![(BACKEND.to_owned(), backend, self.options.pool)],
+                    backends.into(),
                     vec![(HypervisorKind::Sim, hypervisor, self.options.pool)],
                 );
                 let world = Dependencies {
@@ -174,6 +183,21 @@ impl World {
     /// The image service.
     pub fn images(&self) -> &Arc<MemoryImages> {
         &self.images
+    }
+
+    /// The other simulated backend.
+    pub fn other_backend(&self) -> &Arc<SimBackend> {
+        &self.other_backend
+    }
+
+    /// Both, with their names.
+    pub fn backends(&self) -> [(&'static str, &Arc<SimBackend>); 2] {
+        [(BACKEND, &self.backend), (OTHER_BACKEND, &self.other_backend)]
+    }
+
+    /// The hypervisor of all guests.
+    pub fn hypervisor(&self) -> Arc<SimHypervisor> {
+        self.backend.hypervisor_with([&*self.other_backend])
     }
 
     /// The seeded source, for scenarios.

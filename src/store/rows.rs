@@ -334,6 +334,8 @@ pub(super) struct OperationRow {
     pub attempt: i64,
     pub reserved_gib: i64,
     pub started_at: i64,
+    pub other_backend: Option<String>,
+    pub retyping_to: Option<String>,
     pub body: String,
 }
 
@@ -348,6 +350,8 @@ impl OperationRow {
             attempt: i64::from(operation.attempt),
             reserved_gib: i64::from(operation.reserved_gib),
             started_at: operation.started_at.0,
+            other_backend: owned(operation.kind.other_backend()),
+            retyping_to: operation.kind.retype().map(|retype| retype.volume_type_id.to_string()),
             body: to_json(operation),
         }
     }

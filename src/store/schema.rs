@@ -94,6 +94,8 @@ diesel::table! {
         attempt -> BigInt,
         reserved_gib -> BigInt,
         started_at -> BigInt,
+        other_backend -> Nullable<Text>,
+        retyping_to -> Nullable<Text>,
         body -> Text,
     }
 }

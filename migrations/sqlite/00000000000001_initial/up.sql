@@ -119,6 +119,10 @@ CREATE TABLE operations (
     attempt BIGINT NOT NULL,
     reserved_gib BIGINT NOT NULL,
     started_at BIGINT NOT NULL,
+    -- what a migration promises or leaves there counts as its room
+    other_backend TEXT,
+    -- the volume counts for this type as well
+    retyping_to TEXT,
     -- the whole operation
     body TEXT NOT NULL
 );

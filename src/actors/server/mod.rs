@@ -171,17 +171,20 @@ impl ServerActor {
     fn guest_call(&self, GuestCall { call, completion }: GuestCall) {
         let Some(server) = self.live() else {
             let gone = match call.request {
-                Request::Plug { .. } => {
+                Request::Plug { .. } | Request::MirrorGuest { .. } | Request::PivotGuest { .. } => {
                     Outcome::Refused { cause: Cause::new(CauseKind::Guest, "the server does not exist any more") }
                 }
-                Request::ProbeGuest { .. } => Outcome::Done { answer: Answer::Plugged { plugged: false } },
+                Request::ProbeGuest { .. } => not_plugged(),
                 _ => Outcome::done(),
             };
             return (completion.done)(gone);
         };
         if !server.has_guest() {
             let nothing = match call.request {
-                Request::ProbeGuest { .. } => Outcome::Done { answer: Answer::Plugged { plugged: false } },
+                Request::ProbeGuest { .. } => not_plugged(),
+                Request::MirrorGuest { .. } | Request::PivotGuest { .. } => {
+                    Outcome::Refused { cause: Cause::new(CauseKind::Guest, "the server has no running guest") }
+                }
                 _ => Outcome::done(),
             };
             return (completion.done)(nothing);
@@ -202,6 +205,10 @@ impl Actor for ServerActor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.load(ctx);
     }
+}
+
+fn not_plugged() -> Outcome {
+    Outcome::Done { answer: Answer::Plugged { plugged: false, export: None } }
 }
 
 impl Handler<ServerMessage> for ServerActor {

@@ -7,6 +7,7 @@ use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
 use uuid::Uuid;
 
 use super::{Content, MAX_STALE, Phase, VolumeActor};
+use crate::actors::hosts::Promise;
 use crate::actors::service::RequestError;
 use crate::domain::volume::command::{Decision, ReplyWhen, UserMessage};
 use crate::domain::volume::{Command, Refusal, Reply};
@@ -17,15 +18,23 @@ pub const KEY_TTL: Duration = Duration::from_secs(24 * 3600);
 
 impl VolumeActor {
     /// Submits a decision. Nothing of it is visible, answered or started before the outcome is known.
-    pub(super) fn commit(&mut self, content: Content, decision: Box<Decision>, ctx: &mut Context<Self>) {
+    pub(super) fn commit(
+        &mut self,
+        content: Content,
+        decision: Box<Decision>,
+        promise: Option<Promise>,
+        ctx: &mut Context<Self>,
+    ) {
         let transaction = self.transaction(&content, &decision);
         let event = transaction.event.clone();
         self.phase = Phase::Committing;
         self.slot.commit_begins();
         let commit = self.core.world.store.commit(transaction);
         ctx.spawn(commit.into_actor(self).map(move |outcome, actor, ctx| {
-            if outcome == CommitOutcome::Committed {
-                actor.core.events.publish(event);
+            match (&outcome, promise) {
+                (CommitOutcome::Committed, _) => actor.core.events.publish(event),
+                (CommitOutcome::Aborted(_), Some(promise)) => promise.take_back(),
+                _ => {}
             }
             actor.committed(outcome, content, decision, ctx);
         }));
@@ -120,12 +129,6 @@ impl VolumeActor {
 
     fn apply(&mut self, content: Content, decision: Decision, ctx: &mut Context<Self>) {
         let next = decision.next;
-        if self.state.is_none()
-            && let Some(host) = &next.volume.host
-        {
-            let reserved = next.operations.iter().map(|operation| operation.reserved_gib).sum::<u32>();
-            self.core.promised(host, next.volume.size_gib + reserved);
-        }
         let deleted = next.volume.deleted;
         self.state = (!deleted).then(|| Arc::clone(&next));
         // Published before the reply is released: nobody can see an older state afterwards.

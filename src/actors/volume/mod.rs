@@ -13,6 +13,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, WrapFuture, fut::ActorFutureExt};
 
 use super::core::{Admission, Core};
+use super::hosts::places;
 use super::reply::ReplyTo;
 use super::service::RequestError;
 use super::slot::VolumeSlot;
@@ -255,8 +256,15 @@ impl VolumeActor {
 
     /// Decides about one command.
     fn take(&mut self, content: Content, ctx: &mut Context<Self>) {
+        let core = Arc::clone(&self.core);
+        let placing = places(&content.command).then(|| core.placing());
         let facts = self.facts(&content);
         let verdict = decide(self.slot.volume_id, self.state.as_deref(), &content.command, &content.caller, &facts);
+        let promise = match &verdict {
+            Verdict::Commit(decision) => self.core.promise(self.state.as_deref(), &decision.next),
+            _ => None,
+        };
+        drop(placing);
         match verdict {
             Verdict::Refuse(refusal) => content.refuse(refusal, self.state.clone()),
             Verdict::Nothing { jobs, attachment_id } => {
@@ -268,7 +276,7 @@ impl VolumeActor {
                 content.answer(answer);
             }
             Verdict::Queue => self.enqueue(content, ctx),
-            Verdict::Commit(decision) => self.commit(content, decision, ctx),
+            Verdict::Commit(decision) => self.commit(content, decision, promise, ctx),
         }
     }
 

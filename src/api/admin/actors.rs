@@ -115,6 +115,7 @@ pub fn operation_body(call: &Call, host: Option<&str>, operation: &Operation) ->
         "age_seconds": now.since(operation.started_at).as_secs_f64(),
         "step_age_seconds": now.since(operation.step_started_at).as_secs_f64(),
         "step_deadline_seconds": deadline.map(|deadline| deadline.as_secs_f64()),
+        "progress_percent": call.service().progress(operation),
     })
 }
 

@@ -94,6 +94,12 @@ requests! {
     VOLUME_EXTEND = [(3, 0, "volume_extend_3.0")];
     /// `os-extend_volume_completion`.
     VOLUME_EXTEND_COMPLETION = [(3, 0, "volume_extend_completion_3.0")];
+    /// `os-migrate_volume`.
+    VOLUME_MIGRATE = [(3, 0, "volume_migrate_3.0"), (3, 16, "volume_migrate_3.16")];
+    /// `os-migrate_volume_completion`.
+    VOLUME_MIGRATE_COMPLETION = [(3, 0, "volume_migrate_completion_3.0")];
+    /// `os-retype`.
+    VOLUME_RETYPE = [(3, 0, "volume_retype_3.0")];
     /// `os-reset_status`.
     VOLUME_RESET_STATUS = [(3, 0, "volume_reset_status_3.0")];
     /// `PUT /os-services/enable`, `PUT /os-services/disable`.

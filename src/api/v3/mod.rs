@@ -22,6 +22,7 @@ pub mod volume_create;
 pub mod volume_flags;
 pub mod volume_images;
 pub mod volume_metadata;
+pub mod volume_moves;
 pub mod volumes;
 
 use serde_json::Value;
@@ -38,7 +39,10 @@ const VOLUME_ACTIONS: &[&str] = &[
     "os-extend",
     "os-extend_volume_completion",
     "os-force_delete",
+    "os-migrate_volume",
+    "os-migrate_volume_completion",
     "os-reset_status",
+    "os-retype",
     "os-set_bootable",
     "os-set_image_metadata",
     "os-show_image_metadata",

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{manage, volume_flags, volume_images, volume_metadata};
+use super::{manage, volume_flags, volume_images, volume_metadata, volume_moves};
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::Problem;
@@ -20,6 +20,9 @@ pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer
         "os-reset_status" => volume_reset_status(call, id).await,
         "os-unmanage" => manage::volume_unmanage(call, id).await,
         "revert" => volume_revert(call, id).await,
+        "os-migrate_volume" => volume_moves::volume_migrate(call, id).await,
+        "os-migrate_volume_completion" => volume_moves::volume_migrate_completion(call, id).await,
+        "os-retype" => volume_moves::volume_retype(call, id).await,
         "os-set_bootable" => volume_flags::set_bootable(call, id).await,
         "os-update_readonly_flag" => volume_flags::update_readonly_flag(call, id).await,
         "os-set_image_metadata" => volume_metadata::image_metadata_set(call, id).await,

@@ -29,7 +29,7 @@ fn text<'a>(members: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// How often a type is looked at anew because it changed before the volume was committed.
-const TYPE_LOOKS_MAX: u32 = 8;
+pub(super) const TYPE_LOOKS_MAX: u32 = 8;
 
 /// `POST /volumes`
 pub async fn volume_create(call: &Call) -> Result<Answer, Problem> {

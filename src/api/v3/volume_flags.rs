@@ -30,7 +30,7 @@ pub async fn update_readonly_flag(call: &Call, id: &str) -> Result<Answer, Probl
 }
 
 /// A boolean, or a word for one; the schema has judged it.
-fn flag(value: &Value) -> bool {
+pub(super) fn flag(value: &Value) -> bool {
     value.as_bool().or_else(|| value.as_str().and_then(word)).unwrap_or(false)
 }
 

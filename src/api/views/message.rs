@@ -26,6 +26,8 @@ const ACTIONS: &[&str] = &[
     // Cinder has no words for these (docs/differences.md)
     "delete volume",
     "detach volume",
+    "migrate volume",
+    "retype volume",
 ];
 
 const DETAILS: &[&str] = &[

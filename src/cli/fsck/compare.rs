@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Cause, Truth};
 use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
+use crate::domain::operation::Operation;
 use crate::domain::quota::{Scope, Usage};
 use crate::domain::server::Server;
 use crate::domain::snapshot::Snapshot;
@@ -254,7 +255,7 @@ pub fn differences(survey: &Survey) -> Vec<Difference> {
 /// The open work of a volume, which will settle what differs.
 fn open_work(state: &VolumeState) -> Option<String> {
     if let Some(operation) = state.operations.first() {
-        return Some(format!("operation {} ({})", operation.id, operation.kind.name()));
+        return Some(named(operation));
     }
     if !state.volume.outstanding.is_empty() {
         return Some("a call that the backend has not answered yet".to_owned());
@@ -381,10 +382,22 @@ fn unowned_volumes(survey: &Survey, found: &mut Vec<Difference>) {
                 continue;
             }
             let finding = Finding::VolumeUnowned { volume_id: *volume_id, host: host.to_string() };
-            let explained_by = truth.busy.then(|| "a call that is under way at the backend".to_owned());
+            let under_way = || truth.busy.then(|| "a call that is under way at the backend".to_owned());
+            let explained_by = moving(survey, *volume_id, host).or_else(under_way);
             found.push(Difference { finding, explained_by });
         }
     }
+}
+
+/// The operation that brings the volume to this backend, or removes what it has left there.
+fn moving(survey: &Survey, volume_id: VolumeId, host: &str) -> Option<String> {
+    let state = survey.volumes.iter().find(|state| state.id() == volume_id)?;
+    let is_there = |operation: &&Operation| operation.kind.other_backend().is_some_and(|other| *other == host);
+    state.operations.iter().find(is_there).map(named)
+}
+
+fn named(operation: &Operation) -> String {
+    format!("operation {} ({})", operation.id, operation.kind.name())
 }
 
 fn unowned_devices(survey: &Survey, found: &mut Vec<Difference>) {

@@ -1,17 +1,17 @@
-//! What can be asked of a volume, and what its decisions consist of.
+//! What can be asked of a volume. What its decisions consist of is in [`decision`](super::decision).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use uuid::Uuid;
 
 pub use super::attach::{AttachVolume, ServerAttach};
+pub use super::decision::{Decision, Job, JobTarget, Reply, ReplyWhen, Ticket, UserMessage, Verdict};
 use super::metadata::{MetadataChange, MetadataKind, MetadataWrite};
 pub use super::refusal::Refusal;
-use super::state::{Origin, VolumeState};
+use super::state::Origin;
 use crate::domain::attachment::AttachMode;
-use crate::domain::backend::{Call, CallKey, Outcome, Request};
+use crate::domain::backend::Outcome;
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::image::{FromImage, ImageNeeds, ToImage};
 use crate::domain::metadata::Metadata;
@@ -21,6 +21,7 @@ use crate::domain::quota::Limits;
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
+use crate::domain::volume_type::ExtraSpecs;
 
 /// Who asks, as far as decisions depend on it. Visibility and policy are settled before a command is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,6 +188,19 @@ pub enum Command {
         /// A volume in use will do as well: `force`, where the service has it switched on.
         in_use_allowed: bool,
     },
+    /// `os-migrate_volume`.
+    Migrate(Box<MigrateVolume>),
+    /// `os-migrate_volume_completion`.
+    CompleteMigration {
+        /// The volume that is said to be the new one.
+        new_volume: VolumeId,
+        /// That one, another than this, has a migration status.
+        other_migrates: bool,
+        /// The migration is to be undone.
+        error: bool,
+    },
+    /// `os-retype`.
+    Retype(Box<RetypeVolume>),
     /// Another volume, which exists with the intent to be made from this one's contents, asks for them (P8).
     Lend {
         /// That volume.
@@ -323,6 +337,9 @@ impl Command {
             Self::Revert { .. } => "volume_revert",
             Self::Reimage(_) => "volume_reimage",
             Self::UploadImage { .. } => "volume_upload_image",
+            Self::Migrate(_) => "volume_migrate",
+            Self::CompleteMigration { .. } => "volume_complete_migration",
+            Self::Retype(_) => "volume_retype",
             Self::Lend { .. } => "volume_lend",
             Self::Lent { .. } => "volume_lent",
             Self::Returned { .. } => "volume_returned",
@@ -397,6 +414,32 @@ pub struct Reimage {
     pub reserved_allowed: bool,
 }
 
+/// The arguments of a migration, validated.
+#[derive(Clone, Debug)]
+pub struct MigrateVolume {
+    /// `host@backend` or `host@backend#pool`.
+    pub host: String,
+    /// Show a volume that nobody uses as in maintenance meanwhile.
+    pub lock_volume: bool,
+    /// What the volume's type asks of a backend.
+    pub extra_specs: ExtraSpecs,
+}
+
+/// The arguments of a change of the type, validated. Its limits are those of the new type.
+#[derive(Clone, Debug)]
+pub struct RetypeVolume {
+    /// The new type.
+    pub volume_type_id: VolumeTypeId,
+    /// Its revision that the request was judged by: the commit holds only while the type has it.
+    pub type_revision: u64,
+    /// From the new type.
+    pub multiattach: bool,
+    /// What the new type asks of a backend.
+    pub extra_specs: ExtraSpecs,
+    /// The volume may be brought to another backend (`migration_policy`).
+    pub migration_allowed: bool,
+}
+
 /// The arguments of a snapshot's creation, validated.
 #[derive(Clone, Debug)]
 pub struct CreateSnapshot {
@@ -432,164 +475,4 @@ pub struct UpdateVolume {
     pub description: Option<Option<String>>,
     /// Replaces all user metadata.
     pub metadata: Option<Metadata>,
-}
-
-/// Identifies the job of a result: results with another ticket are late (promise I3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// The operation.
-    pub operation_id: OperationId,
-    /// Its epoch.
-    pub epoch: u64,
-    /// Its step.
-    pub step: Step,
-    /// The try.
-    pub attempt: u32,
-    /// It was the probe of the step, not the step.
-    pub probe: bool,
-}
-
-/// Who carries a job out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JobTarget {
-    /// The backend `host@backend#pool`.
-    Backend(Text),
-    /// The guest of a server, through its actor.
-    Guest(ServerId),
-    /// Nobody: the job is only a timer which ends as `Unknown`.
-    Timer,
-}
-
-/// Work to start after the commit.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Job {
-    /// A call for an operation's step; its end comes back as [`Command::JobResult`].
-    Step {
-        /// For the way back.
-        ticket: Ticket,
-        /// Who does it.
-        target: JobTarget,
-        /// What.
-        call: Option<Call>,
-        /// Not before this much time has passed.
-        delay: Duration,
-    },
-    /// Look whether outstanding calls have ended; comes back as [`Command::OutstandingProbed`].
-    ProbeOutstanding {
-        /// The backend.
-        target: JobTarget,
-        /// Always [`Request::Probe`].
-        request: Request,
-        /// Which probe this is.
-        attempt: u32,
-        /// The generation at which it was decided to look.
-        asked_at: u64,
-        /// Not before this much time has passed.
-        delay: Duration,
-    },
-    /// Ask the source for its contents, until it has answered; comes back as [`Command::Lent`].
-    Borrow {
-        /// For the way back.
-        ticket: Ticket,
-        /// The source, and the snapshot of it.
-        origin: Origin,
-        /// Size of the borrower, GiB.
-        size_gib: u32,
-    },
-    /// Look, again and again, whether a volume still reads the contents that it has borrowed; its end comes back as
-    /// [`Command::Returned`].
-    WatchBorrower {
-        /// That volume.
-        borrower: VolumeId,
-    },
-    /// Let a copy end early whose operation has been ended from outside; a hint, the call's end is looked at all the same.
-    CutOff {
-        /// Who carries it out.
-        target: JobTarget,
-        /// The call.
-        key: CallKey,
-    },
-    /// Tell the lender that its contents are not read any more; a hint that spares it the next look.
-    GiveBack {
-        /// The lender.
-        lender: VolumeId,
-    },
-}
-
-/// A failure that the volume's owner can read (`spec/services-hosts-pools.md`, messages).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserMessage {
-    /// `001`…: what was being done.
-    pub action: &'static str,
-    /// `001`…: what went wrong.
-    pub detail: &'static str,
-    /// The particular cause, appended to the text.
-    pub cause: Option<String>,
-    /// Whose request it was.
-    pub requester: Requester,
-    /// The snapshot that it is about; none: the volume.
-    pub snapshot_id: Option<SnapshotId>,
-}
-
-/// When the sender of a command gets its answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReplyWhen {
-    /// After this decision's commit.
-    Committed,
-    /// When this operation has ended.
-    OperationEnds(OperationId),
-}
-
-/// The answer of a volume: its state as of the commit which the answer speaks of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
-    /// Committed state.
-    pub state: Arc<VolumeState>,
-    /// The row which the command made or changed.
-    pub attachment_id: Option<AttachmentId>,
-}
-
-/// A decision: nothing of it happens unless `next` commits.
-#[derive(Clone, Debug)]
-pub struct Decision {
-    /// The state to commit. Rows to write are the difference from the present state.
-    pub next: Arc<VolumeState>,
-    /// Work to start after the commit.
-    pub jobs: Vec<Job>,
-    /// When to answer.
-    pub reply: ReplyWhen,
-    /// The row that the answer speaks of.
-    pub attachment_id: Option<AttachmentId>,
-    /// Operations that end with this commit, and how their waiting requests are answered.
-    pub ended: Vec<(OperationId, Result<(), Refusal>)>,
-    /// Written in the same commit.
-    pub messages: Vec<UserMessage>,
-    /// Quota limits which the growth must keep; none when growth is not judged (facts, not wishes).
-    pub limits: Option<Limits>,
-    /// The server that must still have this epoch at the commit.
-    pub server_guard: Option<(ServerId, u64)>,
-    /// The volume type that must still have this revision at the commit.
-    pub type_guard: Option<(VolumeTypeId, u64)>,
-    /// The request behind it, for the history.
-    pub requester: Requester,
-    /// The cause of a failure, for the history.
-    pub cause: Option<String>,
-}
-
-/// What the decision is.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// Commit this.
-    Commit(Box<Decision>),
-    /// The effect is already there, or there is nothing to do: answer from the present state, start these jobs.
-    Nothing {
-        /// Work to start at once (nothing new is intended by it: only timers and read-only probes).
-        jobs: Vec<Job>,
-        /// The row that the answer speaks of.
-        attachment_id: Option<AttachmentId>,
-    },
-    /// Wait in the volume's connection queue until its connection lane is free (P4).
-    Queue,
-    /// Refused: nothing changes.
-    Refuse(Refusal),
 }

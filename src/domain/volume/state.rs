@@ -217,8 +217,15 @@ impl VolumeState {
         self.attachments.iter().rev().find(|row| row.bdm.as_ref().is_some_and(|bdm| bdm.server_id == *server))
     }
 
-    /// No migration is under way (MIG_IDLE, `spec/volume-actions.md` §0.6).
+    /// No migration is under way (MIG_IDLE, `spec/volume-actions.md` §0.6): neither by the word, which may have been set by hand,
+    /// nor by work.
     pub fn is_migration_idle(&self) -> bool {
         matches!(self.volume.migration_status.as_deref(), None | Some("deleting" | "error" | "success"))
+            && self.migration().is_none()
+    }
+
+    /// The migration that is open.
+    pub fn migration(&self) -> Option<&Operation> {
+        self.data_work().filter(|running| running.kind.migration().is_some())
     }
 }

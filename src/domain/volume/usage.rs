@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::state::VolumeState;
-use crate::domain::ids::ProjectId;
+use crate::domain::ids::{ProjectId, VolumeTypeId};
 use crate::domain::quota::{Scope, Usage};
 use crate::domain::snapshot::Snapshot;
 
@@ -17,6 +17,11 @@ impl VolumeState {
     pub fn charges(&self) -> impl Iterator<Item = (&ProjectId, Usage)> {
         let volume = std::iter::once((&self.volume.project_id, self.own_usage()));
         volume.chain(self.snapshots.iter().map(|snapshot| (&snapshot.project_id, snapshot_usage(snapshot))))
+    }
+
+    /// The type that it counts for besides its own, while it is on its way to it (I5).
+    fn next_type(&self) -> Option<VolumeTypeId> {
+        self.operations.iter().find_map(|operation| operation.kind.retype()).map(|retype| retype.volume_type_id)
     }
 
     /// Of the volume without its snapshots.
@@ -57,6 +62,11 @@ pub fn usage_growth(old: Option<&VolumeState>, new: &VolumeState) -> Vec<(Scope,
                 *sum = sum.plus(sign(usage));
             }
         }
+        if let Some(id) = state.next_type() {
+            let scope = Scope { project_id: state.volume.project_id.clone(), volume_type_id: Some(id) };
+            let sum = growth.entry(scope).or_default();
+            *sum = sum.plus(sign(Usage { reserved_gigabytes: 0, ..state.own_usage() }));
+        }
     };
     if let Some(old) = old {
         add(old, |usage| Usage::default().minus(usage));
@@ -69,6 +79,7 @@ fn counts_the_same(old: &VolumeState, new: &VolumeState) -> bool {
     old.volume.project_id == new.volume.project_id
         && old.volume.volume_type_id == new.volume.volume_type_id
         && old.own_usage() == new.own_usage()
+        && old.next_type() == new.next_type()
         && old.snapshots.len() == new.snapshots.len()
         && old
             .snapshots

@@ -3,12 +3,15 @@
 //! Everything here blocks. Whoever waits for a copy holds its [`CopyWatch`]: it shows the progress, and dropping it cuts the
 //! copy off.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::drivers::{Progress, VolumeBytes};
 
 /// A copy looks this often whether it is still wanted.
 const CHUNK_BYTES: u64 = 8 << 20;
@@ -17,6 +20,9 @@ const CHUNK_BYTES: u64 = 8 << 20;
 /// not fill the machine's memory with dirty pages.
 pub(super) const SYNC_BYTES: u64 = 128 << 20;
 
+/// Bytes in memory at a time where they go through it.
+const BUFFER_BYTES: u64 = 1 << 20;
+
 /// Why there is no copy.
 #[derive(Debug)]
 pub(super) enum CopyError {
@@ -24,6 +30,8 @@ pub(super) enum CopyError {
     CutOff,
     /// The source was written to meanwhile: what was copied may be torn.
     Changed,
+    /// What was read back is not what was written.
+    Differs,
     /// The file system failed.
     Io(io::Error),
 }
@@ -60,6 +68,7 @@ pub(super) struct CopyState(Arc<State>);
 #[derive(Default)]
 struct State {
     copied: AtomicU64,
+    total: AtomicU64,
     cut_off: AtomicBool,
     displaced: AtomicBool,
 }
@@ -81,6 +90,16 @@ impl CopyState {
     /// Bytes copied so far.
     pub(super) fn copied(&self) -> u64 {
         self.0.copied.load(Ordering::Relaxed)
+    }
+
+    /// The same, and how many there are.
+    pub(super) fn progress(&self) -> Progress {
+        Progress { done: self.copied(), total: self.0.total.load(Ordering::Relaxed) }
+    }
+
+    /// Notes how many bytes there are to do.
+    pub(super) fn expect(&self, bytes: u64) {
+        self.0.total.store(bytes, Ordering::Relaxed);
     }
 
     /// An error once nobody waits any more.
@@ -130,29 +149,28 @@ impl Calls {
         }
     }
 
-    /// Copies the data of `from` into `to`, which is empty, and nothing where `from` has holes. `from` must not be written to;
-    /// a change that shows in its size or time is an error. The size of `to` is that of `from` afterwards.
-    pub(super) fn copy(self, from: &File, to: &File, state: &CopyState) -> Result<(), CopyError> {
-        let before = from.metadata()?;
-        to.set_len(before.len())?;
+    /// Copies the data of `from` into `to`, which is empty, and nothing where `from` has holes. The size of `to` is that of
+    /// `from` afterwards.
+    pub(super) fn copy(self, from: &dyn VolumeBytes, to: &File, state: &CopyState) -> Result<(), CopyError> {
+        to.set_len(from.size())?;
         let mut unsynced = 0;
-        let mut in_kernel = true;
-        let mut data = next_data(from, 0)?;
-        while let Some(start) = data {
-            let end = seek(from, start, libc::SEEK_HOLE)?.unwrap_or(before.len()).min(before.len());
-            let mut at = start;
-            while at < end {
+        let mut in_kernel = from.file();
+        let mut at = 0;
+        while let Some(data) = from.data(at)? {
+            at = data.start;
+            while at < data.end {
                 state.check()?;
-                let wanted = (end - at).min(CHUNK_BYTES);
+                unchanged(from)?;
+                let wanted = (data.end - at).min(CHUNK_BYTES);
                 let copied = match in_kernel {
-                    true => match (self.copy_range)(from, to, at, wanted) {
+                    Some(file) => match (self.copy_range)(file, to, at, wanted) {
                         Err(error) if is_not_supported(&error) => {
-                            in_kernel = false;
+                            in_kernel = None;
                             continue;
                         }
                         other => other?,
                     },
-                    false => copy_through_memory(from, to, at, wanted)?,
+                    None => copy_through_memory(from, to, at, wanted)?,
                 };
                 if copied == 0 {
                     // The file ends before its size: somebody cut it.
@@ -166,13 +184,107 @@ impl Calls {
                     unsynced = 0;
                 }
             }
-            data = if end < before.len() { next_data(from, end)? } else { None };
         }
-        let after = from.metadata()?;
-        if (before.len(), before.modified()?) != (after.len(), after.modified()?) {
-            return Err(CopyError::Changed);
+        unchanged(from)
+    }
+}
+
+/// Reads `to` back and compares it with `from`; what is a hole in both is not read.
+pub(super) fn compare(from: &dyn VolumeBytes, to: &File, state: &CopyState) -> Result<(), CopyError> {
+    to.sync_all()?;
+    // From the disk: what is in memory still is what was written.
+    // SAFETY: the descriptor is open for the duration of the call. A file system that does not heed it costs the proof, no more.
+    unsafe { libc::posix_fadvise(to.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    let copy = FileBytes::new(to.try_clone()?)?;
+    if copy.size() != from.size() {
+        return Err(CopyError::Differs);
+    }
+    let mut buffers = [Vec::new(), Vec::new()];
+    let mut at = 0;
+    while let Some(range) = next_of_either(from.data(at)?, copy.data(at)?) {
+        state.check()?;
+        unchanged(from)?;
+        let length = (range.end - range.start).min(BUFFER_BYTES);
+        for (bytes, buffer) in [from, &copy].into_iter().zip(&mut buffers) {
+            buffer.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+            read_all(bytes, buffer, range.start)?;
         }
-        Ok(())
+        if buffers[0] != buffers[1] {
+            return Err(CopyError::Differs);
+        }
+        state.add(length);
+        at = range.start + length;
+    }
+    unchanged(from)
+}
+
+/// The first range that lies in one of the two, or in both, as far as that does not change.
+fn next_of_either(one: Option<Range<u64>>, other: Option<Range<u64>>) -> Option<Range<u64>> {
+    let ranges = || one.iter().chain(&other);
+    let start = ranges().map(|range| range.start).min()?;
+    let end = ranges().map(|range| if range.start > start { range.start } else { range.end }).min()?;
+    Some(start..end)
+}
+
+fn unchanged(from: &dyn VolumeBytes) -> Result<(), CopyError> {
+    if from.is_unchanged()? { Ok(()) } else { Err(CopyError::Changed) }
+}
+
+fn read_all(from: &dyn VolumeBytes, mut buffer: &mut [u8], mut at: u64) -> Result<(), CopyError> {
+    while !buffer.is_empty() {
+        match from.read_at(buffer, at)? {
+            0 => return Err(CopyError::Changed),
+            read => {
+                buffer = &mut buffer[read..];
+                at += read as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a file that nobody writes to; a change that shows in its size or time is noticed.
+pub(super) struct FileBytes {
+    file: File,
+    before: Metadata,
+}
+
+impl FileBytes {
+    /// As they are now.
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let before = file.metadata()?;
+        Ok(Self { file, before })
+    }
+}
+
+impl VolumeBytes for FileBytes {
+    fn size(&self) -> u64 {
+        self.before.len()
+    }
+
+    fn data(&self, at: u64) -> io::Result<Option<Range<u64>>> {
+        let Some(start) = seek(&self.file, at, libc::SEEK_DATA)?.filter(|start| *start < self.size()) else {
+            return Ok(None);
+        };
+        let end = seek(&self.file, start, libc::SEEK_HOLE)?.unwrap_or(self.size()).min(self.size());
+        Ok(Some(start..end))
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, at)
+    }
+
+    fn is_unchanged(&self) -> io::Result<bool> {
+        let now = self.file.metadata()?;
+        Ok((self.before.len(), self.before.modified()?) == (now.len(), now.modified()?))
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(&self.file)
+    }
+
+    fn data_size(&self) -> u64 {
+        (self.before.blocks() * 512).min(self.size())
     }
 }
 
@@ -203,17 +315,11 @@ fn copy_range(from: &File, to: &File, at: u64, bytes: u64) -> io::Result<u64> {
     u64::try_from(copied).map_err(|_| io::Error::last_os_error())
 }
 
-fn copy_through_memory(from: &File, to: &File, at: u64, bytes: u64) -> io::Result<u64> {
-    const BUFFER_BYTES: u64 = 1 << 20;
+fn copy_through_memory(from: &dyn VolumeBytes, to: &File, at: u64, bytes: u64) -> io::Result<u64> {
     let mut buffer = vec![0; usize::try_from(bytes.min(BUFFER_BYTES)).map_err(io::Error::other)?];
     let read = from.read_at(&mut buffer, at)?;
     to.write_all_at(&buffer[..read], at)?;
     Ok(read as u64)
-}
-
-/// Where data begins at or after `at`; none: only a hole is left.
-fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
-    seek(file, at, libc::SEEK_DATA)
 }
 
 /// `lseek`; none when there is no such place at or after `at`.
@@ -239,6 +345,10 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+
+    fn bytes(file: File) -> FileBytes {
+        FileBytes::new(file).expect("looked at")
+    }
 
     /// 64 MiB with 12 MiB of data in the middle, 4 KiB further on, and a hole at either end.
     fn sparse(path: &Path) -> File {
@@ -289,7 +399,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (from, to) = (sparse(&dir.path().join("from")), empty(&dir.path().join("to")));
         let watch = CopyWatch::default();
-        Calls::default().copy(&from, &to, &watch.state()).expect("copied");
+        Calls::default().copy(&bytes(from), &to, &watch.state()).expect("copied");
         assert_equal(dir.path());
         assert!((12 * MIB..14 * MIB).contains(&watch.state().copied()), "{}", watch.state().copied());
     }
@@ -300,7 +410,7 @@ mod tests {
         let (from, to) = (sparse(&dir.path().join("from")), empty(&dir.path().join("to")));
         let copy_range = |_: &File, _: &File, _, _| Err(io::Error::from_raw_os_error(libc::EXDEV));
         let watch = CopyWatch::default();
-        Calls { copy_range, ..Calls::default() }.copy(&from, &to, &watch.state()).expect("copied");
+        Calls { copy_range, ..Calls::default() }.copy(&bytes(from), &to, &watch.state()).expect("copied");
         assert_equal(dir.path());
     }
 
@@ -311,7 +421,7 @@ mod tests {
         let watch = CopyWatch::default();
         let state = watch.state();
         drop(watch);
-        assert!(matches!(Calls::default().copy(&from, &to, &state), Err(CopyError::CutOff)));
+        assert!(matches!(Calls::default().copy(&bytes(from), &to, &state), Err(CopyError::CutOff)));
         assert_eq!(state.copied(), 0);
     }
 
@@ -325,7 +435,32 @@ mod tests {
             Ok(copied)
         };
         let watch = CopyWatch::default();
-        let copied = Calls { copy_range, ..Calls::default() }.copy(&from, &to, &watch.state());
+        let copied = Calls { copy_range, ..Calls::default() }.copy(&bytes(from), &to, &watch.state());
         assert!(matches!(copied, Err(CopyError::Changed)), "{copied:?}");
+    }
+
+    #[test]
+    fn a_copy_that_differs_anywhere_is_no_copy() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("to");
+        let (from, to) = (bytes(sparse(&dir.path().join("from"))), empty(&path));
+        let watch = CopyWatch::default();
+        Calls::default().copy(&from, &to, &watch.state()).expect("copied");
+        let copied = watch.state().copied();
+        compare(&from, &to, &watch.state()).expect("equal");
+        assert!(watch.state().copied() >= 2 * copied, "comparing is progress");
+        // In the data, in a hole, in a block that is allocated and zero in one of them only, in the size.
+        for (at, byte, differs) in [(21 * MIB, 0, true), (40 * MIB, 1, true), (45 * MIB, 0, false), (63 * MIB, 1, true)]
+        {
+            let mut before = [0];
+            to.read_exact_at(&mut before, at).expect("read");
+            to.write_all_at(&[byte], at).expect("written");
+            let compared = compare(&from, &to, &watch.state());
+            assert_eq!(matches!(compared, Err(CopyError::Differs)), differs, "at {at}: {compared:?}");
+            to.write_all_at(&before, at).expect("written");
+        }
+        compare(&from, &to, &watch.state()).expect("equal again");
+        to.set_len(65 * MIB).expect("grown");
+        assert!(matches!(compare(&from, &to, &watch.state()), Err(CopyError::Differs)));
     }
 }

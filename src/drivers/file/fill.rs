@@ -199,8 +199,14 @@ impl FileBackend {
     fn begin_filling(&self, key: &CallKey) -> (CopyWatch, CopyState, Running) {
         let watch = CopyWatch::default();
         let (state, volume) = (watch.state(), Image::Volume(key.volume_id));
-        let copy = Copy { from: volume, to: volume, is_mirror: true, state: state.clone() };
-        let running = self.copies.begin(key.clone(), copy);
+        let copy = Copy {
+            key: Some(key.clone()),
+            from: Some(volume),
+            to: Some(volume),
+            is_mirror: true,
+            state: state.clone(),
+        };
+        let running = self.copies.begin(copy);
         (watch, state, running)
     }
 
@@ -235,8 +241,8 @@ impl FileBackend {
         };
         let watch = CopyWatch::default();
         let state = watch.state();
-        let copy = Copy { from: moment, to: moment, is_mirror: true, state: state.clone() };
-        let _running = self.copies.begin(key, copy);
+        let copy = Copy { key: Some(key), from: Some(moment), to: Some(moment), is_mirror: true, state: state.clone() };
+        let _running = self.copies.begin(copy);
         if is_given_up() {
             return discarded();
         }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::FileBackend;
 use super::copies::{Copy, Running};
-use super::copy::{Calls, CopyError, CopyState, CopyWatch};
+use super::copy::{Calls, CopyError, CopyState, CopyWatch, FileBytes};
 use super::exports::ServeError;
 use super::images::{FileError, Images, NewImage};
 use super::locks::{Guard, Locked};
@@ -26,6 +26,7 @@ use super::names::Image;
 use super::origins::Origins;
 use crate::domain::backend::{Answer, CallKey, Outcome};
 use crate::domain::ids::VolumeId;
+use crate::drivers::VolumeBytes as _;
 
 /// What one call makes. Everything here that takes [`Images`] blocks, and the lock of what is made is held.
 #[derive(Clone)]
@@ -115,8 +116,13 @@ impl FileBackend {
             let text = "a connected volume of this protocol is copied only where the file system shares blocks";
             return Err(FileError::Conflict(text.into()));
         }
-        let copy = Copy { from: making.from, to: making.to, is_mirror: served.is_some(), state: state.clone() };
-        let running = self.copies.begin(making.key.clone(), copy);
+        let running = self.copies.begin(Copy {
+            key: Some(making.key.clone()),
+            from: Some(making.from),
+            to: Some(making.to),
+            is_mirror: served.is_some(),
+            state: state.clone(),
+        });
         match served {
             Some(volume) => self.make_by_mirror(making, volume, state, (running, long), short).await,
             None => {
@@ -218,7 +224,8 @@ impl Making {
         match self.find(images)? {
             Found::Made(bytes) => Ok(bytes),
             Found::New(bytes, new) => {
-                let from = self.open(images)?;
+                let from = FileBytes::new(self.open(images)?)?;
+                state.expect(state.copied() + from.data_size());
                 Calls::default().copy(&from, &new.file, state)?;
                 // A source without data has no chunk at which this was looked at.
                 state.check()?;
@@ -299,6 +306,7 @@ impl From<CopyError> for FileError {
         match error {
             CopyError::CutOff => Self::Later("the copy was cut off".into()),
             CopyError::Changed => Self::Busy("the source was written to while it was copied".into()),
+            CopyError::Differs => Self::Unavailable("the copy on the backend's storage is not what was written".into()),
             CopyError::Io(error) => error.into(),
         }
     }

@@ -12,9 +12,8 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use qapi::qmp::{self, Event, JobInfo, JobStatus};
+use qapi::qmp::{self, JobInfo, JobStatus};
 use serde_json::json;
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -25,10 +24,8 @@ use super::exports::{cause_of, cause_of_link};
 use super::images::FileError;
 use super::link::{Link, LinkError, mirror_node, node_name as volume_node, node_options};
 use crate::domain::ids::VolumeId;
+use crate::drivers::block_job::{self, POLL};
 use crate::drivers::qmp::{BlockdevAdd, BlockdevMirror, QmpError, node_name};
-
-/// The job is looked at this often for its progress, and whether it is still wanted; its events are seen at once.
-const POLL: Duration = Duration::from_millis(200);
 
 /// What is copied, and where to.
 pub(super) struct Mirror {
@@ -95,7 +92,7 @@ impl Mirror {
                 }
             };
             let events = link.qmp().subscribe();
-            let Ok(job) = find(&link, &name).await else {
+            let Ok(job) = block_job::find(link.qmp(), &name).await else {
                 tokio::time::sleep(POLL).await;
                 continue;
             };
@@ -107,7 +104,11 @@ impl Mirror {
                     ending = link.qmp().run(end).await.is_ok();
                     continue;
                 }
-                Some(job) => state.reach(before + u64::try_from(job.current_progress).unwrap_or(0)),
+                Some(job) => {
+                    let bytes = |bytes| before + u64::try_from(bytes).unwrap_or(0);
+                    state.expect(bytes(job.total_progress));
+                    state.reach(bytes(job.current_progress));
+                }
             }
             if state.copied() >= synced + SYNC_BYTES {
                 synced = state.copied();
@@ -115,15 +116,7 @@ impl Mirror {
                     break Err(error);
                 }
             }
-            let changed = async {
-                let Some(mut events) = events else { return };
-                while let Ok(event) = events.recv().await {
-                    if matches!(event, Event::JOB_STATUS_CHANGE { data, .. } if data.id == name) {
-                        return;
-                    }
-                }
-            };
-            let _ = tokio::time::timeout(POLL, changed).await;
+            block_job::changed(events, &name).await;
         };
         let let_go = self.let_go().await;
         ended.and(let_go)
@@ -156,33 +149,8 @@ impl Mirror {
 /// Ends the job that makes `id`, if there is one, and closes the file that it wrote.
 pub(super) async fn abandon(link: &Link, id: Uuid) -> Result<(), LinkError> {
     let name = job_name(id);
-    let mut events = link.qmp().subscribe();
-    let mut cancelled = false;
-    while let Some(job) = find(link, &name).await? {
-        if job.status == JobStatus::concluded {
-            unless_refused(link.qmp().run(qmp::job_dismiss { id: name.clone() }).await)?;
-        } else if !cancelled {
-            cancelled = true;
-            unless_refused(link.qmp().run(qmp::block_job_cancel { device: name.clone(), force: Some(true) }).await)?;
-        } else if let Some(events) = &mut events {
-            let _ = tokio::time::timeout(POLL, events.recv()).await;
-        } else {
-            return Err(LinkError::Broken("closed".into()));
-        }
-    }
-    unless_refused(link.qmp().run(qmp::blockdev_del { node_name: name }).await)
-}
-
-fn unless_refused<T>(result: Result<T, QmpError>) -> Result<(), LinkError> {
-    match result {
-        // It is not there: that is what was wanted.
-        Ok(_) | Err(QmpError::Refused { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn find(link: &Link, name: &str) -> Result<Option<JobInfo>, LinkError> {
-    Ok(link.qmp().run(qmp::query_jobs {}).await?.into_iter().find(|job| job.id == name))
+    block_job::end(link.qmp(), &name).await?;
+    Ok(block_job::unless_refused(link.qmp().run(qmp::blockdev_del { node_name: name }).await)?)
 }
 
 /// A job that ends without having been told to has not become level, whatever it says.

@@ -5,6 +5,7 @@
 //! daemons` and `hearth fsck` use [`FileBackend::daemons`] and the inventory.
 //!
 //! * `images`: the files, made, grown, replaced and removed durably; `names`: what their names say.
+//! * `moves`: a volume that comes from another backend, or is read by another one.
 //! * `snapshots`: snapshots, clones and reverts; `make`: a file with the contents of another one; `copy` and `mirror`: how the
 //!   bytes get there; `copies`: those under way; `origins`: which operation made what.
 //! * `fill`: volumes from images, images from volumes.
@@ -28,12 +29,12 @@ mod locks;
 mod make;
 mod mirror;
 mod mountpoint;
+mod moves;
 mod names;
 mod objects;
 mod origins;
 mod process;
 mod protocol;
-mod recent;
 mod registry;
 mod snapshots;
 mod supervisor;
@@ -62,12 +63,12 @@ use self::locks::Locks;
 use self::names::Image;
 use self::origins::Origins;
 pub use self::protocol::{IscsiOptions, Protocol};
-use self::recent::Recent;
 use self::registry::{Registry, Wanted};
 pub use self::supervisor::{DaemonInfo, DaemonKind, StopError};
 use self::target::Targets;
 use super::qmp_features::Features;
-use super::{Backend, Capabilities, Capacity};
+use super::recent::Recent;
+use super::{Backend, Capabilities, Capacity, Contents, Progress};
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, Request, Truth};
 use crate::domain::ids::{ExportName, ImageId, SnapshotId, VolumeId};
 use crate::runtime::Randomness;
@@ -75,7 +76,7 @@ use crate::runtime::Randomness;
 /// Calls that made something and are remembered: a repeated one answers as before, even if it has been deleted since.
 const ANSWERS_REMEMBERED: usize = 4096;
 
-/// Deleted snapshots that are remembered, for creations that are later than their deletion.
+/// Deleted snapshots and volumes that are remembered, of each, for creations that are later than their deletion.
 const REMOVED_REMEMBERED: usize = 65_536;
 
 /// Fenced names that are remembered in memory, for the case that their record on disk cannot be written (no space).
@@ -171,6 +172,7 @@ pub struct FileBackend {
     removed: Recent<SnapshotId, u64>,
     /// The epochs at which volumes were let go of.
     disowned: Recent<VolumeId, u64>,
+    removed_volumes: Recent<VolumeId, u64>,
     copies: Copies,
     discarded: Recent<ImageId, ()>,
     image_access: OnceLock<ImageAccess>,
@@ -252,6 +254,7 @@ impl FileBackend {
             answered: Recent::new(ANSWERS_REMEMBERED),
             removed: Recent::new(REMOVED_REMEMBERED),
             disowned: Recent::new(REMOVED_REMEMBERED),
+            removed_volumes: Recent::new(REMOVED_REMEMBERED),
             copies: Copies::default(),
             discarded: Recent::new(DISCARDED_REMEMBERED),
             image_access: OnceLock::new(),
@@ -291,7 +294,7 @@ impl FileBackend {
             }
             Request::DisownSnapshot { snapshot_id } => self.disown_snapshot(key, snapshot_id).await,
             Request::ListObjects => self.list_objects().await,
-            Request::Delete => self.delete(volume).await,
+            Request::Delete => self.delete(&key).await,
             Request::Extend { new_size_gib } => self.extend(volume, new_size_gib).await,
             Request::Export { export, connector, mode, .. } => self.export(volume, export, &connector, mode).await,
             Request::Unexport { export } => self.unexport(volume, export).await,
@@ -302,8 +305,15 @@ impl FileBackend {
             Request::Plug { .. }
             | Request::Unplug { .. }
             | Request::ResizeGuest { .. }
-            | Request::ProbeGuest { .. } => {
+            | Request::ProbeGuest { .. }
+            | Request::MirrorGuest { .. }
+            | Request::PivotGuest { .. }
+            | Request::UnmirrorGuest { .. } => {
                 Outcome::Refused { cause: Cause::new(CauseKind::Other, "a storage backend has no guests") }
+            }
+            Request::CreateMirrorTarget { size_gib } => self.create_mirror_target(key, size_gib).await,
+            Request::CopyFromBackend { .. } => {
+                Outcome::Refused { cause: Cause::new(CauseKind::Other, "a copy needs the source's driver") }
             }
         }
     }
@@ -324,7 +334,12 @@ impl FileBackend {
         }
     }
 
-    async fn delete(&self, volume: VolumeId) -> Outcome {
+    async fn delete(&self, key: &CallKey) -> Outcome {
+        let volume = key.volume_id;
+        // Before the lock, which a copy that brings the volume here has: first what ends those that come, then those that are.
+        let epoch = self.removed_volumes.get(&volume).map_or(key.epoch, |epoch| epoch.max(key.epoch));
+        self.removed_volumes.insert(volume, epoch);
+        self.copies.cut_off_creation(volume);
         let _guard = self.locks.acquire(volume).await;
         if let Some(busy) = self.being_copied(volume) {
             return busy;
@@ -438,7 +453,21 @@ impl Backend for FileBackend {
         self.answer(call).boxed()
     }
 
-    fn progress(&self, key: &CallKey) -> Option<u64> {
+    fn copy_from(self: Arc<Self>, call: Call, source: Arc<dyn Backend>) -> BoxFuture<'static, Outcome> {
+        async move {
+            match call.request {
+                Request::CopyFromBackend { size_gib, .. } => self.copy_here(call.key, size_gib, source).await,
+                _ => self.answer(call).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn contents(self: Arc<Self>, volume_id: VolumeId) -> BoxFuture<'static, Result<Contents, Cause>> {
+        async move { self.lend(volume_id).await }.boxed()
+    }
+
+    fn progress(&self, key: &CallKey) -> Option<Progress> {
         self.copies.progress(key)
     }
 

@@ -1,6 +1,7 @@
 //! The driver actor: carries out what the book of calls says. It never waits in a handler; calls that are not answered at
 //! once run as tasks of their own and come back as messages.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,8 +10,8 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, SpawnHandle};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use crate::domain::backend::{Cause, CauseKind, Outcome};
-use crate::drivers::{Backend, Capacity, Hypervisor};
+use crate::domain::backend::{CallKey, Cause, CauseKind, Outcome, Request};
+use crate::drivers::{Backend, Capacity, Hypervisor, Progress};
 use crate::faults::{self, CrashPoint};
 
 use super::lock;
@@ -19,19 +20,39 @@ use super::queue::{CallBook, JobId, Started, Tell};
 /// A capacity older than this is measured again when somebody asks for it.
 const CAPACITY_MAX_AGE: Duration = Duration::from_secs(30);
 
+/// The storage backends by their names.
+pub type Peers = BTreeMap<String, Arc<dyn Backend>>;
+
 /// What the actor calls.
 #[derive(Clone)]
 pub enum Driver {
-    /// A storage backend.
-    Backend(Arc<dyn Backend>),
+    /// A storage backend, and all there are: volumes move between them.
+    Backend(Arc<dyn Backend>, Arc<Peers>),
     /// A hypervisor.
     Hypervisor(Arc<dyn Hypervisor>),
 }
 
 impl Driver {
+    /// How far the call's copy is.
+    pub fn progress(&self, key: &CallKey) -> Option<Progress> {
+        match self {
+            Self::Backend(backend, _) => backend.progress(key),
+            Self::Hypervisor(hypervisor) => hypervisor.progress(key),
+        }
+    }
+
     async fn call(self, started: Started) -> Outcome {
         match (self, started.guest) {
-            (Self::Backend(backend), None) => backend.call(started.call).await,
+            (Self::Backend(backend, peers), None) => match &started.call.request {
+                Request::CopyFromBackend { source_backend, .. } => match peers.get(source_backend.as_str()) {
+                    Some(source) => backend.copy_from(started.call, Arc::clone(source)).await,
+                    None => {
+                        let cause = Cause::new(CauseKind::Unavailable, "the volume's backend is not configured");
+                        Outcome::Failed { cause }
+                    }
+                },
+                _ => backend.call(started.call).await,
+            },
             (Self::Hypervisor(hypervisor), Some(guest)) => hypervisor.call(guest, started.call).await,
             // The pool's front chooses the driver by the target, so that the two always agree.
             _ => {
@@ -172,13 +193,11 @@ impl DriverActor {
     }
 
     fn prolong(&self) {
-        if let Driver::Backend(backend) = &self.driver {
-            lock(&self.book).prolong(Instant::now(), |key| backend.progress(key));
-        }
+        lock(&self.book).prolong(Instant::now(), |key| self.driver.progress(key));
     }
 
     fn refresh_capacity(&self) {
-        let Driver::Backend(backend) = &self.driver else { return };
+        let Driver::Backend(backend, _) = &self.driver else { return };
         if !self.capacity.begin() {
             return;
         }

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use futures_util::future::BoxFuture;
 
 use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Deadlines, Guest, Outcome};
+use crate::domain::ids::OperationId;
 use crate::domain::operation::Step;
 use crate::domain::server::HypervisorKind;
 use crate::domain::text::Text;
@@ -34,8 +35,8 @@ use crate::drivers::sim::FaultRule;
 use crate::runtime::Placement;
 use crate::telemetry::Sample;
 
-use super::{Backend, Capabilities, Capacity, Hypervisor};
-use actor::{CapacityCell, Driver, DriverActor, Pump, RefreshCapacity};
+use super::{Backend, Capabilities, Capacity, Hypervisor, Progress};
+use actor::{CapacityCell, Driver, DriverActor, Peers, Pump, RefreshCapacity};
 pub use breaker::BreakerOptions;
 use queue::{CallBook, Submitted};
 
@@ -101,6 +102,7 @@ impl Default for PoolOptions {
 struct Lane {
     name: String,
     address: actix::Addr<DriverActor>,
+    driver: Driver,
     book: Arc<Mutex<CallBook>>,
     capacity: Arc<CapacityCell>,
 }
@@ -109,9 +111,9 @@ impl Lane {
     fn start(placement: &Placement, shard: u64, name: String, driver: Driver, options: PoolOptions) -> Self {
         let book = Arc::new(Mutex::new(CallBook::new(options)));
         let capacity = Arc::new(CapacityCell::default());
-        let actor = DriverActor::new(driver, Arc::clone(&book), Arc::clone(&capacity));
+        let actor = DriverActor::new(driver.clone(), Arc::clone(&book), Arc::clone(&capacity));
         let address = placement.start(shard, actor);
-        Self { name, address, book, capacity }
+        Self { name, address, driver, book, capacity }
     }
 
     fn submit(&self, call: Call, guest: Option<Guest>, completion: Completion) {
@@ -120,6 +122,11 @@ impl Lane {
             Submitted::Accepted => self.address.do_send(Pump),
             Submitted::TurnedAway(tell) => tell.deliver(),
         }
+    }
+
+    fn progress(&self, operation: OperationId) -> Option<Progress> {
+        let key = lock(&self.book).copy_of(operation)?;
+        self.driver.progress(&key)
     }
 
     fn observe(&self) -> Value {
@@ -148,10 +155,12 @@ impl DriverPool {
         let mut shards = 0_u64..;
         let mut next_shard = || shards.next().unwrap_or_default();
         let drivers = backends.iter().map(|(_, driver, _)| Arc::clone(driver)).collect();
+        let peers: Peers = backends.iter().map(|(name, driver, _)| (name.clone(), Arc::clone(driver))).collect();
+        let peers = Arc::new(peers);
         let backends: Vec<Lane> = backends
             .into_iter()
             .map(|(name, backend, options)| {
-                Lane::start(placement, next_shard(), name, Driver::Backend(backend), options)
+                Lane::start(placement, next_shard(), name, Driver::Backend(backend, Arc::clone(&peers)), options)
             })
             .collect();
         let hypervisors = hypervisors
@@ -185,6 +194,11 @@ impl DriverPool {
     pub fn capabilities(&self, backend: &str) -> Option<Capabilities> {
         let index = self.backend_index.get(backend)?;
         self.drivers.get(*index).map(|driver| driver.capabilities())
+    }
+
+    /// How far an operation's copy is, wherever it runs; none when it copies nothing now, or its driver does not tell.
+    pub fn progress(&self, operation: OperationId) -> Option<Progress> {
+        self.lanes().find_map(|lane| lane.progress(operation))
     }
 
     /// Whether calls to `backend` are let through, as its last ones ended.
@@ -236,8 +250,7 @@ impl DriverPool {
 
     /// What `/metrics` shows, without waiting for an actor.
     pub fn samples(&self) -> Vec<Sample> {
-        let lanes = self.backends.iter().chain(self.hypervisors.iter().map(|(_, lane)| lane));
-        lanes.flat_map(|lane| metrics::samples(&lane.observe())).collect()
+        self.lanes().flat_map(|lane| metrics::samples(&lane.observe())).collect()
     }
 
     /// How long a call of `step` (or its probe) may run at the backend `host`; for a step of a guest, at the most patient
@@ -249,6 +262,10 @@ impl DriverPool {
         } else {
             of(self.backend(host?)?)
         }
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.backends.iter().chain(self.hypervisors.iter().map(|(_, lane)| lane))
     }
 
     fn backend(&self, name: &str) -> Option<&Lane> {

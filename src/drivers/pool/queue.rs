@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Deadlines, Guest, Outcome};
-use crate::domain::ids::{ServerId, VolumeId};
+use crate::domain::ids::{OperationId, ServerId, VolumeId};
+use crate::drivers::Progress;
 
 use super::breaker::{Breaker, Verdict};
 use super::counters::Counters;
@@ -213,13 +214,13 @@ impl CallBook {
 
     /// Begins the deadline anew of each running call that is due at `now` and has copied more than when it was last looked at:
     /// so one that hangs is found out after one deadline, or two if it had just begun.
-    pub fn prolong(&mut self, now: Instant, progress: impl Fn(&CallKey) -> Option<u64>) {
+    pub fn prolong(&mut self, now: Instant, progress: impl Fn(&CallKey) -> Option<Progress>) {
         let due: Vec<(Instant, Timer)> = self.timers.iter().take_while(|(due, _)| *due <= now).copied().collect();
         for entry in due {
             let Timer::Job(id) = entry.1 else { continue };
             let Some(job) = self.jobs.get_mut(&id).filter(|job| job.phase == Phase::Running) else { continue };
-            let Some(copied) = progress(&job.call.key).filter(|copied| *copied > job.progress) else { continue };
-            job.progress = copied;
+            let Some(copied) = progress(&job.call.key).filter(|copied| copied.done > job.progress) else { continue };
+            job.progress = copied.done;
             job.due = now + job.deadline;
             self.timers.remove(&entry);
             self.timers.insert((job.due, entry.1));
@@ -279,6 +280,13 @@ impl CallBook {
     /// How long calls may take.
     pub fn deadlines(&self) -> &Deadlines {
         &self.options.deadlines
+    }
+
+    /// The key of the copy that an operation has under way; none: it copies nothing now.
+    pub fn copy_of(&self, operation: OperationId) -> Option<CallKey> {
+        let is_its_own =
+            |job: &&Job| job.call.key.operation_id == operation && job.phase != Phase::Queued && is_copy(job);
+        self.jobs.values().find(is_its_own).map(|job| job.call.key.clone())
     }
 
     /// The book as JSON.

@@ -12,11 +12,13 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+mod moves;
+
 use super::*;
 use crate::domain::backend::{Answer, CallKey, Request, Truth};
-use crate::domain::ids::{OperationId, ServerId, VolumeId};
+use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeId};
 use crate::domain::operation::Step;
-use crate::drivers::Capabilities;
+use crate::drivers::{Capabilities, Progress};
 
 /// The calls of one volume and request that wait for the test, oldest first.
 type Waiting = BTreeMap<(VolumeId, &'static str), Vec<oneshot::Sender<Outcome>>>;
@@ -29,6 +31,8 @@ struct Manual {
     /// What every copy says that it has copied.
     copied: AtomicU64,
     capacity_asked: AtomicUsize,
+    /// Whom copies from other backends were given as their source.
+    sources: Mutex<Vec<Arc<dyn Backend>>>,
 }
 
 impl Manual {
@@ -52,8 +56,14 @@ impl Backend for Manual {
         async move { receiver.await.expect("the test ends every call it waits for") }.boxed()
     }
 
-    fn progress(&self, _: &CallKey) -> Option<u64> {
-        Some(self.copied.load(Ordering::SeqCst)).filter(|copied| *copied > 0)
+    fn copy_from(self: Arc<Self>, call: Call, source: Arc<dyn Backend>) -> BoxFuture<'static, Outcome> {
+        self.sources.lock().unwrap().push(source);
+        Backend::call(self, call)
+    }
+
+    fn progress(&self, _: &CallKey) -> Option<Progress> {
+        let done = self.copied.load(Ordering::SeqCst);
+        (done > 0).then_some(Progress { done, total: 1_000 })
     }
 
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {
@@ -66,6 +76,20 @@ impl Backend for Manual {
     }
 
     fn inventory(self: Arc<Self>) -> BoxFuture<'static, Result<Vec<(VolumeId, Truth)>, Cause>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+}
+
+impl Hypervisor for Manual {
+    fn call(self: Arc<Self>, _: Guest, call: Call) -> BoxFuture<'static, Outcome> {
+        Backend::call(self, call)
+    }
+
+    fn progress(&self, key: &CallKey) -> Option<Progress> {
+        Backend::progress(self, key)
+    }
+
+    fn inventory(self: Arc<Self>, _: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>> {
         async { Ok(Vec::new()) }.boxed()
     }
 }
@@ -93,6 +117,8 @@ const CREATE: Request = Request::Create { size_gib: 1 };
 /// Virtual time that is longer than every deadline.
 const PATIENCE: Duration = Duration::from_secs(86_400);
 const BACKEND: &str = "host@manual#pool";
+/// A second one, whose calls the tests do not end.
+const OTHER: &str = "host@other#pool";
 
 fn volume_id(number: u128) -> VolumeId {
     VolumeId(Uuid::from_u128(number))
@@ -135,7 +161,10 @@ impl Bench {
     fn new(options: PoolOptions) -> Self {
         let backend = Arc::new(Manual::default());
         let shared: Arc<dyn Backend> = backend.clone();
-        let pool = DriverPool::start(&Placement::Here, vec![(BACKEND.into(), shared, options)], Vec::new());
+        let other: Arc<dyn Backend> = Arc::new(Manual::default());
+        let backends = vec![(BACKEND.into(), shared, options), (OTHER.into(), other, options)];
+        let hypervisors = vec![(HypervisorKind::Qmp, backend.clone() as Arc<dyn Hypervisor>, options)];
+        let pool = DriverPool::start(&Placement::Here, backends, hypervisors);
         let (teller, told) = mpsc::unbounded_channel();
         Self { pool, backend, told: Rc::new(RefCell::new(told)), teller }
     }
@@ -529,7 +558,7 @@ fn unknown_targets_are_unavailable() {
 fn capacity_is_measured_at_the_start_after_changes_and_when_it_is_old() {
     in_virtual_time(async {
         let bench = Bench::new(options());
-        assert_eq!(bench.pool.backends(), [BACKEND]);
+        assert_eq!(bench.pool.backends(), [BACKEND, OTHER]);
         assert_eq!(bench.pool.capacity("nobody"), None);
         bench.settle().await;
         let free = || bench.pool.capacity(BACKEND).map(|capacity| capacity.free_gib);

@@ -8,8 +8,8 @@ use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Out
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, SnapshotId, VolumeId};
 
-use super::state::{Change, SimClone, SimDevice, SimExport, State, WriteRecord};
-use super::{objects, snapshots};
+use super::state::{Change, SimClone, SimContents, SimDevice, SimExport, State, WriteRecord};
+use super::{moves, objects, snapshots};
 
 /// The member of the connection information that names the export.
 pub const EXPORT_MEMBER: &str = "export";
@@ -91,9 +91,18 @@ pub fn storage(state: &State, call: &Call, free_gib: u64, meanwhile: Meanwhile, 
         Request::CreateImage { .. } | Request::UploadImage { .. } | Request::DiscardImage { .. } => {
             Effect::unchanged(Answer::Nothing)
         }
-        Request::Plug { .. } | Request::Unplug { .. } | Request::ResizeGuest { .. } | Request::ProbeGuest { .. } => {
-            Effect::refused(CauseKind::Other, "a storage backend has no guests")
+        Request::CopyFromBackend { .. } => Effect::refused(CauseKind::Other, "the source's contents are missing"),
+        Request::CreateMirrorTarget { size_gib } => {
+            let blank = SimContents { size_gib: *size_gib, markers: Vec::new() };
+            moves::arrive(state, &call.key, blank, free_gib)
         }
+        Request::Plug { .. }
+        | Request::Unplug { .. }
+        | Request::ResizeGuest { .. }
+        | Request::ProbeGuest { .. }
+        | Request::MirrorGuest { .. }
+        | Request::PivotGuest { .. }
+        | Request::UnmirrorGuest { .. } => Effect::refused(CauseKind::Other, "a storage backend has no guests"),
     }
 }
 
@@ -112,7 +121,15 @@ pub fn guest(state: &State, guest: &Guest, call: &Call) -> Effect {
         },
         Request::ResizeGuest { attachment_id, new_size_gib } => resize(state, guest, *attachment_id, *new_size_gib),
         Request::ProbeGuest { attachment_id } => {
-            Effect::unchanged(Answer::Plugged { plugged: state.device(&guest.server_id, *attachment_id).is_some() })
+            let export = state.device(&guest.server_id, *attachment_id).map(|device| device.export.clone());
+            Effect::unchanged(Answer::Plugged { plugged: export.is_some(), export })
+        }
+        Request::UnmirrorGuest { attachment_id, connection_info } => {
+            moves::unmirror(state, guest, *attachment_id, connection_info)
+        }
+        Request::MirrorGuest { attachment_id, connection_info, .. }
+        | Request::PivotGuest { attachment_id, connection_info } => {
+            moves::here(state, guest, *attachment_id, connection_info)
         }
         _ => Effect::refused(CauseKind::Other, "a hypervisor has no volumes"),
     }
@@ -214,7 +231,7 @@ fn create_from_image(state: &State, key: &CallKey, size_gib: u32, free_gib: u64,
         Some(_) => Effect::refused(CauseKind::Other, "another volume exists at the backend under this id"),
         None if u64::from(size_gib) > free_gib => Effect::refused(CauseKind::NoSpace, "the backend has no room"),
         None => {
-            let change = Change::VolumeFilled { volume_id, size_gib, markers: marks.to_vec(), operation_id };
+            let change = Change::VolumeImaged { volume_id, size_gib, markers: marks.to_vec(), operation_id };
             Effect::changed(change, Answer::Size { size_gib })
         }
     }
@@ -230,7 +247,7 @@ fn reimage(state: &State, key: &CallKey, marks: &[String]) -> Effect {
         }
         Some(volume) => {
             let (size_gib, markers) = (volume.size_gib, marks.to_vec());
-            Effect::changed(Change::VolumeFilled { volume_id, size_gib, markers, operation_id }, Answer::Nothing)
+            Effect::changed(Change::VolumeImaged { volume_id, size_gib, markers, operation_id }, Answer::Nothing)
         }
     }
 }

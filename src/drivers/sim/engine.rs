@@ -18,6 +18,7 @@ use super::carry_out::Meanwhile;
 use super::faults::{Decision, Fault, FaultPlan};
 use super::images::Asked;
 use super::latency::LatencyTable;
+use super::moves::Elsewhere;
 use super::truth::SimTruth;
 
 /// The room of a simulated backend unless told otherwise, GiB (1 PiB).
@@ -56,6 +57,16 @@ impl SimOptions {
 type Slot = (CallKey, &'static str);
 /// None: the call panicked or its runtime ended.
 type Running = Shared<BoxFuture<'static, Option<Outcome>>>;
+
+/// A call, with all that it needs.
+pub struct Work {
+    /// Whose; none: storage.
+    pub guest: Option<Guest>,
+    /// The call.
+    pub call: Call,
+    /// What comes from another backend, or goes there.
+    pub elsewhere: Elsewhere,
+}
 
 /// The engine.
 pub struct Engine {
@@ -114,31 +125,38 @@ impl Engine {
 
     /// Carries out a call: storage without a guest, hypervisor with one. It goes on to its end even when the future is
     /// dropped.
-    pub fn call(self: &Arc<Self>, guest: Option<Guest>, call: Call) -> BoxFuture<'static, Outcome> {
+    pub fn call(
+        self: &Arc<Self>,
+        guest: Option<Guest>,
+        call: Call,
+        elsewhere: Elsewhere,
+    ) -> BoxFuture<'static, Outcome> {
+        let work = Work { guest, call, elsewhere };
+        let call = &work.call;
         if call.request.is_read_only() {
-            let decision = self.faults.decide(&call);
-            return Arc::clone(self).run(guest, call, decision, None).boxed();
+            let decision = self.faults.decide(call);
+            return Arc::clone(self).run(work, decision, None).boxed();
         }
         // One critical section: two callers with one key never both start it.
         let mut calls = self.lock();
-        if let Some(outcome) = self.truth.remembered(&call) {
+        if let Some(outcome) = self.truth.remembered(call) {
             return ready(outcome).boxed();
         }
         let slot = (call.key.clone(), call.request.name());
         if let Some(running) = calls.running.get(&slot) {
             return answer_of(running.clone());
         }
-        let decision = self.faults.decide(&call);
+        let decision = self.faults.decide(call);
         if decision.latency.is_zero() && decision.fault.is_none() && !call.request.needs_images() {
-            let meanwhile = calls.meanwhile(&call);
-            return ready(self.truth.carry_out(guest.as_ref(), &call, self.total_gib, meanwhile, &[])).boxed();
+            let meanwhile = calls.meanwhile(call);
+            return ready(self.truth.carry_out(&work, self.total_gib, meanwhile, &[])).boxed();
         }
-        let under_way = calls.begin(self, &call, guest.is_none());
+        let under_way = calls.begin(self, call, work.guest.is_none());
         let engine = Arc::clone(self);
         let leave = Leave { engine: Arc::clone(self), slot: slot.clone() };
         let task = tokio::spawn(async move {
             let _leave = leave;
-            engine.run(guest, call, decision, under_way).await
+            engine.run(work, decision, under_way).await
         });
         let running = task.map(Result::ok).boxed().shared();
         calls.running.insert(slot, running.clone());
@@ -163,29 +181,23 @@ impl Engine {
         self.truth.devices(server_id)
     }
 
-    async fn run(
-        self: Arc<Self>,
-        guest: Option<Guest>,
-        call: Call,
-        decision: Decision,
-        busy: Option<UnderWay>,
-    ) -> Outcome {
+    async fn run(self: Arc<Self>, work: Work, decision: Decision, busy: Option<UnderWay>) -> Outcome {
         pause(decision.latency).await;
-        let Some(fault) = decision.fault else { return self.effect(guest.as_ref(), &call).await };
+        let Some(fault) = decision.fault else { return self.effect(&work).await };
         match fault {
-            Fault::Delay { .. } => self.effect(guest.as_ref(), &call).await,
+            Fault::Delay { .. } => self.effect(&work).await,
             Fault::Hang { effect_first } => {
-                let before = if effect_first { Some(self.effect(guest.as_ref(), &call).await) } else { None };
-                self.faults.hang(&call).await;
+                let before = if effect_first { Some(self.effect(&work).await) } else { None };
+                self.faults.hang(&work.call).await;
                 match before {
                     Some(outcome) => outcome,
-                    None => self.effect(guest.as_ref(), &call).await,
+                    None => self.effect(&work).await,
                 }
             }
             Fault::Fail { kind } => Outcome::Failed { cause: injected(kind) },
             Fault::Refuse { kind } => Outcome::Refused { cause: injected(kind) },
             Fault::AnswerLost => {
-                self.effect(guest.as_ref(), &call).await;
+                self.effect(&work).await;
                 unknown()
             }
             Fault::NothingDone => unknown(),
@@ -195,17 +207,17 @@ impl Engine {
                     let _busy = busy;
                     pause(Duration::from_micros(after_us)).await;
                     // A retry under the same key may have been carried out meanwhile: one key, one effect.
-                    if self.truth.remembered(&call).is_none() {
-                        self.effect(guest.as_ref(), &call).await;
+                    if self.truth.remembered(&work.call).is_none() {
+                        self.effect(&work).await;
                     }
                 });
                 unknown()
             }
             Fault::Twice { after_us } => {
-                let outcome = self.effect(guest.as_ref(), &call).await;
+                let outcome = self.effect(&work).await;
                 tokio::spawn(async move {
                     pause(Duration::from_micros(after_us)).await;
-                    self.effect(guest.as_ref(), &call).await;
+                    self.effect(&work).await;
                 });
                 outcome
             }
@@ -214,14 +226,14 @@ impl Engine {
         }
     }
 
-    async fn effect(&self, guest: Option<&Guest>, call: &Call) -> Outcome {
-        let marks = match self.ask_images(call).await {
+    async fn effect(&self, work: &Work) -> Outcome {
+        let marks = match self.ask_images(&work.call).await {
             Some(Asked::Ended(outcome)) => return outcome,
             Some(Asked::Holds(marks)) => marks,
             None => Vec::new(),
         };
-        let meanwhile = self.lock().meanwhile(call);
-        self.truth.carry_out(guest, call, self.total_gib, meanwhile, &marks)
+        let meanwhile = self.lock().meanwhile(&work.call);
+        self.truth.carry_out(work, self.total_gib, meanwhile, &marks)
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {

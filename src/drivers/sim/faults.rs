@@ -15,7 +15,7 @@ use crate::runtime::Randomness;
 use super::latency::{Latency, LatencyTable};
 
 /// The names of all requests, for checking rules.
-pub const REQUEST_NAMES: [&str; 25] = [
+pub const REQUEST_NAMES: [&str; 30] = [
     "create",
     "create_cloned_volume",
     "create_volume_from_snapshot",
@@ -24,6 +24,8 @@ pub const REQUEST_NAMES: [&str; 25] = [
     "adopt_snapshot",
     "disown_snapshot",
     "list_objects",
+    "copy_from_backend",
+    "create_mirror_target",
     "delete",
     "create_snapshot",
     "delete_snapshot",
@@ -41,6 +43,9 @@ pub const REQUEST_NAMES: [&str; 25] = [
     "unplug",
     "resize_guest",
     "probe_guest",
+    "mirror_guest",
+    "pivot_guest",
+    "unmirror_guest",
 ];
 
 /// The resolution of [`When::Probability`].

@@ -10,6 +10,7 @@
 //! as a process of its own; `images` what volumes and images have to do with each other.
 
 mod carry_out;
+mod change;
 mod consumers;
 mod engine;
 mod faults;
@@ -17,6 +18,7 @@ mod images;
 mod journal;
 mod latency;
 mod lines;
+mod moves;
 mod objects;
 pub mod process;
 pub mod remote;
@@ -30,12 +32,12 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
-use crate::domain::backend::{Call, Cause, Outcome, Truth};
+use crate::domain::backend::{Call, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::VolumeId;
 use crate::images::ImageService;
 
 use super::hypervisor::sim::SimHypervisor;
-use super::{Backend, Capabilities, Capacity, FaultsRefused};
+use super::{Backend, Capabilities, Capacity, Contents, FaultsRefused};
 pub use carry_out::{EXPORT_MEMBER, PROTOCOL};
 pub use consumers::{Consumer, OVERLAP_BOUND, Overlap, Watch};
 pub(in crate::drivers) use engine::Engine;
@@ -44,7 +46,8 @@ pub use faults::{Fault, FaultError, FaultPlan, FaultRule, HungCall, REQUEST_NAME
 pub use images::file_in_memory;
 pub use journal::{Durability, JournalError};
 pub use latency::{Latency, LatencyTable};
-pub use state::{SimClone, SimDevice, SimExport, SimObject, SimSnapshot, SimVolume, WriteRecord};
+pub(in crate::drivers) use moves::{Elsewhere, export_of};
+pub use state::{SimClone, SimContents, SimDevice, SimExport, SimObject, SimSnapshot, SimVolume, WriteRecord};
 pub use truth::SimTruth;
 
 /// The simulated storage backend.
@@ -58,7 +61,20 @@ impl SimBackend {
 
     /// The hypervisor that plugs this backend's exports.
     pub fn hypervisor(&self) -> Arc<SimHypervisor> {
-        Arc::new(SimHypervisor::new(Arc::clone(&self.0)))
+        Arc::new(SimHypervisor::new(Arc::clone(&self.0), Vec::new()))
+    }
+
+    /// The hypervisor that plugs the exports of this backend and of these, and moves guests between them.
+    pub fn hypervisor_with<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> Arc<SimHypervisor> {
+        Arc::new(SimHypervisor::new(
+            Arc::clone(&self.0),
+            others.into_iter().map(|other| Arc::clone(&other.0)).collect(),
+        ))
+    }
+
+    /// A copy whose contents were read elsewhere.
+    pub(super) fn receive(&self, call: Call, contents: SimContents) -> BoxFuture<'static, Outcome> {
+        self.0.call(None, call, Elsewhere::Contents(contents))
     }
 
     /// What is true.
@@ -84,7 +100,21 @@ pub(super) fn capabilities() -> Capabilities {
 
 impl Backend for SimBackend {
     fn call(self: Arc<Self>, call: Call) -> BoxFuture<'static, Outcome> {
-        self.0.call(None, call)
+        self.0.call(None, call, Elsewhere::Nothing)
+    }
+
+    fn copy_from(self: Arc<Self>, call: Call, source: Arc<dyn Backend>) -> BoxFuture<'static, Outcome> {
+        async move {
+            match contents_of(&source, call.key.volume_id).await {
+                Ok(contents) => self.receive(call, contents).await,
+                Err(cause) => Outcome::Failed { cause },
+            }
+        }
+        .boxed()
+    }
+
+    fn contents(self: Arc<Self>, volume_id: VolumeId) -> BoxFuture<'static, Result<Contents, Cause>> {
+        ready(self.0.truth().contents(volume_id).map(Contents::Simulated)).boxed()
     }
 
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {
@@ -106,5 +136,14 @@ impl Backend for SimBackend {
             self.0.faults().release(None);
         }
         ready(set).boxed()
+    }
+}
+
+/// What the source of a copy holds, read once, before anything is waited for: a write that comes meanwhile is missing in the copy,
+/// and seen to be.
+async fn contents_of(source: &Arc<dyn Backend>, volume_id: VolumeId) -> Result<SimContents, Cause> {
+    match Arc::clone(source).contents(volume_id).await? {
+        Contents::Simulated(contents) => Ok(contents),
+        Contents::Bytes(_) => Err(Cause::new(CauseKind::Other, "a simulated backend holds no real contents")),
     }
 }

@@ -149,6 +149,8 @@ async fn answer(backend: Arc<SimBackend>, ask: Ask) -> Say {
     match ask {
         Ask::Call { call } => Say::Outcome { result: backend.call(call).await },
         Ask::GuestCall { guest, call } => Say::Outcome { result: backend.hypervisor().call(guest, call).await },
+        Ask::Contents { volume_id } => Say::Contents { contents: backend.truth().contents(volume_id) },
+        Ask::Receive { call, contents } => Say::Outcome { result: backend.receive(call, contents).await },
         Ask::Capacity => match backend.capacity().await {
             Ok(capacity) => Say::Capacity { capacity },
             Err(cause) => Say::Error { text: cause.text },

@@ -16,10 +16,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::domain::backend::{Call, Cause, CauseKind, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, VolumeId};
 use crate::drivers::sim::FaultRule;
-use crate::drivers::{Backend, Capabilities, Capacity, FaultsRefused, Hypervisor};
+use crate::drivers::{Backend, Capabilities, Capacity, Contents, FaultsRefused, Hypervisor};
 
 use super::wire::{Ask, Control, Question, Reply, Say};
-use super::{capabilities, lines};
+use super::{capabilities, contents_of, lines};
 
 /// Questions that may wait for the socket; the pool's own bounds are far below.
 const WAITING_QUESTIONS: usize = 8_192;
@@ -158,6 +158,26 @@ async fn write_questions(mut half: OwnedWriteHalf, mut waiting: mpsc::Receiver<Q
 impl Backend for SimRemote {
     fn call(self: Arc<Self>, call: Call) -> BoxFuture<'static, Outcome> {
         async move { self.outcome(Ask::Call { call }).await }.boxed()
+    }
+
+    fn copy_from(self: Arc<Self>, call: Call, source: Arc<dyn Backend>) -> BoxFuture<'static, Outcome> {
+        async move {
+            match contents_of(&source, call.key.volume_id).await {
+                Ok(contents) => self.outcome(Ask::Receive { call, contents }).await,
+                Err(cause) => Outcome::Failed { cause },
+            }
+        }
+        .boxed()
+    }
+
+    fn contents(self: Arc<Self>, volume_id: VolumeId) -> BoxFuture<'static, Result<Contents, Cause>> {
+        async move {
+            match self.ask(Ask::Contents { volume_id }).await {
+                Ok(Say::Contents { contents }) => contents.map(Contents::Simulated),
+                other => Err(unexpected(other)),
+            }
+        }
+        .boxed()
     }
 
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {

@@ -13,6 +13,7 @@ use crate::domain::backend::{Answer, CallKey};
 use crate::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId, VolumeId};
 use crate::domain::reference::{snapshot_reference, volume_reference};
 
+pub use super::change::{Change, Entry};
 use super::consumers::Watch;
 
 /// Answers kept for repeated keys. Older keys are carried out again, which is idempotent by state.
@@ -34,12 +35,24 @@ pub struct SimVolume {
     /// The operation that gave it an image's contents last: its repetitions find their own work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filled_by: Option<OperationId>,
+    /// The operation that has brought it here from another backend: its repetitions find their own work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_by: Option<OperationId>,
 }
 
 impl SimVolume {
     fn holding(size_gib: u32, markers: Vec<String>) -> Self {
-        Self { size_gib, markers, cloned: None, filled_by: None }
+        Self { size_gib, markers, cloned: None, filled_by: None, moved_by: None }
     }
+}
+
+/// What a volume holds, on its way to another backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimContents {
+    /// Size, GiB.
+    pub size_gib: u32,
+    /// What was written, in order.
+    pub markers: Vec<String>,
 }
 
 /// The origin of a volume that was made as a clone.
@@ -135,170 +148,6 @@ pub struct Remembered {
     pub answer: Answer,
 }
 
-/// One change of the truth: a line of the journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "change", rename_all = "snake_case")]
-pub enum Change {
-    /// A volume came to be.
-    VolumeCreated {
-        /// The volume.
-        volume_id: VolumeId,
-        /// GiB.
-        size_gib: u32,
-    },
-    /// A volume came to be with the contents of another one, or of a snapshot.
-    VolumeCloned {
-        /// The new volume.
-        volume_id: VolumeId,
-        /// GiB.
-        size_gib: u32,
-        /// Where its contents come from.
-        cloned: SimClone,
-    },
-    /// A volume came to be with an image's contents, or has got them in the place of its own.
-    VolumeFilled {
-        /// The volume.
-        volume_id: VolumeId,
-        /// GiB.
-        size_gib: u32,
-        /// What it holds now.
-        markers: Vec<String>,
-        /// The operation that did it.
-        operation_id: OperationId,
-    },
-    /// An object came to be, past the driver.
-    ObjectPlaced {
-        /// What it is called.
-        reference: String,
-        /// What it is.
-        object: SimObject,
-    },
-    /// An object became a volume.
-    VolumeAdopted {
-        /// The volume.
-        volume_id: VolumeId,
-        /// What the object was called.
-        reference: String,
-    },
-    /// A volume became an object, or is not there: older adoptions have no effect any more.
-    VolumeDisowned {
-        /// The volume.
-        volume_id: VolumeId,
-        /// The epoch of the call.
-        epoch: u64,
-    },
-    /// An object became a snapshot.
-    SnapshotAdopted {
-        /// The volume.
-        volume_id: VolumeId,
-        /// The snapshot.
-        snapshot_id: SnapshotId,
-        /// What the object was called.
-        reference: String,
-    },
-    /// A snapshot became an object, or is not there.
-    SnapshotDisowned {
-        /// The volume.
-        volume_id: VolumeId,
-        /// The snapshot.
-        snapshot_id: SnapshotId,
-        /// The epoch of the call.
-        epoch: u64,
-    },
-    /// A volume is gone with all its content.
-    VolumeDeleted {
-        /// The volume.
-        volume_id: VolumeId,
-        /// The epoch of the delete: older creates have no effect any more.
-        #[serde(default)]
-        epoch: u64,
-    },
-    /// A volume has grown.
-    VolumeGrown {
-        /// The volume.
-        volume_id: VolumeId,
-        /// New size, GiB.
-        size_gib: u32,
-    },
-    /// What a volume holds is kept.
-    SnapshotCreated {
-        /// The volume.
-        volume_id: VolumeId,
-        /// The snapshot.
-        snapshot_id: SnapshotId,
-    },
-    /// A snapshot is gone.
-    SnapshotDeleted {
-        /// The volume.
-        volume_id: VolumeId,
-        /// The snapshot.
-        snapshot_id: SnapshotId,
-        /// The epoch of the delete: older creations have no effect any more.
-        epoch: u64,
-    },
-    /// A volume is what its snapshot has kept.
-    VolumeReverted {
-        /// The volume.
-        volume_id: VolumeId,
-        /// The snapshot.
-        snapshot_id: SnapshotId,
-    },
-    /// An export is served.
-    ExportOpened {
-        /// Its name.
-        export: ExportName,
-        /// What it serves to whom.
-        of: SimExport,
-    },
-    /// An export name is closed for ever, whether or not it was ever open.
-    ExportFenced {
-        /// The name.
-        export: ExportName,
-    },
-    /// A device is in a guest.
-    Plugged {
-        /// The guest.
-        server_id: ServerId,
-        /// The attachment.
-        attachment_id: AttachmentId,
-        /// The device.
-        device: SimDevice,
-    },
-    /// A device is gone from a guest.
-    Unplugged {
-        /// The guest.
-        server_id: ServerId,
-        /// The attachment.
-        attachment_id: AttachmentId,
-    },
-    /// A guest sees a new size.
-    GuestResized {
-        /// The guest.
-        server_id: ServerId,
-        /// The attachment.
-        attachment_id: AttachmentId,
-        /// GiB.
-        size_gib: u32,
-    },
-    /// Somebody wrote, or tried to.
-    Wrote {
-        /// The record.
-        write: WriteRecord,
-    },
-}
-
-/// One line of the journal: the effect of a call and its answer together, so that a crash never keeps one without the
-/// other.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The effect; none when the call found everything as it should be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub change: Option<Change>,
-    /// The answered call; none for what was not a keyed call.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remembered: Option<Remembered>,
-}
-
 /// Under what an answer is remembered.
 type Slot = (CallKey, Cow<'static, str>);
 
@@ -321,6 +170,8 @@ pub struct State {
     pub removed: BTreeMap<VolumeId, u64>,
     /// Devices in guests.
     pub guests: BTreeMap<ServerId, BTreeMap<AttachmentId, SimDevice>>,
+    /// Devices that are copied to other backends, and by which exports of those.
+    pub mirrors: BTreeMap<ServerId, BTreeMap<AttachmentId, ExportName>>,
     /// The last writes.
     pub writes: VecDeque<WriteRecord>,
     /// Writes that reached no volume, ever.
@@ -372,6 +223,11 @@ impl State {
         self.guests.get(server_id).and_then(|devices| devices.get(&attachment_id))
     }
 
+    /// The destination's export by which the device is copied to another backend.
+    pub fn mirror(&self, server_id: &ServerId, attachment_id: AttachmentId) -> Option<&ExportName> {
+        self.mirrors.get(server_id).and_then(|mirrors| mirrors.get(&attachment_id))
+    }
+
     /// Makes `entry` true.
     pub fn apply(&mut self, entry: Entry) {
         if let Some(remembered) = entry.remembered {
@@ -405,7 +261,13 @@ impl State {
                 self.used_gib += u64::from(size_gib);
                 None
             }
-            Change::VolumeFilled { volume_id, size_gib, markers, operation_id } => {
+            Change::VolumeArrived { volume_id, contents: SimContents { size_gib, markers }, moved_by } => {
+                let volume = SimVolume { moved_by: Some(moved_by), ..SimVolume::holding(size_gib, markers) };
+                self.volumes.insert(volume_id, volume);
+                self.used_gib += u64::from(size_gib);
+                None
+            }
+            Change::VolumeImaged { volume_id, size_gib, markers, operation_id } => {
                 let filled = SimVolume { filled_by: Some(operation_id), ..SimVolume::holding(size_gib, markers) };
                 let before = self.volumes.insert(volume_id, filled).map_or(0, |volume| volume.size_gib);
                 self.used_gib = self.used_gib + u64::from(size_gib) - u64::from(before);
@@ -494,7 +356,22 @@ impl State {
                 self.guests.entry(server_id).or_default().insert(attachment_id, device);
                 Some(volume_id)
             }
+            Change::MirrorBegun { server_id, attachment_id, export } => {
+                self.mirrors.entry(server_id).or_default().insert(attachment_id, export);
+                None
+            }
+            Change::MirrorEnded { server_id, attachment_id } => {
+                self.end_mirror(&server_id, attachment_id);
+                None
+            }
+            Change::VolumeFilled { volume_id, markers } => {
+                if let Some(volume) = self.volumes.get_mut(&volume_id) {
+                    volume.markers = markers;
+                }
+                None
+            }
             Change::Unplugged { server_id, attachment_id } => {
+                self.end_mirror(&server_id, attachment_id);
                 let devices = self.guests.get_mut(&server_id)?;
                 let device = devices.remove(&attachment_id)?;
                 if devices.is_empty() {
@@ -526,6 +403,14 @@ impl State {
         }
         self.used_gib -= u64::from(gone.size_gib);
         Some(gone)
+    }
+
+    fn end_mirror(&mut self, server_id: &ServerId, attachment_id: AttachmentId) {
+        let Some(mirrors) = self.mirrors.get_mut(server_id) else { return };
+        mirrors.remove(&attachment_id);
+        if mirrors.is_empty() {
+            self.mirrors.remove(server_id);
+        }
     }
 
     fn apply_write(&mut self, write: WriteRecord) {

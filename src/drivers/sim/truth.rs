@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use crate::domain::attachment::AttachMode;
-use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Truth};
+use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request, Truth};
 use crate::domain::ids::{AttachmentId, ExportName, ServerId, SnapshotId, VolumeId};
 
 use super::carry_out::{self, Effect, Meanwhile};
 use super::consumers::{Consumer, Overlap, consumers};
+use super::engine::Work;
 use super::journal::{Durability, Journal, JournalError};
-use super::state::{Change, Entry, Remembered, SimDevice, SimExport, SimObject, State, WriteRecord};
+use super::moves::{self, Elsewhere};
+use super::state::{Change, Entry, Remembered, SimContents, SimDevice, SimExport, SimObject, State, WriteRecord};
 
 /// The truth. Cheap to clone; all clones are the same truth.
 #[derive(Clone)]
@@ -51,39 +53,90 @@ impl SimTruth {
     /// image holds that the call is about.
     pub(super) fn carry_out(
         &self,
-        guest: Option<&Guest>,
-        call: &Call,
+        work: &Work,
         total_gib: u64,
         meanwhile: Meanwhile,
         image_marks: &[String],
     ) -> Outcome {
-        let mut kept = self.lock();
-        let effect = match guest {
-            Some(guest) => carry_out::guest(&kept.state, guest, call),
-            None => {
-                let free_gib = total_gib.saturating_sub(kept.state.used_gib);
-                carry_out::storage(&kept.state, call, free_gib, meanwhile, image_marks)
-            }
-        };
-        let Effect { change, outcome } = effect;
-        let remembered = match &outcome {
-            Outcome::Done { answer } if !call.request.is_read_only() => {
-                Some(Remembered { key: call.key.clone(), request: call.request.name().into(), answer: answer.clone() })
-            }
-            _ => None,
-        };
-        if change.is_none() && remembered.is_none() {
-            return outcome;
+        let call = &work.call;
+        if let (Some(guest), Elsewhere::Destination(destination)) = (&work.guest, &work.elsewhere) {
+            return self.move_guest(destination, guest, call);
         }
-        match kept.commit(Entry { change, remembered }) {
-            Ok(()) => outcome,
-            Err(error) => {
-                tracing::error!(%error, "the simulated backend could not keep a change");
-                Outcome::Failed { cause: Cause::new(CauseKind::Unavailable, "the backend cannot keep its data") }
+        let mut kept = self.lock();
+        let free_gib = total_gib.saturating_sub(kept.state.used_gib);
+        let effect = match (&work.guest, &work.elsewhere) {
+            (Some(guest), _) => carry_out::guest(&kept.state, guest, call),
+            (None, Elsewhere::Contents(contents)) => moves::arrive(&kept.state, &call.key, contents.clone(), free_gib),
+            (None, _) => carry_out::storage(&kept.state, call, free_gib, meanwhile, image_marks),
+        };
+        keep(&mut kept, call, effect)
+    }
+
+    /// A mirror or a pivot. What arrives at the destination is kept there first: should the process die before this one has
+    /// forgotten the guest, the repeated request moves it again.
+    fn move_guest(&self, destination: &Self, guest: &Guest, call: &Call) -> Outcome {
+        let (mut kept, mut there) = self.lock_both(destination);
+        let moved = match &call.request {
+            Request::MirrorGuest { attachment_id, connection_info, .. } => {
+                moves::mirror(&kept.state, &there.state, guest, *attachment_id, connection_info)
+            }
+            Request::PivotGuest { attachment_id, connection_info } => {
+                moves::pivot(&kept.state, &there.state, guest, *attachment_id, connection_info)
+            }
+            _ => Err(Effect::refused(CauseKind::Other, "the request moves no guest")),
+        };
+        match moved {
+            Err(effect) => keep(&mut kept, call, effect),
+            Ok(moves::Moved { arrives, leaves }) => {
+                if let Err(error) = there.commit(Entry { change: Some(arrives), remembered: None }) {
+                    return not_kept(&error);
+                }
+                keep(&mut kept, call, Effect::changed(leaves, Answer::Nothing))
             }
         }
     }
 
+    /// Both, whoever else locks both the other way round.
+    fn lock_both<'a>(&'a self, other: &'a Self) -> (MutexGuard<'a, Kept>, MutexGuard<'a, Kept>) {
+        if Arc::as_ptr(&self.0) < Arc::as_ptr(&other.0) {
+            let own = self.lock();
+            (own, other.lock())
+        } else {
+            let others = other.lock();
+            (self.lock(), others)
+        }
+    }
+
+    /// What a volume holds, for another backend.
+    pub(super) fn contents(&self, volume_id: VolumeId) -> Result<SimContents, Cause> {
+        moves::contents(&self.lock().state, volume_id)
+    }
+}
+
+/// Keeps what a call has changed and answered.
+fn keep(kept: &mut Kept, call: &Call, effect: Effect) -> Outcome {
+    let Effect { change, outcome } = effect;
+    let remembered = match &outcome {
+        Outcome::Done { answer } if !call.request.is_read_only() => {
+            Some(Remembered { key: call.key.clone(), request: call.request.name().into(), answer: answer.clone() })
+        }
+        _ => None,
+    };
+    if change.is_none() && remembered.is_none() {
+        return outcome;
+    }
+    match kept.commit(Entry { change, remembered }) {
+        Ok(()) => outcome,
+        Err(error) => not_kept(&error),
+    }
+}
+
+fn not_kept(error: &JournalError) -> Outcome {
+    tracing::error!(%error, "the simulated backend could not keep a change");
+    Outcome::Failed { cause: Cause::new(CauseKind::Unavailable, "the backend cannot keep its data") }
+}
+
+impl SimTruth {
     /// What an equal call answered that ended `Done`.
     pub(super) fn remembered(&self, call: &Call) -> Option<Outcome> {
         let kept = self.lock();
@@ -100,22 +153,45 @@ impl SimTruth {
         Ok(write)
     }
 
-    /// A guest writes to the device of an attachment; none when it has no such device.
+    /// The export of another backend to which the device is copied.
+    pub(in crate::drivers) fn mirror_of(
+        &self,
+        server_id: &ServerId,
+        attachment_id: AttachmentId,
+    ) -> Option<ExportName> {
+        self.lock().state.mirror(server_id, attachment_id).cloned()
+    }
+
+    /// Whether the export is served here.
+    pub(in crate::drivers) fn serves(&self, export: &ExportName) -> bool {
+        self.lock().state.exports.contains_key(export)
+    }
+
+    /// A guest writes to a device that is copied to `destination`: it hears that it is done when it is on both.
+    pub(in crate::drivers) fn mirrored_write(
+        &self,
+        destination: &Self,
+        guest: &Guest,
+        attachment_id: AttachmentId,
+        marker: &str,
+    ) -> Result<Option<WriteRecord>, JournalError> {
+        let (mut kept, mut there) = self.lock_both(destination);
+        if let Some(export) = kept.state.mirror(&guest.server_id, attachment_id).cloned() {
+            let copied = carry_out::write(&there.state, &export, Some(guest), marker);
+            there.commit(Entry { change: Some(Change::Wrote { write: copied }), remembered: None })?;
+        }
+        guest_writes(&mut kept, guest, attachment_id, marker)
+    }
+
+    /// A guest writes to the device of an attachment; none when it has no such device. Of a device that is copied elsewhere:
+    /// [`super::super::hypervisor::sim::SimHypervisor::guest_write`].
     pub fn guest_write(
         &self,
         guest: &Guest,
         attachment_id: AttachmentId,
         marker: &str,
     ) -> Result<Option<WriteRecord>, JournalError> {
-        let mut kept = self.lock();
-        let Some(device) = kept.state.device(&guest.server_id, attachment_id) else { return Ok(None) };
-        let export = device.export.clone();
-        let mut write = carry_out::write(&kept.state, &export, Some(guest), marker);
-        if device.mode != AttachMode::ReadWrite {
-            write.reached = None;
-        }
-        kept.commit(Entry { change: Some(Change::Wrote { write: write.clone() }), remembered: None })?;
-        Ok(Some(write))
+        guest_writes(&mut self.lock(), guest, attachment_id, marker)
     }
 
     /// Makes a volume with its exports true that nobody has asked for: for records that are made in bulk.
@@ -232,4 +308,19 @@ impl SimTruth {
         // Every critical section applies one whole entry; a panic inside one would be a defect of `State::apply`.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn guest_writes(
+    kept: &mut Kept,
+    guest: &Guest,
+    attachment_id: AttachmentId,
+    marker: &str,
+) -> Result<Option<WriteRecord>, JournalError> {
+    let Some(device) = kept.state.device(&guest.server_id, attachment_id) else { return Ok(None) };
+    let mut write = carry_out::write(&kept.state, &device.export, Some(guest), marker);
+    if device.mode != AttachMode::ReadWrite {
+        write.reached = None;
+    }
+    kept.commit(Entry { change: Some(Change::Wrote { write: write.clone() }), remembered: None })?;
+    Ok(Some(write))
 }

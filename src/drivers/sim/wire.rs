@@ -4,14 +4,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::backend::{Call, Guest, Outcome, Truth};
+use crate::domain::backend::{Call, Cause, Guest, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, ExportName, VolumeId};
 use crate::drivers::Capacity;
 
 use super::consumers::Overlap;
 use super::faults::{FaultRule, HungCall};
 use super::latency::LatencyTable;
-use super::state::{SimObject, WriteRecord};
+use super::state::{SimContents, SimObject, WriteRecord};
 
 /// The longest line that either end reads; a longer one ends the connection.
 pub const LINE_BOUND: usize = 64 << 20;
@@ -49,6 +49,18 @@ pub enum Ask {
         guest: Guest,
         /// The call.
         call: Call,
+    },
+    /// What a volume holds, for another backend.
+    Contents {
+        /// The volume.
+        volume_id: VolumeId,
+    },
+    /// A copy of what another backend holds.
+    Receive {
+        /// The call.
+        call: Call,
+        /// What was read there.
+        contents: SimContents,
     },
     /// Its room.
     Capacity,
@@ -132,6 +144,11 @@ pub enum Say {
     Outcome {
         /// How it ended.
         result: Outcome,
+    },
+    /// To `Contents`: what it holds, or why that cannot be read.
+    Contents {
+        /// Either.
+        contents: Result<SimContents, Cause>,
     },
     /// To `Capacity`.
     Capacity {

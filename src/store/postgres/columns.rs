@@ -124,7 +124,7 @@ columns! {
 columns! {
     /// An open operation.
     Operations of OperationRow in operations [
-        id, volume_id, epoch, kind, step, attempt, reserved_gib, started_at, body,
+        id, volume_id, epoch, kind, step, attempt, reserved_gib, started_at, other_backend, retyping_to, body,
     ]
 }
 

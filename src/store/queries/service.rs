@@ -72,7 +72,7 @@ struct Sums {
     snapshot_gigabytes: i64,
 }
 
-/// Snapshots lie where their volume is, and count for whom they belong to.
+/// Snapshots lie where their volume is, and count for whom they belong to. A volume that migrates has room at both backends.
 const USAGE: &str = "SELECT host, project_id, CAST(SUM(volumes) AS BIGINT) AS volumes, \
      CAST(SUM(gigabytes) AS BIGINT) AS gigabytes, CAST(SUM(snapshots) AS BIGINT) AS snapshots, \
      CAST(SUM(snapshot_gigabytes) AS BIGINT) AS snapshot_gigabytes FROM ( \
@@ -82,6 +82,9 @@ const USAGE: &str = "SELECT host, project_id, CAST(SUM(volumes) AS BIGINT) AS vo
          SELECT volumes.host, snapshots.project_id, 0, 0, 1, snapshots.volume_size \
          FROM snapshots JOIN volumes ON volumes.id = snapshots.volume_id \
          WHERE volumes.deleted = false AND volumes.host IS NOT NULL \
+         UNION ALL \
+         SELECT operations.other_backend, volumes.project_id, 1, volumes.size, 0, 0 \
+         FROM operations JOIN volumes ON volumes.id = operations.volume_id WHERE operations.other_backend IS NOT NULL \
      ) AS held GROUP BY host, project_id ORDER BY host, project_id";
 
 /// What every project has at every backend.

@@ -51,6 +51,16 @@ const COUNT_SNAPSHOTS: &str = "SELECT snapshots.project_id AS project_id, volume
      FROM snapshots JOIN volumes ON volumes.id = snapshots.volume_id WHERE snapshots.consumes_quota \
      GROUP BY snapshots.project_id, volumes.volume_type_id";
 
+/// A volume that is to be of another type counts for that one too, but once for its project.
+const COUNT_RETYPES: &str = "SELECT volumes.project_id AS project_id, operations.retyping_to AS volume_type_id, \
+     COUNT(*) AS live_volumes, \
+     CAST(SUM(CASE WHEN consumes_quota THEN 1 ELSE 0 END) AS BIGINT) AS volumes, \
+     CAST(SUM(CASE WHEN consumes_quota THEN size ELSE 0 END) AS BIGINT) AS gigabytes, \
+     CAST(0 AS BIGINT) AS reserved_gigabytes, CAST(0 AS BIGINT) AS snapshots, CAST(0 AS BIGINT) AS snapshot_gigabytes \
+     FROM operations JOIN volumes ON volumes.id = operations.volume_id \
+     WHERE volumes.deleted = false AND operations.retyping_to IS NOT NULL \
+     GROUP BY volumes.project_id, operations.retyping_to";
+
 impl Counted {
     fn usage(&self) -> Usage {
         Usage {
@@ -72,11 +82,11 @@ pub(in super::super) fn usage_audit(connection: &mut AnyConnection) -> Result<Ve
         for row in stored {
             audits.entry(row.scope()?).or_default().0 = row.usage();
         }
-        for query in [COUNT_VOLUMES, COUNT_SNAPSHOTS] {
+        for (query, of_project) in [(COUNT_VOLUMES, true), (COUNT_SNAPSHOTS, true), (COUNT_RETYPES, false)] {
             let counted: Vec<Counted> = Sql::new(Dialect::of(connection), query).load(connection)?;
             for row in counted {
                 let of_type = row.volume_type_id.as_deref().map(super::volume_type::type_id).transpose()?;
-                for volume_type_id in std::iter::once(None).chain(of_type.map(Some)) {
+                for volume_type_id in of_project.then_some(None).into_iter().chain(of_type.map(Some)) {
                     let scope = Scope { project_id: row.project_id.as_str().into(), volume_type_id };
                     let counted = &mut audits.entry(scope).or_default().1;
                     *counted = counted.plus(row.usage());

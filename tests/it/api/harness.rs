@@ -39,7 +39,7 @@ pub struct Harness {
     pub service: Service,
     pub images: Arc<MemoryImages>,
     pub truth: SimTruth,
-    faults: FaultPlan,
+    faults: Vec<FaultPlan>,
     client: reqwest::Client,
     handle: ServerHandle,
 }
@@ -167,14 +167,16 @@ impl Harness {
             options.noauth.tokens.insert(token.to_owned(), mapped);
         }
         let placement = Placement::arbiters(1);
-        let sim = SimBackend::new(SimOptions::in_memory(1));
-        let (truth, faults) = (sim.truth(), sim.faults());
-        sim.use_images(images.clone());
-        let hypervisor: Arc<dyn Hypervisor> = sim.hypervisor();
-        let backend: Arc<dyn Backend> = sim;
+        let sims =
+            (1..).zip(backends).map(|(seed, _)| SimBackend::new(SimOptions::in_memory(seed))).collect::<Vec<_>>();
+        sims.iter().for_each(|sim| sim.use_images(images.clone()));
+        let truth = sims[0].truth();
+        let faults = sims.iter().map(|sim| sim.faults()).collect();
+        let hypervisor: Arc<dyn Hypervisor> = sims[0].hypervisor_with(sims[1..].iter().map(|sim| &**sim));
+        let named = backends.iter().zip(sims);
         let pool = DriverPool::start(
             &placement,
-            backends.iter().map(|name| ((*name).to_owned(), backend.clone(), PoolOptions::default())).collect(),
+            named.map(|(name, sim)| ((*name).to_owned(), sim as Arc<dyn Backend>, PoolOptions::default())).collect(),
             vec![(HypervisorKind::Sim, hypervisor, PoolOptions::default())],
         );
         let store = Arc::new(InlineStore::in_memory().unwrap());
@@ -195,20 +197,24 @@ impl Harness {
         Self { address, service, images, truth, faults, client, handle }
     }
 
-    /// The next backend call of `request` is not answered before [`Self::until_released`].
+    /// The next call of `request` at each backend is not answered before [`Self::until_released`].
     pub fn hang(&self, request: &str) {
-        self.faults.add(FaultRule::once(request, Fault::Hang { effect_first: false })).unwrap();
+        for faults in &self.faults {
+            faults.add(FaultRule::once(request, Fault::Hang { effect_first: false })).unwrap();
+        }
     }
 
-    /// The next backend call of `request` fails.
+    /// The next call of `request` at each backend fails.
     pub fn fail(&self, request: &str) {
-        self.faults.add(FaultRule::once(request, Fault::Refuse { kind: CauseKind::Other })).unwrap();
+        for faults in &self.faults {
+            faults.add(FaultRule::once(request, Fault::Refuse { kind: CauseKind::Other })).unwrap();
+        }
     }
 
     /// Waits for the hanging call and lets it go on.
     pub async fn until_released(&self) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        while self.faults.release(None) == 0 {
+        while self.faults.iter().map(|faults| faults.release(None)).sum::<usize>() == 0 {
             assert!(tokio::time::Instant::now() < deadline, "no call hangs");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

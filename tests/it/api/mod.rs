@@ -12,6 +12,7 @@ mod image_data;
 mod images;
 mod lists;
 mod manage;
+mod moves;
 mod old_actions;
 mod operator;
 mod opt_ins;

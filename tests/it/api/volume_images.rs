@@ -33,16 +33,16 @@ impl Harness {
         self.volume(MEMBER, json!({"size": 1, "imageRef": image})).await
     }
 
-    async fn act(&self, token: &str, version: &str, volume: &str, body: &Value) -> Got {
+    async fn act_at(&self, token: &str, version: &str, volume: &str, body: &Value) -> Got {
         self.post(&format!("/v3/volumes/{volume}/action"), body).token(token).volume(version).send().await
     }
 
     async fn upload(&self, token: &str, version: &str, volume: &str, members: Value) -> Got {
-        self.act(token, version, volume, &json!({ "os-volume_upload_image": members })).await
+        self.act_at(token, version, volume, &json!({ "os-volume_upload_image": members })).await
     }
 
     async fn reimage(&self, token: &str, volume: &str, members: Value) -> Got {
-        self.act(token, "3.68", volume, &json!({ "os-reimage": members })).await
+        self.act_at(token, "3.68", volume, &json!({ "os-reimage": members })).await
     }
 
     /// What the owner is told of a volume, the latest first.
@@ -443,7 +443,7 @@ async fn a_reimage_that_cannot_be_is_refused_and_changes_nothing() {
     let image = harness.image(|_| {});
     let id = harness.volume_from(&image).await;
     let body = json!({"os-reimage": {"image_id": image}});
-    assert_eq!(harness.act(MEMBER, "3.67", &id, &body).await.status, 404, "before its microversion");
+    assert_eq!(harness.act_at(MEMBER, "3.67", &id, &body).await.status, 404, "before its microversion");
     for members in [json!({}), json!({"image_id": "cirros"}), json!({"image_id": image, "more": 1})] {
         assert_eq!(harness.reimage(MEMBER, &id, members.clone()).await.fault().0, 400, "{members}");
     }

@@ -332,7 +332,7 @@ impl Walk {
             1 => Answer::Size { size_gib },
             2 => Answer::Connection { info: json!({"export": self.export()}) },
             3 => Answer::Connection { info: Value::Null },
-            4 => Answer::Plugged { plugged: self.pick.below(2) == 0 },
+            4 => Answer::Plugged { plugged: self.pick.below(2) == 0, export: None },
             _ => Answer::Truth {
                 truth: Truth {
                     exists: self.pick.below(2) == 0,

@@ -169,6 +169,44 @@ macro_rules! image_rules {
     };
 }
 
+macro_rules! move_rules {
+    ($subject:path, [$($rule:ident),* $(,)?]) => {
+        $(
+            #[test]
+            fn $rule() {
+                super::subject::in_one_thread(async {
+                    let pair = super::super::move_rules::Pair { from: $subject().await, to: $subject().await };
+                    super::super::move_rules::$rule(pair).await;
+                });
+            }
+        )*
+    };
+}
+
+/// The rules of drivers that give volumes to other backends and take theirs.
+macro_rules! move_conformance {
+    ($driver:ident, $subject:path) => {
+        mod $driver {
+            use super::subject;
+            move_rules!(
+                $subject,
+                [
+                    a_copy_has_the_contents_of_its_source_and_its_holes,
+                    a_copy_and_its_source_go_their_own_ways,
+                    a_copy_is_made_once_by_its_operation,
+                    a_volume_of_another_operation_is_never_overwritten,
+                    a_copy_of_nothing_or_of_something_larger_is_refused_and_makes_nothing,
+                    a_blank_volume_is_made_once_by_its_operation,
+                    r61_a_late_call_does_not_bring_back_what_was_deleted_since,
+                    equal_copies_at_the_same_time_have_one_effect_and_one_outcome,
+                    a_copy_that_nobody_waits_for_is_whole_or_not_there,
+                    a_source_with_live_exports_is_busy,
+                ]
+            );
+        }
+    };
+}
+
 /// All rules.
 macro_rules! conformance {
     ($driver:ident, $subject:path) => {
@@ -228,3 +266,6 @@ image_conformance!(file_restarted_images, subject::file_restarted);
 image_conformance!(file_reflink_images, subject::file_reflink);
 export_conformance!(file_local, subject::file_local);
 export_conformance!(file_iscsi, subject::file_iscsi);
+
+move_conformance!(file_moves, subject::file);
+move_conformance!(file_restarted_moves, subject::file_restarted);

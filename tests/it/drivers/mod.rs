@@ -9,6 +9,7 @@ mod features;
 pub mod file;
 mod image_rules;
 mod inside;
+mod move_rules;
 mod pool;
 mod rules;
 mod sim_faults;

@@ -13,7 +13,7 @@ use hearth::runtime::Placement;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::subject::{attachment, call, connection, export, guest, in_virtual_time, size, volume};
+use super::subject::{attachment, call, connection, export, export_name, guest, in_virtual_time, size, volume};
 
 const BACKEND: &str = "host@sim#pool";
 const CREATE: Request = Request::Create { size_gib: 1 };
@@ -100,7 +100,8 @@ fn guests_are_called_through_their_hypervisor() {
         assert_eq!(outcome, Outcome::done());
         let probe = call(volume(1), 3, Request::ProbeGuest { attachment_id: attachment(1) });
         let outcome = bench.submit(target, probe).0.await.unwrap();
-        assert_eq!(outcome, Outcome::Done { answer: Answer::Plugged { plugged: true } });
+        let export = Some(export_name(1, 1));
+        assert_eq!(outcome, Outcome::Done { answer: Answer::Plugged { plugged: true, export } });
         assert_eq!(bench.pool.observe()["hypervisors"][0]["counters"]["requests"]["plug"]["done"], 1);
     });
 }

@@ -44,7 +44,7 @@ impl Bench {
 
     async fn plugged(&self, guest: &Guest, number: u128) -> bool {
         match self.ask_guest(guest, Request::ProbeGuest { attachment_id: attachment(number) }).await {
-            Outcome::Done { answer: Answer::Plugged { plugged } } => plugged,
+            Outcome::Done { answer: Answer::Plugged { plugged, .. } } => plugged,
             other => panic!("{other:?}"),
         }
     }

@@ -89,12 +89,23 @@ impl Subject {
 
     /// Carries out a prepared call.
     pub async fn carry_out(&mut self, call: Call) -> Outcome {
+        self.reopen().await;
+        self.backend().call(call).await
+    }
+
+    /// Carries out a prepared copy from another backend.
+    pub async fn carry_out_from(&mut self, call: Call, source: Arc<dyn Backend>) -> Outcome {
+        self.reopen().await;
+        self.backend().copy_from(call, source).await
+    }
+
+    /// What comes before each call, where that is what the subject is for.
+    async fn reopen(&mut self) {
         if self.reopen_at_each_call {
             // Only one may have the truth open at a time.
             self.backend = None;
             self.backend = Some((self.open)().await);
         }
-        self.backend().call(call).await
     }
 
     /// Carries out a request under a key of its own.

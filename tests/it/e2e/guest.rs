@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use qapi::futures::QmpStreamTokio;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -34,13 +35,14 @@ pub struct Guest {
     qemu: Child,
     console: UnixStream,
     qmp: PathBuf,
+    eye: PathBuf,
 }
 
 impl Guest {
     /// Boots a guest with this uuid, its sockets in `dir`, and waits until it takes commands.
     pub async fn boot(dir: &Path, uuid: &str, machine: Machine) -> Self {
         let assets = tokio::task::spawn_blocking(assets).await.expect("prepared");
-        let (console, qmp) = (dir.join(format!("{uuid}.con")), dir.join(format!("{uuid}.qmp")));
+        let [console, qmp, eye] = ["con", "qmp", "eye"].map(|end| dir.join(format!("{uuid}.{end}")));
         let mut command = Command::new("qemu-system-x86_64");
         command
             .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
@@ -54,7 +56,9 @@ impl Guest {
             .arg(format!("socket,id=con,path={},server=on,wait=on", console.display()))
             .args(["-serial", "chardev:con"])
             .arg("-qmp")
-            .arg(format!("unix:{},server=on,wait=off", qmp.display()));
+            .arg(format!("unix:{},server=on,wait=off", qmp.display()))
+            .arg("-qmp")
+            .arg(format!("unix:{},server=on,wait=off", eye.display()));
         match machine {
             Machine::Pc => {
                 command.args(["-M", "pc"]);
@@ -82,12 +86,27 @@ impl Guest {
             console
         });
         let console = booted.await.expect("the guest boots in time");
-        Self { qemu: qemu.0.take().expect("held"), console, qmp }
+        Self { qemu: qemu.0.take().expect("held"), console, qmp, eye }
     }
 
     /// Its QMP socket.
     pub fn qmp(&self) -> &Path {
         &self.qmp
+    }
+
+    /// One command of the human monitor, over a socket that nobody else uses: what it printed.
+    pub async fn monitor(&self, command_line: &str) -> String {
+        let talk = async {
+            let stream = QmpStreamTokio::open_uds(&self.eye).await.expect("connected");
+            let (qmp, events) = stream.negotiate().await.expect("greeted").into_parts();
+            let reader = events.spawn_tokio();
+            let command = qapi::qmp::human_monitor_command { command_line: command_line.into(), cpu_index: None };
+            let printed = qmp.execute(command).await.expect("done");
+            drop(qmp);
+            reader.abort();
+            printed
+        };
+        tokio::time::timeout(COMMAND_PATIENCE, talk).await.expect("the monitor answers in time")
     }
 
     /// Carries out one shell command in the guest: what it printed, and whether it succeeded.

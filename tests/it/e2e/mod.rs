@@ -8,6 +8,7 @@ pub mod hearth;
 pub mod host;
 mod iscsi;
 mod maintenance;
+mod moves;
 mod openstack;
 mod plug;
 mod snapshots;

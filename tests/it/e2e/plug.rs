@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use hearth::domain::attachment::AttachMode;
 use hearth::domain::backend::{Answer, Call, CauseKind, Guest as GuestRecord, Outcome, Request};
-use hearth::domain::ids::{AttachmentId, VolumeId};
+use hearth::domain::ids::{AttachmentId, ExportName, VolumeId};
 use hearth::domain::server::HypervisorKind;
-use hearth::drivers::Hypervisor;
 use hearth::drivers::hypervisor::qmp::QmpHypervisor;
+use hearth::drivers::{Hypervisor, Progress};
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -44,9 +45,23 @@ impl Host {
         Self { pool, guest, record, hypervisor, _dir: dir }
     }
 
-    async fn call(&self, volume: VolumeId, request: Request) -> Outcome {
-        let call = Call { key: key(volume), request };
-        within(self.hypervisor.clone().call(self.record.clone(), call)).await
+    pub async fn call(&self, volume: VolumeId, request: Request) -> Outcome {
+        within(self.begin(&Call { key: key(volume), request })).await
+    }
+
+    /// The same, to be awaited, or not.
+    pub fn begin(&self, call: &Call) -> BoxFuture<'static, Outcome> {
+        self.hypervisor.clone().call(self.record.clone(), call.clone())
+    }
+
+    /// How far the call's copy is.
+    pub fn progress(&self, call: &Call) -> Option<Progress> {
+        self.hypervisor.progress(&call.key)
+    }
+
+    /// What a restart of the service does: everything in memory is lost, the guest goes on.
+    pub fn restart(&mut self) {
+        self.hypervisor = QmpHypervisor::new(vec![self._dir.path().to_owned()]);
     }
 
     pub async fn plug(&self, volume: VolumeId, attachment_id: AttachmentId, info: &Value) -> Outcome {
@@ -54,9 +69,14 @@ impl Host {
         self.call(volume, Request::Plug { attachment_id, connection_info: info.clone().into(), mode }).await
     }
 
-    async fn plugged(&self, volume: VolumeId, attachment_id: AttachmentId) -> bool {
+    pub async fn plugged(&self, volume: VolumeId, attachment_id: AttachmentId) -> bool {
+        self.probe(volume, attachment_id).await.0
+    }
+
+    /// Whether the disk is plugged, and the export that it uses.
+    pub async fn probe(&self, volume: VolumeId, attachment_id: AttachmentId) -> (bool, Option<ExportName>) {
         match self.call(volume, Request::ProbeGuest { attachment_id }).await {
-            Outcome::Done { answer: Answer::Plugged { plugged } } => plugged,
+            Outcome::Done { answer: Answer::Plugged { plugged, export } } => (plugged, export),
             other => panic!("no answer: {other:?}"),
         }
     }
@@ -192,7 +212,7 @@ async fn only_the_servers_own_guest_is_touched_and_a_dead_one_has_no_disks() {
         assert_refused(&host.plug(volume, attachment(), &info).await, CauseKind::Guest);
     }
     host.record = own.clone();
-    host.hypervisor = QmpHypervisor::new(vec![host._dir.path().to_owned()]);
+    host.restart();
 
     // An export that is not there: nothing is plugged, nothing is left.
     let mut wrong = info.clone();
@@ -218,24 +238,10 @@ async fn a_guest_that_does_not_let_go_keeps_its_disk() {
     assert_eq!(host.plug(volume, id, &info).await, Outcome::done());
     host.guest.until("[ -b /dev/vda ]").await;
     // A guest whose processor is stopped answers no unplug request.
-    host.monitor("stop").await;
+    host.guest.monitor("stop").await;
     assert_refused(&host.call(volume, Request::Unplug { attachment_id: id }).await, CauseKind::Guest);
     assert!(host.plugged(volume, id).await);
-    host.monitor("cont").await;
+    host.guest.monitor("cont").await;
     assert_eq!(host.call(volume, Request::Unplug { attachment_id: id }).await, Outcome::done());
     host.guest.until("[ ! -e /dev/vda ]").await;
-}
-
-impl Host {
-    /// One command of the human monitor, over a connection of its own.
-    async fn monitor(&self, command_line: &str) {
-        use qapi::futures::QmpStreamTokio;
-        let stream = within(QmpStreamTokio::open_uds(self.guest.qmp())).await.expect("connected");
-        let (qmp, events) = within(stream.negotiate()).await.expect("greeted").into_parts();
-        let reader = events.spawn_tokio();
-        let command = qapi::qmp::human_monitor_command { command_line: command_line.into(), cpu_index: None };
-        within(qmp.execute(command)).await.expect("done");
-        drop(qmp);
-        reader.abort();
-    }
 }

@@ -3,7 +3,7 @@
 use hearth::actors::{ServiceChange, ServiceError};
 use hearth::domain::status::VolumeStatus;
 use hearth::domain::volume::{Command, Refusal};
-use hearth::sim::{WorldOptions, simulate};
+use hearth::sim::{OTHER_BACKEND, WorldOptions, simulate};
 
 use super::scenario::{Client, accepted, alive, in_world, refusal, slow};
 
@@ -14,6 +14,8 @@ fn placed(command: Command) -> Command {
     request.wanted = Some(hearth::domain::placement::Wanted {
         zone: "nova".to_owned(),
         size_gib: request.size_gib,
+        // the scenarios close the only one that is left
+        different_host: vec![OTHER_BACKEND.into()],
         ..Default::default()
     });
     Command::Create(request)

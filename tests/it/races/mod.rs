@@ -11,6 +11,7 @@ mod lists;
 mod manage;
 mod marks;
 mod metadata;
+mod moves;
 mod old_actions;
 mod recovery;
 pub mod scenario;

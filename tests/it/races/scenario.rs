@@ -8,9 +8,10 @@ use hearth::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
 use hearth::domain::metadata::Metadata;
 use hearth::domain::service::{ServiceRecord, VOLUME_BINARY};
 use hearth::domain::status::{SnapshotStatus, VolumeStatus};
-use hearth::domain::volume::command::CreateSnapshot;
+use hearth::domain::volume::command::{CreateSnapshot, MigrateVolume};
 use hearth::domain::volume::state::Origin;
 use hearth::domain::volume::{Command, Refusal, Reply, VolumeState};
+use hearth::domain::volume_type::ExtraSpecs;
 use hearth::drivers::sim::{Fault, FaultRule, Latency, SimObject};
 use hearth::sim::{Node, World, WorldOptions, simulate};
 use serde_json::{Value, json};
@@ -175,14 +176,35 @@ impl<'a> Client<'a> {
         let connector = json!({"host": "writer"});
         let row = row_of(&accepted(self.attachment_create(id, None, Some(connector)).await));
         let export = alive(self.view(id).await).attachment(row).and_then(|row| row.export.clone()).expect("exported");
-        self.world.backend().truth().write(&export, marker).expect("written");
+        let reached =
+            self.world.backends().map(|(_, backend)| backend.truth().write(&export, marker).expect("written"));
+        assert!(reached.iter().any(|write| write.reached == Some(id)), "the write reached nothing");
         accepted(self.attachment_delete(id, row).await);
         self.wait(id, VolumeStatus::Available).await.expect("alive");
     }
 
     /// What is written in a volume.
     pub fn contents(&self, id: VolumeId) -> Vec<String> {
-        self.world.backend().truth().markers(id)
+        let homes = self.world.backends().map(|(_, backend)| backend.truth());
+        homes.into_iter().find(|truth| truth.volume(id).exists).map(|truth| truth.markers(id)).unwrap_or_default()
+    }
+
+    /// Brings the volume to another backend.
+    pub async fn migrate(&self, id: VolumeId, host: &str) -> Option<Result<Reply, RequestError>> {
+        let request = MigrateVolume { host: host.to_owned(), lock_volume: false, extra_specs: ExtraSpecs::default() };
+        self.ask(id, Command::Migrate(Box::new(request))).await
+    }
+
+    /// Calls a migration off, or asks for its end.
+    pub async fn complete(&self, id: VolumeId, error: bool) -> Option<Result<Reply, RequestError>> {
+        self.ask(id, Command::CompleteMigration { new_volume: id, other_migrates: false, error }).await
+    }
+
+    /// Waits for a migration's word with nothing running, not even what removes what it has left.
+    pub async fn wait_migration(&self, id: VolumeId, word: &str) -> Option<()> {
+        let is_so =
+            |state: &VolumeState| state.volume.migration_status.as_deref() == Some(word) && state.operations.is_empty();
+        self.node.until(id, PATIENCE, |state| state.is_some_and(is_so)).await
     }
 
     pub async fn reset(&self, id: VolumeId, status: VolumeStatus) -> Option<Result<Reply, RequestError>> {

@@ -234,6 +234,23 @@ fn a_volume_on_another_backend_than_its_record_says() {
     );
 }
 
+/// A migration, or what removes what one has left, explains the other object, and no other one.
+#[test]
+fn a_volume_on_two_backends_while_it_migrates() {
+    let other = "host@other#pool";
+    for (at, is_explained) in [(other, true), ("host@third#pool", false)] {
+        let mut survey = survey();
+        let kind = OperationKind::DiscardCopy { backend: other.into(), exports: Vec::new() };
+        survey.volumes[0].operations.push(Operation { kind, step: Step::Delete, reserved_gib: 0, ..operation() });
+        let volumes = Ok(vec![(volume_id(), Truth { exports: Vec::new(), ..truth() })]);
+        survey.backends.push(BackendInventory { host: at.into(), volumes });
+        let differences = differences(&survey);
+        assert_eq!(differences.len(), 1, "{differences:?}");
+        assert_eq!(differences[0].finding, Finding::VolumeUnowned { volume_id: volume_id(), host: at.into() });
+        assert_eq!(differences[0].explained_by.is_some(), is_explained, "{differences:?}");
+    }
+}
+
 #[test]
 fn a_size_that_differs() {
     let differs = Finding::SizeDiffers { volume_id: volume_id(), recorded_gib: 2, actual_gib: 3 };

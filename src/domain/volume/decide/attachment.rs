@@ -32,6 +32,10 @@ pub(super) fn may_attach(state: &VolumeState, server: Option<&ServerId>) -> Resu
     if volume.status.is_error() {
         return Err(Refusal::InvalidVolume(format!("volume {} status is {}", volume.id, volume.status)));
     }
+    // Neither the data nor the word of a migration may be attached to, whoever has set it.
+    if !state.is_migration_idle() {
+        return Err(Refusal::InvalidVolume(format!("volume {} is migrating", volume.id)));
+    }
     // Only an administrator's word can bring it here: there is nothing to connect, and no backend to say that an export is gone.
     if volume.host.is_none() {
         return Err(Refusal::InvalidVolume(format!("volume {} has no backend", volume.id)));
@@ -106,6 +110,13 @@ pub(super) fn create(
     draft.finish()
 }
 
+/// Nobody comes, goes, or gets another connection while the data are on their way.
+pub(super) fn migrating(state: &VolumeState) -> Option<Refusal> {
+    let running = state.migration()?;
+    let (verb, id) = (running.kind.name(), state.id());
+    Some(Refusal::InvalidVolume(format!("a {verb} of volume {id} is running: its connections cannot change")))
+}
+
 /// A fresh, reserved row.
 pub(super) fn new_row(
     state: &VolumeState,
@@ -159,7 +170,7 @@ pub(super) fn update(
     if volume.status == VolumeStatus::Deleting {
         return Verdict::Refuse(Refusal::InvalidVolume(format!("volume {} is being deleted", volume.id)));
     }
-    if let Some(refusal) = image::refuse_connect(state) {
+    if let Some(refusal) = image::refuse_connect(state).or_else(|| migrating(state)) {
         return Verdict::Refuse(refusal);
     }
     // Test and connect are one step of the actor, so two hosts cannot both pass it.
@@ -214,6 +225,9 @@ pub(super) fn complete(state: &VolumeState, row_id: AttachmentId, caller: &Calle
 pub(super) fn delete(state: &VolumeState, row_id: AttachmentId, caller: &Caller, facts: &Facts) -> Verdict {
     let Some(row) = state.attachment(row_id) else { return Verdict::Refuse(Refusal::AttachmentNotFound(row_id)) };
     if let Err(refusal) = guard::of_row(row, caller) {
+        return Verdict::Refuse(refusal);
+    }
+    if let Some(refusal) = migrating(state) {
         return Verdict::Refuse(refusal);
     }
     if state.operation_in(Lane::Connection).is_some_and(|running| {

@@ -78,9 +78,11 @@ pub(super) fn is_held(state: &VolumeState, force: bool) -> bool {
 }
 
 /// Fences whatever runs: a forced delete cuts it off, repair of exports becomes part of the work itself. What removes a
-/// snapshot does a part of the work: it is waited for.
+/// snapshot, or what a migration has left, does a part of the work: it is waited for.
 pub(super) fn cut_off(draft: &mut Draft<'_>, state: &VolumeState) {
-    let is_of_use = |operation: &Operation| matches!(operation.kind, OperationKind::DeleteSnapshot { .. });
+    let is_of_use = |operation: &Operation| {
+        matches!(operation.kind, OperationKind::DeleteSnapshot { .. } | OperationKind::DiscardCopy { .. })
+    };
     for operation in state.operations.iter().filter(|operation| !is_of_use(operation)) {
         draft.fence(operation.id, Refusal::Conflict("the volume is being deleted".to_owned()));
     }

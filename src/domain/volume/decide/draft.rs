@@ -97,9 +97,31 @@ impl<'a> Draft<'a> {
 
     /// Starts an operation that has waited: at `Drain` while calls are outstanding, else at its first step.
     pub(super) fn start(&mut self, id: OperationId) {
-        let step =
-            if self.next.volume.outstanding.is_empty() { steps::first_step(&mut self.next, id) } else { Step::Drain };
+        let step = if self.must_drain(id) { Step::Drain } else { steps::first_step(&mut self.next, id) };
         self.run(id, step);
+    }
+
+    /// Calls of earlier operations come first, where they go to the same backend; and what a migration has left elsewhere, for the
+    /// delete, after which nobody would know of it, and for the next migration, which may go there.
+    fn must_drain(&self, id: OperationId) -> bool {
+        let Some(operation) = self.operation(id) else { return false };
+        match operation.kind {
+            OperationKind::DiscardCopy { .. } => false,
+            OperationKind::Delete | OperationKind::Migrate(_) if self.next.operation_in(Lane::Cleanup).is_some() => {
+                true
+            }
+            _ => !self.next.volume.outstanding.is_empty(),
+        }
+    }
+
+    /// Starts whoever has waited for earlier calls, or for what is left of migrations, and need not any more.
+    pub(super) fn start_drained(&mut self) {
+        let drains = self.next.operations.iter().filter(|operation| operation.step == Step::Drain);
+        for id in drains.map(|operation| operation.id).collect::<Vec<_>>() {
+            if !self.must_drain(id) {
+                self.start(id);
+            }
+        }
     }
 
     /// Puts an operation on a step and starts the step's job.
@@ -144,10 +166,14 @@ impl<'a> Draft<'a> {
             _ => {}
         }
         self.decision.ended.push((id, answer));
-        self.start_waiting(ended.kind.lane());
-        if ended.kind.lane() == Lane::Snapshot {
+        let lane = ended.kind.lane();
+        self.start_waiting(lane);
+        match lane {
             // Work on the data may have waited for it.
-            self.start_waiting(Lane::Data);
+            Lane::Snapshot | Lane::Connection => self.start_waiting(Lane::Data),
+            // The detach of a server that is gone may have waited for its guest.
+            Lane::Data => self.start_waiting(Lane::Connection),
+            Lane::Cleanup => self.start_drained(),
         }
     }
 
@@ -188,6 +214,10 @@ impl<'a> Draft<'a> {
     /// A volume that was never placed has no backend: nothing can have effects, and nobody could ever say that it has ended.
     pub(super) fn remember_outstanding(&mut self, operation: &Operation, look: u32) {
         if !steps::has_backend_call(&operation.step) || self.next.volume.host.is_none() {
+            return;
+        }
+        // What goes to another backend is made good there, by a younger delete.
+        if operation.kind.other_backend().is_some() {
             return;
         }
         let key = operation.call_key(self.next.id());
@@ -330,6 +360,14 @@ fn must_wait(state: &VolumeState, kind: &OperationKind) -> bool {
         }
         OperationKind::DeleteSnapshot { snapshot_id } | OperationKind::UnmanageSnapshot { snapshot_id } => {
             is_lent(Some(*snapshot_id))
+        }
+        OperationKind::Migrate(_) => {
+            let others = [Lane::Snapshot, Lane::Connection];
+            others.iter().any(|lane| state.operation_in(*lane).is_some()) || !state.volume.loans.is_empty()
+        }
+        // The guest is just being moved, or taken back.
+        OperationKind::ServerDetach { .. } => {
+            state.data_work().is_some_and(|running| running.kind.migration().is_some() && running.step != Step::Queued)
         }
         _ => false,
     }

@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::results::{MAX_STARTS, MAX_TRIES, done, settle_ended, unexport_row, unexported};
 use super::snapshot::set_status;
-use super::{connection, image, manage, release, settle};
+use super::{connection, image, manage, moving, release, settle};
 use crate::domain::backend::{Answer, Cause, CauseKind};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId, SnapshotId};
@@ -140,6 +140,13 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
             // The server is going, or an attach is being undone: the fence of the export is what counts.
             _ => unexport_row(draft, id, *attachment_id),
         },
+        // Their plan is a migration's own (`moving`).
+        Step::Survey
+        | Step::Transfer
+        | Step::CreateTarget
+        | Step::Mirror { .. }
+        | Step::Pivot { .. }
+        | Step::Unmirror { .. } => {}
     }
 }
 
@@ -384,6 +391,9 @@ pub(super) fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
             roll_detaching(draft, operation, *attachment_id, &cause);
         }
         OperationKind::Repair => draft.run(id, Step::Drain),
+        OperationKind::Migrate(_) => moving::gave_up(draft, operation, &cause, false),
+        // It never waits for calls to another backend than its own.
+        OperationKind::DiscardCopy { .. } => draft.start(id),
     }
 }
 

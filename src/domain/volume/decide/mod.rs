@@ -6,6 +6,8 @@
 //! | `create`, `update`, `extend`, `revert`, `delete`, `reset` | the volume's own verbs |
 //! | `manage` | what is let go of and stays at its backend |
 //! | `snapshot` | its snapshots |
+//! | `migrate` | its way to another backend or type: what is admitted, and how it is called off |
+//! | `moving` | the steps of that way |
 //! | `lend` | its contents, read for a new volume |
 //! | `image` | images: volumes made from them, images made of volumes |
 //! | `metadata`, `flags` | metadata, and what else clients write about a volume |
@@ -35,6 +37,8 @@ mod image;
 mod lend;
 mod manage;
 mod metadata;
+mod migrate;
+mod moving;
 mod release;
 mod reserve;
 mod reset;
@@ -55,6 +59,7 @@ pub use flags::READONLY_CHANGEABLE;
 pub use image::{REIMAGEABLE, REIMAGEABLE_RESERVED, UPLOADABLE, UPLOADABLE_IN_USE};
 pub use lend::{CLONEABLE, refusal as lend_refusal};
 pub use metadata::METADATA_LOCKED;
+pub use migrate::MIGRATABLE;
 pub use reserve::{RESERVABLE, RESERVABLE_MULTI};
 pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
 pub use revert::REVERTABLE;
@@ -91,7 +96,11 @@ pub fn decide(
         Command::SnapshotCreate(_) => Some(&caller.requester.project_id),
         _ => None,
     };
-    if grows.is_some_and(|owner| !facts.limits.are_of(owner, state.volume.volume_type_id)) {
+    let of_other_type = match command {
+        Command::Retype(request) => !facts.limits.are_of(&state.volume.project_id, Some(request.volume_type_id)),
+        _ => false,
+    };
+    if of_other_type || grows.is_some_and(|owner| !facts.limits.are_of(owner, state.volume.volume_type_id)) {
         return Verdict::Refuse(Refusal::TypeChanged);
     }
     match command {
@@ -126,6 +135,11 @@ pub fn decide(
         Command::Revert { snapshot_id } => revert::revert(state, *snapshot_id, caller, facts),
         Command::Reimage(request) => image::reimage(state, request, caller, facts),
         Command::UploadImage { image, in_use_allowed } => image::upload(state, image, *in_use_allowed, caller, facts),
+        Command::Migrate(request) => migrate::migrate(state, request, caller, facts),
+        Command::CompleteMigration { new_volume, other_migrates, error } => {
+            migrate::complete(state, *new_volume, *other_migrates, *error, caller, facts)
+        }
+        Command::Retype(request) => migrate::retype(state, request, caller, facts),
         Command::Lend { borrower, size_gib, snapshot_id } => {
             let loan = Loan { borrower: *borrower, snapshot_id: *snapshot_id };
             lend::lend(state, loan, *size_gib, caller, facts)

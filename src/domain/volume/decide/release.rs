@@ -56,6 +56,9 @@ pub(super) fn force_detach(
         let of_row = connection::of_row(state, row_id);
         connections.extend(of_row.into_iter().filter(|id| !connections.contains(id)).collect::<Vec<_>>());
     }
+    if let Some(refusal) = while_migrating(state, row_id, &connections) {
+        return Verdict::Refuse(refusal);
+    }
     let is_cut_off = |kind: &OperationKind| match kind {
         OperationKind::Connect { attachment_id, .. } | OperationKind::ServerAttach { attachment_id, .. } => {
             row_id == Meant::Row(*attachment_id)
@@ -114,6 +117,12 @@ fn is_meant(connection: &Connection, connector: Option<&Value>) -> bool {
     }
 }
 
+/// While a guest is moved it keeps what it has; where nothing is to end, nothing is in the way.
+fn while_migrating(state: &VolumeState, row: Meant, connections: &[AttachmentId]) -> Option<Refusal> {
+    let ends_something = matches!(row, Meant::Row(_)) || !connections.is_empty();
+    super::attachment::migrating(state).filter(|_| ends_something)
+}
+
 /// Waits its turn behind whatever is under way for the volume's connections, which may be what is to be released.
 fn release(
     state: &VolumeState,
@@ -123,6 +132,9 @@ fn release(
     caller: &Caller,
     facts: &Facts,
 ) -> Verdict {
+    if let Some(refusal) = while_migrating(state, row, &connections) {
+        return Verdict::Refuse(refusal);
+    }
     if state.operation_in(Lane::Connection).is_some() {
         return Verdict::Queue;
     }

@@ -1,7 +1,7 @@
 //! `os-reset_status` (`spec/volume-actions.md` §2.3): sets words, fences running work (R-83…R-86), calls no backend.
 
 use super::draft::Draft;
-use super::{connection, settle};
+use super::{connection, migrate, settle};
 use crate::domain::operation::{Lane, Operation, OperationKind};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::text::Text;
@@ -34,10 +34,17 @@ pub(super) fn reset_status(
 
     let mut draft = Draft::of(state, caller, facts);
     // Snapshots have words of their own (races.md §4).
-    let has_volume_word =
-        |operation: &&Operation| operation.kind != OperationKind::Repair && operation.kind.snapshot_id().is_none();
+    let has_volume_word = |operation: &&Operation| {
+        !matches!(operation.kind, OperationKind::Repair | OperationKind::DiscardCopy { .. })
+            && operation.kind.snapshot_id().is_none()
+    };
+    const WHY: &str = "the volume's status was reset by an administrator";
     for operation in state.operations.iter().filter(has_volume_word) {
-        draft.fence(operation.id, Refusal::Conflict("the volume's status was reset by an administrator".to_owned()));
+        match operation.kind {
+            // What it has made elsewhere goes, and a guest that is half moved is asked first.
+            OperationKind::Migrate(_) => migrate::call_off(&mut draft, operation, WHY),
+            _ => draft.fence(operation.id, Refusal::Conflict(WHY.to_owned())),
+        }
     }
     if status.is_none() {
         words_of_cut_off_work(&mut draft.next, state);

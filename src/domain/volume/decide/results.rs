@@ -3,12 +3,12 @@
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
 use super::snapshot::set_status;
-use super::{connection, image, manage, release, resume, settle, steps};
+use super::{connection, image, manage, moving, release, resume, settle, steps};
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, OperationId};
-use crate::domain::operation::{Operation, OperationKind, Probing, Requester, Step};
+use crate::domain::operation::{Lane, Operation, OperationKind, Probing, Requester, Step};
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, Facts, Refusal, Ticket, Verdict};
@@ -50,6 +50,9 @@ pub(super) fn job_result(
 
 /// The step's own call has ended.
 pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outcome) {
+    if is_moving(operation) {
+        return moving::ended(draft, operation, outcome);
+    }
     match outcome {
         Outcome::Done { answer } => done(draft, operation, answer),
         Outcome::Failed { cause } if is_to_ask_again(operation, cause) => {
@@ -79,13 +82,18 @@ pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outc
     }
 }
 
+/// Whether its step is one of a migration's, or of what is left of one: they have a plan of their own.
+fn is_moving(operation: &Operation) -> bool {
+    operation.kind.other_backend().is_some() && !matches!(operation.step, Step::Queued | Step::Drain)
+}
+
 /// Whether the call has met only that there was no room for it, or that the volume is being read, and may be made again.
-fn is_to_ask_again(operation: &Operation, cause: &Cause) -> bool {
+pub(super) fn is_to_ask_again(operation: &Operation, cause: &Cause) -> bool {
     matches!(cause.kind, CauseKind::NotStarted | CauseKind::Busy) && operation.attempt < MAX_STARTS
 }
 
 /// Asks for the truth, because nobody knows whether the step is done.
-fn look_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
+pub(super) fn look_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
     if let Some(operation) = draft.operation_mut(operation.id) {
         operation.is_repeated = false;
         operation.probing = Some(Probing { cause: cause.clone(), attempt: 1 });
@@ -107,6 +115,9 @@ enum Finding {
 
 fn probed(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outcome) {
     let Some(probing) = operation.probing.clone() else { return };
+    if is_moving(operation) {
+        return moving::probed(draft, operation, &probing, outcome);
+    }
     match finding(&operation.step, operation, outcome) {
         Finding::Done(answer) => done(draft, operation, &answer),
         Finding::NotDone if operation.attempt < MAX_TRIES => {
@@ -145,7 +156,7 @@ fn finding(step: &Step, operation: &Operation, outcome: &Outcome) -> Finding {
     let truth = match outcome {
         Outcome::Unknown { .. } => return Finding::Hung,
         Outcome::Refused { .. } | Outcome::Failed { .. } => return Finding::Unclear,
-        Outcome::Done { answer: Answer::Plugged { plugged } } => {
+        Outcome::Done { answer: Answer::Plugged { plugged, .. } } => {
             return match (step, plugged) {
                 (Step::Plug { .. }, true) | (Step::Unplug { .. }, false) => Finding::Done(Answer::Nothing),
                 _ => Finding::NotDone,
@@ -277,6 +288,13 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
             draft.end(id, Ok(()));
         }
         Step::Unplug { attachment_id } => unexport_row(draft, id, *attachment_id),
+        // Their plan is a migration's own (`moving`).
+        Step::Survey
+        | Step::Transfer
+        | Step::CreateTarget
+        | Step::Mirror { .. }
+        | Step::Pivot { .. }
+        | Step::Unmirror { .. } => {}
     }
 }
 
@@ -439,7 +457,9 @@ pub(super) fn release_with_server(draft: &mut Draft<'_>, row_id: AttachmentId) -
 pub(super) fn delete_with_server(draft: &mut Draft<'_>, requester: &Requester) {
     let volume = &draft.next.volume;
     let held = draft.next.attachments.iter().any(Attachment::holds_volume);
-    let idle = draft.next.operations.is_empty() && volume.status == VolumeStatus::Available;
+    // What is being removed elsewhere is waited for.
+    let idle = draft.next.operations.iter().all(|operation| operation.kind.lane() == Lane::Cleanup);
+    let idle = idle && volume.status == VolumeStatus::Available;
     // A host that is connected holds it too, with or without a row. As with a client's delete, one with snapshots stays.
     let held = held || !volume.connections().is_empty() || !draft.next.snapshots.is_empty();
     if held || !idle || !draft.next.is_migration_idle() {

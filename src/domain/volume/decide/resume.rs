@@ -113,16 +113,7 @@ pub(super) fn outstanding_probed(
                 return draft.finish();
             }
             reconcile(&mut draft, truth, &state.volume.outstanding);
-            let waiting = draft
-                .next
-                .operations
-                .iter()
-                .filter(|operation| operation.step == Step::Drain)
-                .map(|operation| operation.id)
-                .collect::<Vec<_>>();
-            for id in waiting {
-                draft.start(id);
-            }
+            draft.start_drained();
         }
         _ => draft.probe_outstanding(attempt.saturating_add(1)),
     }

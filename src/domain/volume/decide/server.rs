@@ -3,7 +3,7 @@
 
 use super::attachment::{asked_mode, may_attach, new_row, with_mode};
 use super::draft::Draft;
-use super::{image, results, settle, steps};
+use super::{image, migrate, results, settle, steps};
 use crate::domain::attachment::{AttachMode, BlockDeviceMapping};
 use crate::domain::claims::MarkerKind;
 use crate::domain::ids::{AttachmentId, ServerId};
@@ -101,6 +101,10 @@ pub(super) fn detach(
     }
     let mut draft = Draft::of(state, caller, facts);
     draft.speak_of(row_id);
+    if let Some(migration) = state.migration() {
+        // There is nobody left to bring along.
+        migrate::call_off(&mut draft, migration, "the server is gone");
+    }
     let is_bare = row.export.is_none() && !is_worked_on(state, row_id);
     if is_bare {
         // The row of a server without a host has no device. Its detach takes a flagged volume along, as only the end of the

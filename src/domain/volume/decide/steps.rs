@@ -1,6 +1,6 @@
 //! The operations' plans: which step comes first, what each step asks of whom.
 
-use super::{connection, manage, release, settle};
+use super::{connection, manage, moving, release, settle};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::Request;
 use crate::domain::document::Document;
@@ -31,6 +31,8 @@ pub(super) fn first_step(state: &mut VolumeState, id: OperationId) -> Step {
         OperationKind::Extend { .. } => Step::Extend,
         OperationKind::Delete => next_removal(state),
         OperationKind::Revert { .. } => Step::Revert,
+        OperationKind::Migrate(_) => Step::Survey,
+        OperationKind::DiscardCopy { exports, .. } => moving::next_discard(exports),
         OperationKind::CreateSnapshot { snapshot_id } => Step::CreateSnapshot { snapshot_id: *snapshot_id },
         OperationKind::DeleteSnapshot { snapshot_id } => Step::DeleteSnapshot { snapshot_id: *snapshot_id },
         OperationKind::Repair => next_orphan(state).unwrap_or(Step::Drain),
@@ -124,12 +126,18 @@ pub(super) fn has_backend_call(step: &Step) -> bool {
         | Step::Revert
         | Step::CreateSnapshot { .. }
         | Step::DeleteSnapshot { .. }
+        | Step::Survey
+        | Step::Transfer
+        | Step::CreateTarget
         | Step::Unexport { .. }
         | Step::Export { .. } => true,
         Step::Queued
         | Step::Drain
         | Step::Borrow
         | Step::Announce
+        | Step::Mirror { .. }
+        | Step::Pivot { .. }
+        | Step::Unmirror { .. }
         | Step::ResizeGuest { .. }
         | Step::Plug { .. }
         | Step::Unplug { .. } => false,
@@ -173,6 +181,9 @@ pub(super) fn kept_mode(connector: &Document) -> Option<AttachMode> {
 
 /// What the present step asks, and of whom. None when its row is gone.
 pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(JobTarget, Request)> {
+    if operation.kind.other_backend().is_some() && !matches!(operation.step, Step::Queued | Step::Drain) {
+        return moving::request(state, operation);
+    }
     let probing = operation.probing.is_some();
     let backend = backend_of(state);
     if probing && has_backend_call(&operation.step) {
@@ -238,6 +249,12 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
             let request = guest_request(state, operation, *attachment_id, probing)?;
             (JobTarget::Guest(server), request)
         }
+        Step::Survey
+        | Step::Transfer
+        | Step::CreateTarget
+        | Step::Mirror { .. }
+        | Step::Pivot { .. }
+        | Step::Unmirror { .. } => return None,
     };
     Some(asked)
 }

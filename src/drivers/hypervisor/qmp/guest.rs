@@ -3,12 +3,13 @@
 use std::io;
 use std::path::Path;
 
-use qapi::qmp::{self, PciDeviceInfo};
+use qapi::qmp::{self, PciDeviceInfo, QmpCommand};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::socket::SocketError;
 use crate::domain::backend::{Cause, CauseKind, Outcome};
-use crate::domain::ids::{AttachmentId, ServerId};
+use crate::domain::ids::{AttachmentId, ExportName, ServerId};
 use crate::drivers::qmp::{Qmp, QmpError};
 
 /// Devices of Hearth are told from others in the guest by this prefix.
@@ -72,8 +73,8 @@ impl ConnectError {
 pub(super) struct GuestLink {
     pub(super) qmp: Qmp,
     uuid: String,
-    /// Held while a device is added: two plugs must not choose the same port.
-    pub(super) plugging: tokio::sync::Mutex<()>,
+    /// Held while a device is added, because two plugs must not choose the same port, and while a disk's move begins or ends.
+    pub(super) changing: tokio::sync::Mutex<()>,
 }
 
 impl GuestLink {
@@ -84,7 +85,7 @@ impl GuestLink {
             _ => ConnectError::NoAnswer(error.to_string()),
         })?;
         match qmp.run(qmp::query_uuid {}).await {
-            Ok(info) => Ok(Self { qmp, uuid: info.UUID, plugging: tokio::sync::Mutex::new(()) }),
+            Ok(info) => Ok(Self { qmp, uuid: info.UUID, changing: tokio::sync::Mutex::new(()) }),
             Err(error) => Err(ConnectError::NoAnswer(error.to_string())),
         }
     }
@@ -108,6 +109,27 @@ impl GuestLink {
     /// Whether the attachment's device is in the guest.
     pub(super) async fn has(&self, attachment: AttachmentId) -> Result<bool, QmpError> {
         Ok(self.attachments().await?.contains(&attachment))
+    }
+
+    /// The attachment's disk as QEMU has it; none: there is no such device.
+    pub(super) async fn plugged_disk(&self, attachment: AttachmentId) -> Result<Option<PluggedDisk>, QmpError> {
+        let device = format!("{PERIPHERAL}/{}/", device_id(attachment));
+        let blocks = self.qmp.run(qmp::query_block {}).await?;
+        let is_its_own = |qdev: &String| qdev.starts_with(&device);
+        let block = blocks.into_iter().find(|block| block.qdev.as_ref().is_some_and(is_its_own));
+        Ok(block.and_then(|block| block.inserted).map(|inserted| PluggedDisk {
+            node: inserted.node_name.unwrap_or_default(),
+            export: export_of(&inserted.file),
+            bytes: inserted.image.base.virtual_size,
+        }))
+    }
+
+    /// The nodes that have a name of the attachment's, and the exports they lead to.
+    pub(super) async fn nodes(&self, attachment: AttachmentId) -> Result<Vec<(String, Option<ExportName>)>, QmpError> {
+        let names = node_names(attachment);
+        let nodes = self.qmp.run(QueryNodes { flat: true }).await?;
+        let own = nodes.into_iter().filter(|node| names.contains(&node.name));
+        Ok(own.map(|node| (node.name, export_of(&node.file))).collect())
     }
 
     /// What the guest makes of the attachment's disk.
@@ -163,6 +185,38 @@ fn device_of<'a>(devices: &'a [PciDeviceInfo], id: &str) -> Option<&'a PciDevice
     })
 }
 
+/// A disk as QEMU has it.
+#[derive(Debug)]
+pub(super) struct PluggedDisk {
+    /// Its node, or the one that a mirror has put above it.
+    pub(super) node: String,
+    /// The export that it reads from.
+    pub(super) export: Option<ExportName>,
+    /// Its size.
+    pub(super) bytes: i64,
+}
+
+/// The generated answer has a hundred members of each node, and fails as a whole on a value that a later QEMU adds.
+#[derive(Debug, Serialize)]
+struct QueryNodes {
+    flat: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Node {
+    #[serde(rename = "node-name", default)]
+    name: String,
+    file: String,
+}
+
+impl qapi::Command for QueryNodes {
+    type Ok = Vec<Node>;
+    const NAME: &'static str = "query-named-block-nodes";
+    const ALLOW_OOB: bool = false;
+}
+
+impl QmpCommand for QueryNodes {}
+
 /// A disk as the guest has it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Disk {
@@ -190,7 +244,18 @@ pub(super) fn device_id(attachment: AttachmentId) -> String {
     format!("{DEVICE_PREFIX}{attachment}")
 }
 
-/// The name of the device's node.
-pub(super) fn node_name(attachment: AttachmentId) -> String {
-    crate::drivers::qmp::node_name('a', attachment.0)
+/// The names of the device's node: the first when it is plugged, and then the other one each time it is moved.
+pub(super) fn node_names(attachment: AttachmentId) -> [String; 2] {
+    ['a', 'b'].map(|prefix| crate::drivers::qmp::node_name(prefix, attachment.0))
+}
+
+/// The name of the job that moves the device, and of the node that the job puts above the device's.
+pub(super) fn job_name(attachment: AttachmentId) -> String {
+    crate::drivers::qmp::node_name('m', attachment.0)
+}
+
+/// The export that a node's file name tells: `nbd+unix:///EXPORT?socket=PATH`. Names of exports are never escaped.
+fn export_of(file: &str) -> Option<ExportName> {
+    let (export, _) = file.strip_prefix("nbd+unix:///")?.split_once('?')?;
+    Some(ExportName(export.into()))
 }

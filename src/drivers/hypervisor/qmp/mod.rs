@@ -7,9 +7,11 @@
 //!
 //! * `socket`: which sockets may be used.
 //! * `guest`: one connection, shared by the calls under way for that guest.
-//! * `plug`: plug, unplug, resize.
+//! * `plug`: plug, unplug, resize; `moves`: a disk moved to another export.
 
 mod guest;
+mod moves;
+mod moving;
 mod plug;
 mod socket;
 
@@ -19,13 +21,19 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::time::Instant;
 
 use self::guest::{ConnectError, GuestLink};
+use self::moves::{Destination, Move};
+use self::moving::{Moves, Moving};
 use self::socket::{SocketError, SocketRules};
-use crate::domain::backend::{Answer, Call, Cause, CauseKind, Guest, Outcome, Request};
+use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request};
 use crate::domain::ids::AttachmentId;
-use crate::drivers::Hypervisor;
+use crate::drivers::qmp::QmpError;
 use crate::drivers::qmp_features::Features;
+use crate::drivers::recent::Recent;
+use crate::drivers::{Hypervisor, Progress};
 
 /// What a guest's QEMU must have for a volume's whole life in it: asked before a plug, because afterwards it is too late.
 const NEEDED: &[&str] = &[
@@ -41,6 +49,9 @@ const NEEDED: &[&str] = &[
     "DEVICE_DELETED",
 ];
 
+/// Moves that were given up and are remembered, for calls that are later than that.
+const STOPPED_REMEMBERED: usize = 65_536;
+
 /// A place for the connection to one guest; locked while it is made.
 type Slot = Arc<tokio::sync::Mutex<Weak<GuestLink>>>;
 
@@ -49,12 +60,23 @@ pub struct QmpHypervisor {
     rules: SocketRules,
     features: Features,
     guests: Mutex<HashMap<PathBuf, Slot>>,
+    features_to_move: Features,
+    moving: Moves,
+    /// Moves that were given up: the epochs of that.
+    stopped: Recent<AttachmentId, u64>,
 }
 
 impl QmpHypervisor {
     /// One which uses sockets beneath `qmp_dirs` only (setting `hypervisor.qmp_dirs`).
     pub fn new(qmp_dirs: Vec<PathBuf>) -> Arc<Self> {
-        Arc::new(Self { rules: SocketRules::new(qmp_dirs), features: Features::new(NEEDED), guests: Mutex::default() })
+        Arc::new(Self {
+            rules: SocketRules::new(qmp_dirs),
+            features: Features::new(NEEDED),
+            guests: Mutex::default(),
+            features_to_move: Features::new(moves::NEEDED),
+            moving: Moves::default(),
+            stopped: Recent::new(STOPPED_REMEMBERED),
+        })
     }
 
     async fn answer(self: Arc<Self>, guest: Guest, call: Call) -> Outcome {
@@ -78,10 +100,19 @@ impl QmpHypervisor {
                 Ok(link) => plug::resize(&link, attachment_id, new_size_gib).await,
                 Err(error) => error.into_outcome(),
             },
-            Request::ProbeGuest { attachment_id } => match self.plugged(&guest).await {
-                Ok(plugged) => Outcome::Done { answer: Answer::Plugged { plugged: plugged.contains(&attachment_id) } },
+            Request::ProbeGuest { attachment_id } => match self.probe(&guest, attachment_id).await {
+                Ok(answer) => Outcome::Done { answer },
                 Err(cause) => Outcome::Failed { cause },
             },
+            Request::MirrorGuest { attachment_id, connection_info, .. } => {
+                self.mirror(&guest, &key, attachment_id, &connection_info.to_value()).await
+            }
+            Request::PivotGuest { attachment_id, connection_info } => {
+                self.pivot(&guest, &key, attachment_id, &connection_info.to_value()).await
+            }
+            Request::UnmirrorGuest { attachment_id, connection_info } => {
+                self.unmirror(&guest, &key, attachment_id, &connection_info.to_value()).await
+            }
             Request::Create { .. }
             | Request::CreateClonedVolume { .. }
             | Request::CreateVolumeFromSnapshot { .. }
@@ -95,6 +126,8 @@ impl QmpHypervisor {
             | Request::AdoptSnapshot { .. }
             | Request::DisownSnapshot { .. }
             | Request::ListObjects
+            | Request::CopyFromBackend { .. }
+            | Request::CreateMirrorTarget { .. }
             | Request::Delete
             | Request::CreateSnapshot { .. }
             | Request::DeleteSnapshot { .. }
@@ -121,11 +154,119 @@ impl QmpHypervisor {
             };
             if tokio::time::Instant::now() >= deadline {
                 tracing::warn!(server = %guest.server_id, error = %broken, "unplug");
-                let text = "the connection to the guest's hypervisor broke";
-                return Outcome::Unknown { cause: Cause::new(CauseKind::Unavailable, text) };
+                return unknown();
             }
             tokio::time::sleep(plug::POLL).await;
         }
+    }
+
+    /// Copies the disk until both are level. The connection may break meanwhile: QEMU goes on without it.
+    async fn mirror(&self, guest: &Guest, key: &CallKey, attachment: AttachmentId, info: &Value) -> Outcome {
+        let Some(to) = Destination::parse(info) else {
+            return moves::refused("the guest cannot be moved to this kind of connection");
+        };
+        let moving = self.moving.begin(key);
+        let (mut begun, mut heard) = (false, Instant::now());
+        loop {
+            let broken = match self.connect(guest).await {
+                Ok(link) => {
+                    heard = Instant::now();
+                    let disk = Move { link: &link, attachment, to: &to };
+                    match self.mirror_through(&disk, key, &mut begun, &moving).await {
+                        Ok(outcome) => return outcome,
+                        Err(error) => error.to_string(),
+                    }
+                }
+                Err(ConnectError::NoAnswer(details)) if begun => details,
+                Err(error) => return error.into_outcome(),
+            };
+            if heard.elapsed() >= moves::RECONNECT_LIMIT {
+                tracing::warn!(server = %guest.server_id, broken, "mirror");
+                return unknown();
+            }
+            tokio::time::sleep(moves::RECONNECT_POLL).await;
+        }
+    }
+
+    async fn mirror_through(
+        &self,
+        disk: &Move<'_>,
+        key: &CallKey,
+        begun: &mut bool,
+        moving: &Moving<'_>,
+    ) -> Result<Outcome, QmpError> {
+        if !*begun {
+            let _changing = disk.link.changing.lock().await;
+            if self.is_stopped(key, disk.attachment) {
+                return Ok(moves::stopped());
+            }
+            if let Some(outcome) = disk.begin(&self.features_to_move).await? {
+                return Ok(outcome);
+            }
+            *begun = true;
+        }
+        disk.level(|| self.is_stopped(key, disk.attachment), |progress| moving.tell(progress)).await
+    }
+
+    async fn pivot(&self, guest: &Guest, key: &CallKey, attachment: AttachmentId, info: &Value) -> Outcome {
+        let Some(to) = Destination::parse(info) else {
+            return moves::refused("the guest cannot be moved to this kind of connection");
+        };
+        let link = match self.connect(guest).await {
+            Ok(link) => link,
+            Err(error) => return error.into_outcome(),
+        };
+        let _changing = link.changing.lock().await;
+        if self.is_stopped(key, attachment) {
+            return moves::stopped();
+        }
+        let pivoted = Move { link: &link, attachment, to: &to }.pivot().await;
+        pivoted.unwrap_or_else(|error| {
+            tracing::warn!(server = %guest.server_id, %error, "pivot");
+            unknown()
+        })
+    }
+
+    async fn unmirror(&self, guest: &Guest, key: &CallKey, attachment: AttachmentId, info: &Value) -> Outcome {
+        // From here on no call of before begins anything, and one that copies ends.
+        let epoch = self.stopped.get(&attachment).map_or(key.epoch, |epoch| epoch.max(key.epoch));
+        self.stopped.insert(attachment, epoch);
+        // No mirror leads there.
+        let Some(to) = Destination::parse(info) else { return Outcome::done() };
+        let link = match self.connect(guest).await {
+            Ok(link) => link,
+            // No process, no connection.
+            Err(ConnectError::Gone) => return Outcome::done(),
+            Err(error) => return error.into_outcome(),
+        };
+        let _changing = link.changing.lock().await;
+        let stopped = Move { link: &link, attachment, to: &to }.stop().await;
+        stopped.unwrap_or_else(|error| {
+            tracing::warn!(server = %guest.server_id, %error, "unmirror");
+            unknown()
+        })
+    }
+
+    /// Whether the move that the call belongs to was given up.
+    fn is_stopped(&self, key: &CallKey, attachment: AttachmentId) -> bool {
+        self.stopped.get(&attachment).is_some_and(|stopped| key.epoch <= stopped)
+    }
+
+    async fn probe(&self, guest: &Guest, attachment: AttachmentId) -> Result<Answer, Cause> {
+        let found = match self.connect(guest).await {
+            Ok(link) => async {
+                match link.has(attachment).await? {
+                    true => Ok((true, link.plugged_disk(attachment).await?.and_then(|disk| disk.export))),
+                    false => Ok((false, None)),
+                }
+            }
+            .await
+            .map_err(|error| plug::cause_of(&error))?,
+            Err(ConnectError::Gone) => (false, None),
+            Err(error) => return Err(error.into_cause()),
+        };
+        let (plugged, export) = found;
+        Ok(Answer::Plugged { plugged, export })
     }
 
     async fn plugged(&self, guest: &Guest) -> Result<Vec<AttachmentId>, Cause> {
@@ -170,7 +311,17 @@ impl Hypervisor for QmpHypervisor {
         self.answer(guest, call).boxed()
     }
 
+    fn progress(&self, key: &CallKey) -> Option<Progress> {
+        self.moving.progress(key)
+    }
+
     fn inventory(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>> {
         async move { self.plugged(&guest).await }.boxed()
     }
+}
+
+/// The connection broke: nobody knows.
+fn unknown() -> Outcome {
+    let text = "the connection to the guest's hypervisor broke";
+    Outcome::Unknown { cause: Cause::new(CauseKind::Unavailable, text) }
 }

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use super::guest::{Bus, Disk, GuestLink, device_id, node_name};
+use super::guest::{Bus, Disk, GuestLink, device_id, job_name, node_names};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Cause, CauseKind, Outcome};
 use crate::domain::ids::{AttachmentId, VolumeId};
+use crate::drivers::block_job;
 use crate::drivers::qmp::{BlockdevAdd, DeviceAdd, QmpError};
 
 /// How long a guest may take to let go of a device; measured about 0.1 s for one that cooperates.
@@ -21,6 +22,9 @@ const UNPLUG_RESEND: Duration = Duration::from_secs(6);
 
 /// How long the new size may take to be seen; one I/O and one resize, measured below 0.1 s.
 const RESIZE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the last user of a node that is not needed any more may take to let go of it.
+pub(super) const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Between looks at a state that has no event.
 pub(super) const POLL: Duration = Duration::from_millis(20);
@@ -61,9 +65,15 @@ pub(super) async fn plug(
     without_node(link, attachment, "the guest ejects the device").await
 }
 
+/// The name of a new device's node.
+fn first_node(attachment: AttachmentId) -> String {
+    let [first, _] = node_names(attachment);
+    first
+}
+
 /// Takes the node of a device that could not be added away again: nothing is left, so the plug is refused.
 async fn without_node(link: &GuestLink, attachment: AttachmentId, text: &str) -> Outcome {
-    match link.qmp.run(qmp::blockdev_del { node_name: node_name(attachment) }).await {
+    match link.qmp.run(qmp::blockdev_del { node_name: first_node(attachment) }).await {
         Ok(_) => refused(CauseKind::Guest, text),
         Err(error) => Outcome::Unknown { cause: cause_of(&error) },
     }
@@ -100,7 +110,7 @@ async fn add(
     ) else {
         return Err(refused(CauseKind::Other, "this kind of connection cannot be plugged into a guest"));
     };
-    let _plugging = link.plugging.lock().await;
+    let _changing = link.changing.lock().await;
     match link.has(attachment).await {
         Ok(true) => return Ok(()),
         Ok(false) => {}
@@ -116,19 +126,7 @@ async fn add(
         },
         Err(error) => return Err(Outcome::Failed { cause: cause_of(&error) }),
     };
-    let node = json!({
-        "driver": "raw",
-        "node-name": node_name(attachment),
-        "read-only": mode != AttachMode::ReadWrite,
-        "discard": "unmap",
-        "file": {
-            "driver": "nbd",
-            "server": { "type": "unix", "path": path },
-            "export": export,
-            "reconnect-delay": RECONNECT_DELAY_S,
-            "discard": "unmap",
-        },
-    });
+    let node = node_options(&first_node(attachment), path, export, mode);
     if let Err(error) = add_node(link, attachment, node).await {
         return Err(match error {
             QmpError::Refused { text, .. } => {
@@ -141,7 +139,7 @@ async fn add(
     let mut device = json!({
         "driver": "virtio-blk-pci",
         "id": device_id(attachment),
-        "drive": node_name(attachment),
+        "drive": first_node(attachment),
         // virtio carries 20 bytes of it to the guest: the id's first 20 characters, by which cloud images name the disk
         // in /dev/disk/by-id. QEMU keeps all of it.
         "serial": volume.to_string(),
@@ -164,13 +162,15 @@ async fn add_node(link: &GuestLink, attachment: AttachmentId, node: Value) -> Re
         Err(QmpError::Refused { .. }) => {}
         Err(error) => return Err(error),
     }
-    let _ = link.qmp.run(qmp::blockdev_del { node_name: node_name(attachment) }).await;
+    let _ = link.qmp.run(qmp::blockdev_del { node_name: first_node(attachment) }).await;
     link.qmp.run(BlockdevAdd(node)).await.map(|_| ())
 }
 
 /// Takes the disk away. `Err` is a connection that broke: the caller connects again, or finds the process gone.
 pub(super) async fn unplug(link: &GuestLink, attachment: AttachmentId, deadline: Instant) -> Result<Outcome, QmpError> {
     let id = device_id(attachment);
+    // A move that nobody has ended: the device could not go before its writes are through, on both disks.
+    block_job::end(&link.qmp, &job_name(attachment)).await?;
     loop {
         let Some(mut events) = link.qmp.subscribe() else { return Err(QmpError::Broken("closed".into())) };
         match link.qmp.run(qmp::device_del { id: id.clone() }).await {
@@ -201,24 +201,51 @@ pub(super) async fn unplug(link: &GuestLink, attachment: AttachmentId, deadline:
             return Ok(refused(CauseKind::Guest, "the guest did not release the device"));
         }
     }
-    close_node(link, attachment, deadline).await
+    close_nodes(link, attachment, deadline).await
 }
 
-/// Closes the guest's connection to the export.
-async fn close_node(link: &GuestLink, attachment: AttachmentId, deadline: Instant) -> Result<Outcome, QmpError> {
+/// Closes the guest's connections to the volume's exports.
+async fn close_nodes(link: &GuestLink, attachment: AttachmentId, deadline: Instant) -> Result<Outcome, QmpError> {
+    for node in node_names(attachment) {
+        if !delete_node(link, &node, deadline).await? {
+            return Ok(refused(CauseKind::Guest, "the guest did not release the device"));
+        }
+    }
+    Ok(Outcome::done())
+}
+
+/// Removes a node, and with it its connection; false when something uses it until the deadline. Not there is success.
+pub(super) async fn delete_node(link: &GuestLink, node: &str, deadline: Instant) -> Result<bool, QmpError> {
     loop {
-        match link.qmp.run(qmp::blockdev_del { node_name: node_name(attachment) }).await {
-            // The device's last reference goes a little after the event.
+        match link.qmp.run(qmp::blockdev_del { node_name: node.into() }).await {
+            // A device's or a job's last reference goes a little after the event.
             Err(QmpError::Refused { text, .. }) if text.contains("in use") => {
                 if Instant::now() >= deadline {
-                    return Ok(refused(CauseKind::Guest, "the guest did not release the device"));
+                    return Ok(false);
                 }
                 tokio::time::sleep(POLL).await;
             }
-            Ok(_) | Err(QmpError::Refused { .. }) => return Ok(Outcome::done()),
+            Ok(_) | Err(QmpError::Refused { .. }) => return Ok(true),
             Err(error) => return Err(error),
         }
     }
+}
+
+/// A node for an export. The format is named: what a guest writes into its disk must never be probed.
+pub(super) fn node_options(name: &str, path: &str, export: &str, mode: AttachMode) -> Value {
+    json!({
+        "driver": "raw",
+        "node-name": name,
+        "read-only": mode != AttachMode::ReadWrite,
+        "discard": "unmap",
+        "file": {
+            "driver": "nbd",
+            "server": { "type": "unix", "path": path },
+            "export": export,
+            "reconnect-delay": RECONNECT_DELAY_S,
+            "discard": "unmap",
+        },
+    })
 }
 
 /// Shows the guest the new size. The export has it already; the guest's own NBD client learns it when it reconnects, which
@@ -247,26 +274,14 @@ pub(super) async fn resize(link: &GuestLink, attachment: AttachmentId, new_size_
 
 /// One read, one resize, one look. Whether the device has at least `size` bytes.
 async fn try_resize(link: &GuestLink, attachment: AttachmentId, size: i64) -> Result<bool, QmpError> {
-    if device_bytes(link, attachment).await? >= size {
+    let Some(disk) = link.plugged_disk(attachment).await? else { return Ok(false) };
+    if disk.bytes >= size {
         return Ok(true);
     }
-    let node = node_name(attachment);
-    let command_line = format!("qemu-io {node} \"read 0 512\"");
+    let command_line = format!("qemu-io {} \"read 0 512\"", disk.node);
     link.qmp.run(qmp::human_monitor_command { command_line, cpu_index: None }).await?;
-    link.qmp.run(qmp::block_resize { device: None, node_name: Some(node), size }).await?;
-    Ok(device_bytes(link, attachment).await? >= size)
-}
-
-/// The size that the device's node has for the guest; 0 when it is not there.
-async fn device_bytes(link: &GuestLink, attachment: AttachmentId) -> Result<i64, QmpError> {
-    let node = node_name(attachment);
-    let blocks = link.qmp.run(qmp::query_block {}).await?;
-    let inserted = blocks.into_iter().filter_map(|block| block.inserted);
-    Ok(inserted
-        .filter(|inserted| inserted.node_name.as_deref() == Some(&node))
-        .map(|inserted| inserted.image.base.virtual_size)
-        .max()
-        .unwrap_or(0))
+    link.qmp.run(qmp::block_resize { device: None, node_name: Some(disk.node), size }).await?;
+    Ok(link.plugged_disk(attachment).await?.is_some_and(|disk| disk.bytes >= size))
 }
 
 fn refused(kind: CauseKind, text: &str) -> Outcome {

@@ -231,8 +231,13 @@ impl Backend {
             }
             Request::ProbeGuest { attachment_id } => {
                 let plugged = self.devices.contains_key(&(guest.expect("a guest's call").clone(), *attachment_id));
-                done(Answer::Plugged { plugged })
+                done(Answer::Plugged { plugged, export: None })
             }
+            Request::CopyFromBackend { .. }
+            | Request::CreateMirrorTarget { .. }
+            | Request::MirrorGuest { .. }
+            | Request::PivotGuest { .. }
+            | Request::UnmirrorGuest { .. } => refused(CauseKind::Other),
         }
     }
 

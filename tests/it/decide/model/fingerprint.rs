@@ -153,8 +153,8 @@ fn hash_outcome(outcome: &Outcome, into: &mut DefaultHasher) {
             Answer::Truth { truth } => {
                 (truth.exists, truth.size_gib, &truth.exports, &truth.snapshots, truth.busy).hash(into)
             }
-            Answer::Plugged { plugged } => (3, plugged).hash(into),
             Answer::Objects { objects } => (7, objects.len()).hash(into),
+            Answer::Plugged { plugged, export } => (3, plugged, export).hash(into),
         },
         Outcome::Refused { cause } => (4, cause.kind).hash(into),
         Outcome::Failed { cause } => (5, cause.kind).hash(into),

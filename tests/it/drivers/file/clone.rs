@@ -68,7 +68,7 @@ async fn copy_under_way(pool: &Pool, source: VolumeId) -> CopyUnderWay {
     let mut answer = pool.backend.clone().call(call.clone());
     loop {
         assert!(futures_util::poll!(&mut answer).is_pending(), "it has ended before it was seen");
-        if pool.backend.progress(&call.key).is_some_and(|copied| copied > 0) {
+        if pool.backend.progress(&call.key).is_some_and(|progress| progress.done > 0) {
             return CopyUnderWay { volume, call, answer };
         }
         tokio::task::yield_now().await;

@@ -383,8 +383,10 @@ async fn what_is_cut_off_leaves_the_old_contents_or_none() {
     for (id, request) in [(new_volume(), create(image)), (volume, reimage(image))] {
         let call = Call { key: key(id), request };
         let answer = tokio::spawn(bench.pool.backend.clone().call(call.clone()));
-        until("it makes progress", || async { bench.pool.backend.progress(&call.key).is_some_and(|done| done > 1) })
-            .await;
+        until("it makes progress", || async {
+            bench.pool.backend.progress(&call.key).is_some_and(|so_far| so_far.done > 1)
+        })
+        .await;
         assert!(bench.pool.probe(id).await.busy);
         bench.pool.backend.cut_off(&call.key);
         let outcome = within(answer).await.expect("it ends");
@@ -479,7 +481,7 @@ async fn an_image_of_a_volume_in_use_is_of_one_moment() {
     let upload = Call { key: key(volume), request: Request::UploadImage { image: image.clone() } };
     let answer = tokio::spawn(bench.pool.backend.clone().call(upload.clone()));
     // The moment is over when the service is asked to take it: only then the polls count.
-    let is_given = || async { bench.pool.backend.progress(&upload.key).is_some_and(|done| done == 1) };
+    let is_given = || async { bench.pool.backend.progress(&upload.key).is_some_and(|so_far| so_far.done == 1) };
     until("the moment is kept", is_given).await;
     assert!(client.write(0x33, MIB).await, "clients write on");
     bench.gate.is_open.send_replace(true);

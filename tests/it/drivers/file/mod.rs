@@ -6,6 +6,7 @@ mod files;
 mod images;
 pub mod iscsi;
 mod local;
+mod moves;
 mod objects;
 pub mod reflink;
 mod restart;

@@ -68,7 +68,7 @@ impl UnderWay {
         let mut answer = pool.backend.clone().call(call.clone());
         loop {
             assert!(futures_util::poll!(&mut answer).is_pending(), "it has ended before it was seen");
-            if pool.backend.progress(&call.key).is_some_and(|copied| copied > 0) {
+            if pool.backend.progress(&call.key).is_some_and(|progress| progress.done > 0) {
                 return Some(Self { pool, volume, snapshot, guest, name, call, answer, _mounted });
             }
             tokio::task::yield_now().await;
@@ -203,7 +203,7 @@ async fn an_export_that_comes_to_a_volume_which_is_being_copied_is_served_and_th
     let snapshot = new_id();
     let call = Call { key: key(volume), request: take(snapshot) };
     let mut answer = pool.backend.clone().call(call.clone());
-    while pool.backend.progress(&call.key).is_none_or(|copied| copied == 0) {
+    while pool.backend.progress(&call.key).is_none_or(|progress| progress.done == 0) {
         assert!(futures_util::poll!(&mut answer).is_pending(), "it has ended before it was seen");
         tokio::task::yield_now().await;
     }
@@ -400,7 +400,7 @@ async fn a_snapshot_is_not_deleted_while_it_is_read() {
     {
         let call = Call { key: key(of), request };
         let mut answer = pool.backend.clone().call(call.clone());
-        while pool.backend.progress(&call.key).is_none_or(|copied| copied == 0) {
+        while pool.backend.progress(&call.key).is_none_or(|progress| progress.done == 0) {
             assert!(futures_util::poll!(&mut answer).is_pending(), "it has ended before it was seen");
             tokio::task::yield_now().await;
         }

@@ -5,19 +5,19 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Keeps the latest `bound` entries.
-pub(super) struct Recent<K, V> {
+pub struct Recent<K, V> {
     bound: usize,
     entries: Mutex<(HashMap<K, V>, VecDeque<K>)>,
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Recent<K, V> {
     /// Empty.
-    pub(super) fn new(bound: usize) -> Self {
+    pub fn new(bound: usize) -> Self {
         Self { bound, entries: Mutex::default() }
     }
 
     /// Remembers `key`; an entry that is there keeps its age.
-    pub(super) fn insert(&self, key: K, value: V) {
+    pub fn insert(&self, key: K, value: V) {
         let mut entries = self.lock();
         let (map, ages) = &mut *entries;
         if map.insert(key.clone(), value).is_none() {
@@ -39,7 +39,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Recent<K, V> {
     }
 
     /// What is remembered of `key`.
-    pub(super) fn get(&self, key: &K) -> Option<V> {
+    pub fn get(&self, key: &K) -> Option<V> {
         self.lock().0.get(key).cloned()
     }
 
