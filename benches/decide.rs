@@ -66,6 +66,7 @@ fn decisions(criterion: &mut Criterion) {
         wanted: None,
         bootable: false,
         origin: None,
+        image: None,
         adopts: None,
     }));
     let (creating, jobs) = committed(None, &create);

@@ -18,7 +18,9 @@ impl Core {
         for job in jobs {
             let delay = match &job {
                 Job::Step { delay, .. } | Job::ProbeOutstanding { delay, .. } => *delay,
-                Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => Duration::ZERO,
+                Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => {
+                    Duration::ZERO
+                }
             };
             if delay.is_zero() {
                 self.start_job(volume_id, job);
@@ -35,6 +37,11 @@ impl Core {
             Job::Borrow { ticket, origin, size_gib } => self.borrow(volume_id, ticket, origin, size_gib),
             Job::WatchBorrower { borrower } => self.watch_borrower(volume_id, borrower),
             Job::GiveBack { lender } => self.give_back(lender, volume_id),
+            Job::CutOff { target, key } => {
+                if let JobTarget::Backend(backend) = target {
+                    self.world.drivers.cut_off(&backend, &key);
+                }
+            }
             Job::ProbeOutstanding { target, request, attempt, asked_at, .. } => {
                 let core = Arc::clone(self);
                 let key =

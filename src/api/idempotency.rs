@@ -13,10 +13,12 @@ use super::answer::Answer;
 use super::call::Call;
 use super::fault::Problem;
 use super::route::Route;
-use super::v3::{self, attachments, snapshots, volume_connections, volume_create, volume_metadata, volume_moves};
+use super::v3::{
+    self, attachments, snapshots, volume_connections, volume_create, volume_images, volume_metadata, volume_moves,
+};
 use crate::actors::KEY_TTL;
-use crate::domain::ids::{AttachmentId, SnapshotId};
-use crate::domain::operation::Lane;
+use crate::domain::ids::{AttachmentId, ImageId, SnapshotId};
+use crate::domain::operation::{Lane, Step};
 use crate::domain::volume::{Reply, VolumeState};
 use crate::store::{KeyChange, KeyUse, Keyed, Transaction};
 
@@ -197,6 +199,10 @@ async fn replay(
         (_, Some("os-migrate_volume_completion")) => Ok(volume_moves::completed(call, &*there()?)),
         (_, Some("os-set_image_metadata")) => Ok(volume_metadata::image_metadata_answer(&*there()?)),
         (_, Some("os-set_bootable" | "os-unset_image_metadata")) => Ok(Answer::empty(200)),
+        (_, Some("os-volume_upload_image")) => {
+            let image_id = ImageId(first.object_id.ok_or_else(gone)?);
+            volume_images::uploading_again(call, &*there()?, image_id).await
+        }
         (Route::AttachmentAction(_), _) => Ok(Answer::empty(204)),
         _ => Ok(Answer::empty(202)),
     }
@@ -205,7 +211,7 @@ async fn replay(
 /// Whether the first request waits for its answer: those that connect or disconnect are answered when it is done.
 fn is_unanswered(state: &VolumeState, first: &KeyUse) -> bool {
     let own = state.operations.iter().filter(|operation| operation.requester.request_id == first.request_id);
-    own.into_iter().any(|operation| operation.kind.lane() == Lane::Connection)
+    own.into_iter().any(|operation| operation.kind.lane() == Lane::Connection || operation.step == Step::CreateImage)
 }
 
 #[cfg(test)]

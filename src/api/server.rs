@@ -1,5 +1,6 @@
 //! The HTTP server: one handler for every path, see [`super::dispatch`].
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
 use crate::identity::Noauth;
-use crate::images::DirectoryStore;
+use crate::images::{DirectoryStore, ImageService};
 use crate::runtime::{Clock, Randomness};
 use crate::telemetry::{Metrics, Sample};
 use tokio::sync::Semaphore;
@@ -40,6 +41,10 @@ pub struct ApiOptions {
     pub default_volume_type: String,
     /// `/admin/faults` exists.
     pub faults_enabled: bool,
+    /// The image service.
+    pub images: Images,
+    /// A volume in use may be made an image of, if its client insists (`force`).
+    pub force_upload: bool,
     /// The images that are served under `/image`; none: nothing is there.
     pub image_store: Option<Arc<DirectoryStore>>,
     /// Who asks.
@@ -56,10 +61,22 @@ impl Default for ApiOptions {
             availability_zone: "nova".to_owned(),
             default_volume_type: "__DEFAULT__".to_owned(),
             faults_enabled: false,
+            images: Images::default(),
+            force_upload: false,
             image_store: None,
             noauth: Noauth::default(),
             metrics: Arc::default(),
         }
+    }
+}
+
+/// The image service, if there is one.
+#[derive(Clone, Default)]
+pub struct Images(pub Option<Arc<dyn ImageService>>);
+
+impl fmt::Debug for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "an image service" } else { "none" })
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::images::ImageParts;
 use crate::actors::PlacementOptions;
 use crate::domain::server::HypervisorKind;
 use crate::drivers::file::{FileBackend, FileOptions, IscsiOptions, Protocol};
@@ -44,6 +45,21 @@ pub struct Parts {
     pub hypervisors: Vec<(HypervisorKind, Arc<dyn Hypervisor>, PoolOptions)>,
     /// The `file` backends, for their daemons.
     pub files: Vec<(String, Arc<FileBackend>)>,
+    /// The `sim` backends in this process.
+    sims: Vec<Arc<SimBackend>>,
+}
+
+impl Parts {
+    /// Gives the backends their images. A backend in a process of its own has none.
+    pub fn use_images(&self, images: &ImageParts) {
+        let Some(service) = &images.service else { return };
+        for (_, file) in &self.files {
+            file.use_images(Arc::clone(service), images.converter.clone());
+        }
+        for sim in &self.sims {
+            sim.use_images(Arc::clone(service));
+        }
+    }
 }
 
 /// `host@backend#pool` of a configured backend.
@@ -63,7 +79,7 @@ pub fn placement(settings: &Settings) -> BTreeMap<String, PlacementOptions> {
 
 /// Opens every backend and hypervisor of the settings. Starts no daemon.
 pub fn open(settings: &Settings) -> Result<Parts, PartError> {
-    let mut parts = Parts { backends: Vec::new(), hypervisors: Vec::new(), files: Vec::new() };
+    let mut parts = Parts { backends: Vec::new(), hypervisors: Vec::new(), files: Vec::new(), sims: Vec::new() };
     let mut simulated: Vec<(Arc<SimBackend>, PoolOptions)> = Vec::new();
     for backend in &settings.backends {
         let name = full_name(backend);
@@ -91,6 +107,7 @@ pub fn open(settings: &Settings) -> Result<Parts, PartError> {
                             .map_err(|source| PartError::Sim { name: backend.name.clone(), source })?;
                         let latency = LatencyTable::all(Latency::Fixed { us: micros(sim.latency) });
                         let driver = SimBackend::new(SimOptions { latency, ..SimOptions::with_truth(truth, sim.seed) });
+                        parts.sims.push(Arc::clone(&driver));
                         simulated.push((Arc::clone(&driver), options));
                         driver
                     }

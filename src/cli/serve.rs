@@ -16,6 +16,7 @@ use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
 use super::state_dir::{StateDir, StateDirError};
 use crate::actors::{ActorOptions, Dependencies, Service};
+use crate::api::server::Images;
 use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
@@ -93,6 +94,7 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     let store = open_store(settings, &metrics)?;
     let parts = parts::open(settings)?;
     let images = images::open(settings)?;
+    parts.use_images(&images);
     for (_, backend) in &parts.files {
         backend.start().await.map_err(PartError::from)?;
     }
@@ -188,6 +190,8 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         availability_zone: settings.availability_zone.clone(),
         faults_enabled: settings.faults.enabled,
         image_store: images.store.clone(),
+        images: Images(images.service.clone()),
+        force_upload: settings.image.force_upload,
         metrics,
         noauth: Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() },
         ..ApiOptions::default()

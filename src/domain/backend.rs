@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::attachment::AttachMode;
 use super::document::Document;
-use super::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId, VolumeId};
+use super::ids::{AttachmentId, ExportName, ImageId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId};
+use super::image::ToImage;
 use super::operation::Step;
 use super::text::Text;
 
@@ -136,6 +137,46 @@ pub enum Request {
         /// The snapshot.
         snapshot_id: SnapshotId,
     },
+    /// Make the volume with the contents of an image, and grow it to `size_gib`. A repetition by the same operation: `Done` as
+    /// before. A volume that is there already, and was not made by this operation: `Refused`, never overwritten. An image that
+    /// does not fit, is not what it is declared to be, or refers to anything outside of itself: `Refused`. What was cut off
+    /// leaves no volume.
+    CreateFromImage {
+        /// The image.
+        image_id: ImageId,
+        /// Whose volume it is.
+        project_id: ProjectId,
+        /// Size of the volume in GiB, at least that of the disk in the image.
+        size_gib: u32,
+    },
+    /// Replace what the volume holds by the contents of an image, whole or not at all; its size stays. Live exports, a volume
+    /// that is missing, and an image that [`Self::CreateFromImage`] would refuse: `Refused`. A repetition by the same operation:
+    /// `Done` as before.
+    Reimage {
+        /// The image.
+        image_id: ImageId,
+        /// Whose volume it is.
+        project_id: ProjectId,
+    },
+    /// Have the image service make an image without data. There already: `Done`. After [`Self::DiscardImage`]: `Refused`.
+    CreateImage {
+        /// The image.
+        image: Box<ToImage>,
+    },
+    /// Give the image what the volume holds at one moment of the call, also while guests write to it. The volume is read as plain
+    /// blocks, whatever they look like. Whole already: `Done`, and not given again. After [`Self::DiscardImage`]: `Refused`.
+    UploadImage {
+        /// The image.
+        image: Box<ToImage>,
+    },
+    /// Remove an image that is not whole; not there, or whole: `Done`. Calls of the same operation that were on their way end
+    /// first, and later ones have no effect.
+    DiscardImage {
+        /// The image.
+        image_id: ImageId,
+        /// Whose it is.
+        project_id: ProjectId,
+    },
     /// Grow to at least this size; never shrinks. Exports that exist come back under their names with the new size.
     /// `Done` says the real size afterwards.
     Extend {
@@ -250,6 +291,21 @@ impl Request {
                 | Self::RevertToSnapshot { .. }
                 | Self::CopyFromBackend { .. }
                 | Self::MirrorGuest { .. }
+                | Self::CreateFromImage { .. }
+                | Self::Reimage { .. }
+                | Self::UploadImage { .. }
+        )
+    }
+
+    /// Whether the image service has a part in it.
+    pub const fn needs_images(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateFromImage { .. }
+                | Self::Reimage { .. }
+                | Self::CreateImage { .. }
+                | Self::UploadImage { .. }
+                | Self::DiscardImage { .. }
         )
     }
 
@@ -287,6 +343,11 @@ impl Request {
             Self::CreateSnapshot { .. } => "create_snapshot",
             Self::DeleteSnapshot { .. } => "delete_snapshot",
             Self::RevertToSnapshot { .. } => "revert_to_snapshot",
+            Self::CreateFromImage { .. } => "create_from_image",
+            Self::Reimage { .. } => "reimage",
+            Self::CreateImage { .. } => "create_image",
+            Self::UploadImage { .. } => "upload_image",
+            Self::DiscardImage { .. } => "discard_image",
             Self::Extend { .. } => "extend",
             Self::Export { .. } => "export",
             Self::Unexport { .. } => "unexport",
@@ -376,6 +437,8 @@ pub enum CauseKind {
     BadConnector,
     /// The object is in use at the backend.
     Busy,
+    /// The image, or the image service: no fault of the backend.
+    Image,
     /// The guest refused or did not let go of the device.
     Guest,
     /// The pool turned the call away or let it wait in vain (full queue, open circuit): it was never started, and the
@@ -485,7 +548,8 @@ pub struct Deadlines {
     pub unexport: Duration,
     /// Every probe.
     pub probe: Duration,
-    /// Every copy (a clone, a snapshot, a revert, a migration): not how long it may take, but how long it may make no progress.
+    /// Every copy (a clone, a snapshot, a revert, a migration, an image): not how long it may take, but how long it may make no
+    /// progress.
     pub copy_stall: Duration,
 }
 
@@ -507,13 +571,24 @@ impl Deadlines {
     /// The deadline of a step's call, or of its probe; none for a step without a call.
     pub fn of_step(&self, step: &Step, is_probe: bool) -> Option<Duration> {
         Some(match step {
-            Step::Queued | Step::Drain | Step::Borrow => return None,
+            Step::Queued | Step::Drain | Step::Borrow | Step::Announce => return None,
             _ if is_probe => self.probe,
-            Step::Create | Step::CreateTarget | Step::Adopt | Step::AdoptSnapshot { .. } => self.create,
-            Step::Copy | Step::Transfer | Step::Mirror { .. } | Step::Revert | Step::CreateSnapshot { .. } => {
-                self.copy_stall
+            Step::Create | Step::CreateTarget | Step::CreateImage | Step::Adopt | Step::AdoptSnapshot { .. } => {
+                self.create
             }
-            Step::Delete | Step::DeleteSnapshot { .. } | Step::Disown | Step::DisownSnapshot { .. } => self.delete,
+            Step::Copy
+            | Step::Transfer
+            | Step::Mirror { .. }
+            | Step::Revert
+            | Step::CreateSnapshot { .. }
+            | Step::FetchImage
+            | Step::Reimage
+            | Step::UploadImage => self.copy_stall,
+            Step::Delete
+            | Step::DeleteSnapshot { .. }
+            | Step::DiscardImage
+            | Step::Disown
+            | Step::DisownSnapshot { .. } => self.delete,
             Step::Extend | Step::ResizeGuest { .. } => self.extend,
             Step::Survey => self.probe,
             Step::Export { .. } | Step::Plug { .. } | Step::Pivot { .. } => self.export,
@@ -525,6 +600,7 @@ impl Deadlines {
     pub fn of(&self, request: &Request) -> Duration {
         match request {
             Request::Create { .. }
+            | Request::CreateImage { .. }
             | Request::CreateMirrorTarget { .. }
             | Request::Adopt { .. }
             | Request::AdoptSnapshot { .. } => self.create,
@@ -533,10 +609,15 @@ impl Deadlines {
             | Request::CreateSnapshot { .. }
             | Request::CopyFromBackend { .. }
             | Request::MirrorGuest { .. }
-            | Request::RevertToSnapshot { .. } => self.copy_stall,
-            Request::Delete | Request::DeleteSnapshot { .. } | Request::Disown | Request::DisownSnapshot { .. } => {
-                self.delete
-            }
+            | Request::RevertToSnapshot { .. }
+            | Request::CreateFromImage { .. }
+            | Request::Reimage { .. }
+            | Request::UploadImage { .. } => self.copy_stall,
+            Request::Delete
+            | Request::DeleteSnapshot { .. }
+            | Request::DiscardImage { .. }
+            | Request::Disown
+            | Request::DisownSnapshot { .. } => self.delete,
             Request::Extend { .. } | Request::ResizeGuest { .. } => self.extend,
             Request::Export { .. } | Request::Plug { .. } | Request::PivotGuest { .. } => self.export,
             Request::Unexport { .. } | Request::Unplug { .. } | Request::UnmirrorGuest { .. } => self.unexport,

@@ -9,6 +9,7 @@ pub mod backend;
 pub mod claims;
 pub mod document;
 pub mod ids;
+pub mod image;
 pub mod metadata;
 pub mod operation;
 pub mod placement;

@@ -11,6 +11,7 @@ use super::document::Document;
 use super::ids::{
     AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeTypeId,
 };
+use super::image::{FromImage, ToImage};
 use super::status::VolumeStatus;
 use super::text::Text;
 use super::time::Timestamp;
@@ -22,7 +23,7 @@ use super::volume::state::Origin;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lane {
-    /// Create, extend, revert, migrate, delete.
+    /// Create, extend, revert, migrate, delete, images.
     Data,
     /// Taking and removing snapshots.
     Snapshot,
@@ -40,6 +41,12 @@ pub enum OperationKind {
     Create,
     /// Make the volume from another one's contents, which are borrowed first (P8).
     CreateFrom(Origin),
+    /// Make it from an image.
+    CreateFromImage(Box<FromImage>),
+    /// Replace its contents by an image's.
+    Reimage(Box<FromImage>),
+    /// Make an image from its contents.
+    UploadImage(Box<ToImage>),
     /// Take an object of the backend, which is not Hearth's, as the volume.
     Manage {
         /// What the object is called at the backend.
@@ -203,6 +210,9 @@ impl OperationKind {
         match self {
             Self::Create => "create",
             Self::CreateFrom(_) => "create_from",
+            Self::CreateFromImage(_) => "create_from_image",
+            Self::Reimage(_) => "reimage",
+            Self::UploadImage(_) => "upload_image",
             Self::Manage { .. } => "manage",
             Self::Unmanage => "unmanage",
             Self::ManageSnapshot { .. } => "manage_snapshot",
@@ -230,6 +240,9 @@ impl OperationKind {
         match self {
             Self::Create
             | Self::CreateFrom(_)
+            | Self::CreateFromImage(_)
+            | Self::Reimage(_)
+            | Self::UploadImage(_)
             | Self::Manage { .. }
             | Self::Unmanage
             | Self::Extend { .. }
@@ -247,7 +260,12 @@ impl OperationKind {
 
     /// Whether it makes the volume.
     pub const fn creates_volume(&self) -> bool {
-        matches!(self, Self::Create | Self::CreateFrom(_) | Self::Manage { .. })
+        matches!(self, Self::Create | Self::CreateFrom(_) | Self::CreateFromImage(_) | Self::Manage { .. })
+    }
+
+    /// Whether the contents are being written: nobody may be connected to them before they are whole.
+    pub const fn writes_contents(&self) -> bool {
+        self.creates_volume() || matches!(self, Self::Reimage(_) | Self::Revert { .. })
     }
 
     /// Whether it takes the volume or a snapshot out of the record and promises that the data stay.
@@ -323,6 +341,18 @@ pub enum Step {
     Borrow,
     /// Make the volume from the source's contents.
     Copy,
+    /// Let clients see the new volume before its image is fetched.
+    Announce,
+    /// Make the volume from the image.
+    FetchImage,
+    /// Replace the volume's contents by the image's.
+    Reimage,
+    /// Have the image made, without data.
+    CreateImage,
+    /// Give the image the volume's contents.
+    UploadImage,
+    /// Remove the image unless it is whole.
+    DiscardImage,
     /// Make an object of the backend the volume.
     Adopt,
     /// Make the volume an object that is not Hearth's.
@@ -423,6 +453,12 @@ impl Step {
             Self::Create => "create",
             Self::Borrow => "borrow",
             Self::Copy => "copy",
+            Self::Announce => "announce",
+            Self::FetchImage => "fetch_image",
+            Self::Reimage => "reimage",
+            Self::CreateImage => "create_image",
+            Self::UploadImage => "upload_image",
+            Self::DiscardImage => "discard_image",
             Self::Adopt => "adopt",
             Self::Disown => "disown",
             Self::AdoptSnapshot { .. } => "adopt_snapshot",

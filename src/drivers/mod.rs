@@ -7,6 +7,7 @@ mod block_job;
 mod contents;
 pub mod file;
 pub mod hypervisor;
+mod image_calls;
 pub mod pool;
 pub(crate) mod qmp;
 mod qmp_features;
@@ -48,6 +49,9 @@ pub trait Backend: Send + Sync + 'static {
     fn progress(&self, _key: &CallKey) -> Option<Progress> {
         None
     }
+
+    /// Nobody waits for the call any more: a copy may end early. Called with a lock held: must not wait.
+    fn cut_off(&self, _key: &CallKey) {}
 
     /// Room, as the backend itself measures it.
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>>;

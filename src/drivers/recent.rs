@@ -30,6 +30,14 @@ impl<K: Clone + Eq + Hash, V: Clone> Recent<K, V> {
         }
     }
 
+    /// Forgets `key`.
+    pub(super) fn forget(&self, key: &K) {
+        let mut entries = self.lock();
+        if entries.0.remove(key).is_some() {
+            entries.1.retain(|known| known != key);
+        }
+    }
+
     /// What is remembered of `key`.
     pub fn get(&self, key: &K) -> Option<V> {
         self.lock().0.get(key).cloned()

@@ -18,6 +18,8 @@ pub struct ImageSettings {
     pub qemu_img: PathBuf,
     /// How long one conversion may take.
     pub convert_timeout: Duration,
+    /// A volume in use may be made an image of, if its client insists (`enable_force_upload` of Cinder).
+    pub force_upload: bool,
 }
 
 /// `image.service` and its options.
@@ -57,7 +59,7 @@ pub struct GlanceSettings {
     pub timeout: Duration,
 }
 
-const COMMON: [&str; 3] = ["service", "qemu_img", "convert_timeout"];
+const COMMON: [&str; 4] = ["service", "qemu_img", "convert_timeout", "force_upload"];
 const EMBEDDED_OPTIONS: [&str; 4] = ["path", "max_size_gib", "max_images", "reserved_gib"];
 const GLANCE_OPTIONS: [&str; 4] = ["endpoint", "ca_file", "token_file", "timeout"];
 
@@ -70,6 +72,7 @@ pub(super) fn parse(mut table: Table, state_path: &Path, problems: &mut Vec<Prob
     // a plain name is looked for on the PATH
     let qemu_img = if qemu_img.components().count() > 1 { absolute(qemu_img) } else { qemu_img };
     let convert_timeout = table.duration(problems, "convert_timeout", Duration::from_secs(3600), false);
+    let force_upload = table.flag(problems, "force_upload", false);
     let (service, options) = match service_word {
         "glance" => (ImageServiceSettings::Glance(glance(&mut table, chosen_at, problems)), &GLANCE_OPTIONS[..]),
         "none" => (ImageServiceSettings::None, &[][..]),
@@ -77,7 +80,7 @@ pub(super) fn parse(mut table: Table, state_path: &Path, problems: &mut Vec<Prob
     };
     let known: Vec<&str> = COMMON.iter().chain(options).copied().collect();
     table.finish(problems, &known);
-    ImageSettings { service, qemu_img, convert_timeout }
+    ImageSettings { service, qemu_img, convert_timeout, force_upload }
 }
 
 fn embedded(table: &mut Table, state_path: &Path, problems: &mut Vec<Problem>) -> ImageStoreSettings {

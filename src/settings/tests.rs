@@ -113,6 +113,7 @@ fn the_annotated_file_names_every_setting() {
         "image.ca_file",
         "image.convert_timeout",
         "image.endpoint",
+        "image.force_upload",
         "image.max_images",
         "image.max_size_gib",
         "image.path",

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 
 use super::crash::{CrashPlan, Crashing};
+use super::images::MemoryImages;
 use crate::actors::{ActorOptions, Dependencies, Service};
 use crate::domain::backend::Deadlines;
 use crate::domain::ids::{ProjectId, ServerId, VolumeId};
@@ -76,6 +77,7 @@ pub struct World {
     clock: Clock,
     store: RefCell<Arc<InlineStore>>,
     backend: Arc<SimBackend>,
+    images: Arc<MemoryImages>,
     other_backend: Arc<SimBackend>,
     /// Kills the process at a driver call.
     pub crash_plan: CrashPlan,
@@ -107,11 +109,14 @@ impl World {
         let store = InlineStore::in_memory().expect("a database in memory always opens");
         store.set_latency(options.commit_latency);
         let backend = SimBackend::new(SimOptions::in_memory(options.seed));
+        let images = MemoryImages::new();
+        backend.use_images(images.clone());
         Self {
             randomness: Randomness::from_seed(options.seed),
             clock: Clock::virtual_from(START),
             store: RefCell::new(Arc::new(store)),
             backend,
+            images,
             other_backend: SimBackend::new(SimOptions::in_memory(!options.seed)),
             crash_plan: CrashPlan::default(),
             options,
@@ -173,6 +178,11 @@ impl World {
     /// The simulated backend, its truth and its faults.
     pub fn backend(&self) -> &Arc<SimBackend> {
         &self.backend
+    }
+
+    /// The image service.
+    pub fn images(&self) -> &Arc<MemoryImages> {
+        &self.images
     }
 
     /// The other simulated backend.
@@ -239,6 +249,7 @@ impl World {
             wanted: None,
             bootable: false,
             origin: None,
+            image: None,
             adopts: None,
         }))
     }

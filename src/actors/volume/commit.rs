@@ -70,6 +70,7 @@ impl VolumeActor {
     fn key_use(&self, keyed: &Keyed, content: &Content, decision: &Decision) -> KeyUse {
         let made = match &*content.command {
             Command::SnapshotCreate(create) => Some(create.snapshot_id.0),
+            Command::UploadImage { image, .. } => Some(image.image_id.0),
             _ => decision.attachment_id.map(|id| id.0),
         };
         KeyUse {

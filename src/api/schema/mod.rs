@@ -114,6 +114,10 @@ requests! {
     WORKER_CLEANUP = [(3, 24, "worker_cleanup_3.24")];
     /// `revert`.
     VOLUME_REVERT = [(3, 40, "volume_revert_3.40")];
+    /// `os-volume_upload_image`.
+    VOLUME_UPLOAD_IMAGE = [(3, 0, "volume_upload_image_3.0"), (3, 1, "volume_upload_image_3.1")];
+    /// `os-reimage`.
+    VOLUME_REIMAGE = [(3, 68, "volume_reimage_3.68")];
     /// `POST /manageable_volumes`.
     VOLUME_MANAGE = [(3, 0, "volume_manage_3.0"), (3, 16, "volume_manage_3.16")];
     /// `POST /manageable_snapshots`.

@@ -280,6 +280,7 @@ async fn manage_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
             other => other.as_str().and_then(query::word).unwrap_or(false),
         },
         origin: None,
+        image: None,
         adopts: Some(Text::from(object.reference)),
     };
     let reply = call.command(volume_id, Command::Create(Box::new(create))).await?;

@@ -22,6 +22,7 @@ pub mod volume_actions;
 pub mod volume_connections;
 pub mod volume_create;
 pub mod volume_flags;
+pub mod volume_images;
 pub mod volume_metadata;
 pub mod volume_moves;
 pub mod volumes;
@@ -61,6 +62,8 @@ pub const VOLUME_ACTIONS: &[&str] = &[
     "os-initialize_connection",
     "os-terminate_connection",
     "os-force_detach",
+    "os-reimage",
+    "os-volume_upload_image",
     "os-unmanage",
 ];
 /// The actions of `POST /attachments/{id}/action`.

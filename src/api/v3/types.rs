@@ -209,6 +209,15 @@ pub fn refuse_encrypted(volume_type: &VolumeType) -> Result<(), Problem> {
     }
 }
 
+/// The type of a volume, whoever may see it; none when its row is gone.
+pub async fn type_row(call: &Call, id: VolumeTypeId) -> Result<Option<VolumeType>, Problem> {
+    let store = call.service().store().as_ref();
+    if let Some(found) = call.api.types.get(store).await?.by_id(id) {
+        return Ok(Some(found.clone()));
+    }
+    Ok(call.api.types.fresh(store).await?.by_id(id).cloned())
+}
+
 /// `GET /types/{id}`, and `default`.
 pub async fn type_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     call.enforce_own("volume_extension:type_get")?;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{manage, volume_flags, volume_metadata, volume_moves};
+use super::{manage, volume_flags, volume_images, volume_metadata, volume_moves};
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::Problem;
@@ -28,6 +28,8 @@ pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer
         "os-set_image_metadata" => volume_metadata::image_metadata_set(call, id).await,
         "os-unset_image_metadata" => volume_metadata::image_metadata_unset(call, id).await,
         "os-show_image_metadata" => volume_metadata::image_metadata_show(call, id).await,
+        "os-reimage" => volume_images::volume_reimage(call, id).await,
+        "os-volume_upload_image" => volume_images::volume_upload_image(call, id).await,
         other => super::volume_connections::volume_connection_action(call, id, other).await,
     }
 }

@@ -1,5 +1,5 @@
-//! `POST /volumes` (volumes §3): blank volumes, and volumes made from others and their snapshots. Images, groups and backups do
-//! not exist yet, and say so as the look-ups of Cinder would.
+//! `POST /volumes` (volumes §3): blank volumes, and volumes made from others, their snapshots, and images. Groups and backups do not
+//! exist yet, and say so as the look-ups of Cinder would.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::placement;
 use super::snapshots::snapshot_visible;
 use super::types::{Named, refuse_encrypted, type_implied, type_visible};
+use super::volume_images::{boot_snapshot, from_image, image_of_reference, needs};
 use super::volumes::{metadata_member, text_member, volume_answer};
 use crate::actors::RequestError;
 use crate::api::answer::Answer;
@@ -20,7 +21,8 @@ use crate::domain::volume::command::CreateVolume;
 use crate::domain::volume::decide::lend_refusal;
 use crate::domain::volume::state::Origin;
 use crate::domain::volume::{Command, Refusal, VolumeState};
-use crate::domain::volume_type::MULTIATTACH;
+use crate::domain::volume_type::{MULTIATTACH, VolumeType};
+use crate::images::Image;
 
 fn text<'a>(members: &'a Value, name: &str) -> Option<&'a str> {
     members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
@@ -57,12 +59,19 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         None => None,
     };
     let source = sources(call, members).await?;
+    let Sources { volume: source, image } = source;
     call.enforce_own("volume:create")?;
+    if text(members, "imageRef").or_else(|| text(members, "image_id")).is_some() {
+        call.enforce_own("volume:create_from_image")?;
+    }
     let size_gib = size(members, source.as_ref())?;
+    if source.is_some() && image.is_some() {
+        return Err(one_source_only());
+    }
     let inherited = source.as_ref().and_then(|source| source.state.volume.volume_type_id);
-    let volume_type = match volume_type {
-        Some(volume_type) => volume_type,
-        None => type_implied(call, inherited).await?,
+    let volume_type = match (volume_type, type_of_image(call, image.as_ref()).await?) {
+        (Some(volume_type), _) | (None, Some(volume_type)) => volume_type,
+        (None, None) => type_implied(call, inherited).await?,
     };
     refuse_encrypted(&volume_type)?;
     volume_type.sizes().check(size_gib, &volume_type.name).map_err(Problem::InvalidInput)?;
@@ -82,6 +91,9 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         // As the source would say when it is asked: but before anything is written.
         return Err(RequestError::Refused(refusal).into());
     }
+    if let Some(refusal) = image.as_ref().and_then(|image| needs(image).refusal(size_gib)) {
+        return Err(RequestError::Refused(refusal).into());
+    }
     let volume_id = VolumeId(call.api.randomness.uuid());
     let create = CreateVolume {
         volume_id,
@@ -98,6 +110,7 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         wanted: source.is_none().then_some(wanted),
         bootable: source.as_ref().is_some_and(|source| source.state.volume.bootable),
         origin: source.as_ref().map(|source| source.origin),
+        image: image.as_ref().map(from_image),
         adopts: None,
     };
     let command = Command::Create(Box::new(create));
@@ -129,8 +142,29 @@ impl Source {
     }
 }
 
+/// The type that an image's maker wants for its volumes, if there is one and the caller sees it (row 16).
+async fn type_of_image(call: &Call, image: Option<&Image>) -> Result<Option<VolumeType>, Problem> {
+    let Some(name) = image.and_then(|image| image.properties.get("cinder_img_volume_type")) else { return Ok(None) };
+    match type_visible(call, Named::Any(name)).await {
+        Ok(volume_type) => Ok(Some(volume_type)),
+        Err(Problem::NotFound(..)) => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn one_source_only() -> Problem {
+    Problem::InvalidInput("May specify only one of snapshot, imageRef or source volume".to_owned())
+}
+
+/// What the volume is made from: one of them, or nothing.
+#[derive(Default)]
+struct Sources {
+    volume: Option<Source>,
+    image: Option<Image>,
+}
+
 /// Rows 3 to 5 and 12: what the volume is made from.
-async fn sources(call: &Call, members: &Value) -> Result<Option<Source>, Problem> {
+async fn sources(call: &Call, members: &Value) -> Result<Sources, Problem> {
     let absent = |kind, id: &str| Err(Problem::NotFound(kind, id.to_owned()));
     let normal = |id: &str| formats::uuid_any(id).map_or_else(|| id.to_owned(), |id| id.to_string());
     let mut source = None;
@@ -144,9 +178,7 @@ async fn sources(call: &Call, members: &Value) -> Result<Option<Source>, Problem
         let state = call.volume_visible(&normal(id)).await?;
         call.enforce("volume:get", &state.volume.project_id)?;
         if source.is_some() {
-            return Err(Problem::InvalidInput(
-                "May specify only one of snapshot, imageRef or source volume".to_owned(),
-            ));
+            return Err(one_source_only());
         }
         source = Some(Source { origin: Origin { source_volume_id: state.id(), snapshot_id: None }, state });
     }
@@ -157,15 +189,21 @@ async fn sources(call: &Call, members: &Value) -> Result<Option<Source>, Problem
             Some(id) => return absent(Kind::Group, &crate::api::python::display(id)),
         }
     }
-    if let Some(image) = text(members, "imageRef").or_else(|| text(members, "image_id")) {
-        call.enforce_own("volume:create")?;
-        call.enforce_own("volume:create_from_image")?;
-        return Err(Problem::BadRequest(format!(
-            "Invalid image identifier or unable to access requested image: {image}"
-        )));
+    let mut image = match text(members, "imageRef").or_else(|| text(members, "image_id")) {
+        Some(reference) => Some(image_of_reference(call, reference).await?),
+        None => None,
+    };
+    if let Some(snapshot) = image.as_ref().filter(|_| call.since(46)).and_then(boot_snapshot) {
+        if source.is_some() {
+            return Err(one_source_only());
+        }
+        let (snapshot_id, state) = snapshot_visible(call, &snapshot).await?;
+        call.enforce("volume:get_snapshot", &state.volume.project_id)?;
+        let origin = Origin { source_volume_id: state.id(), snapshot_id: Some(snapshot_id) };
+        (source, image) = (Some(Source { state, origin }), None);
     }
     match members.get("backup_id") {
-        None | Some(Value::Null) => Ok(source),
+        None | Some(Value::Null) => Ok(Sources { volume: source, image }),
         Some(id) => absent(Kind::Backup, &crate::api::python::display(id)),
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::time;
 use crate::domain::volume_type::{AVAILABILITY_ZONES, MULTIATTACH, VolumeType};
 
 /// Extra specs that everybody with access to the type may see.
@@ -46,6 +47,22 @@ pub fn written(row: &VolumeType, with_access: bool) -> Value {
         body["os-volume-type-access:is_public"] = json!(row.is_public);
     }
     body
+}
+
+/// The whole row, as the answer of an upload to an image has it.
+pub fn stored(row: &VolumeType, sensitive: bool) -> Value {
+    json!({
+        "id": row.id,
+        "name": row.name,
+        "description": row.description,
+        "is_public": row.is_public,
+        "extra_specs": specs(row, sensitive),
+        "qos_specs_id": null,
+        "created_at": time::micros(row.created_at),
+        "updated_at": row.updated_at.map(time::micros),
+        "deleted_at": null,
+        "deleted": false,
+    })
 }
 
 /// The extra specs: all of them for those who may see `sensitive` ones.

@@ -13,6 +13,7 @@ use super::state::Origin;
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::Outcome;
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
+use crate::domain::image::{FromImage, ImageNeeds, ToImage};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Requester, Step};
 use crate::domain::placement::{Standing, Wanted};
@@ -178,6 +179,15 @@ pub enum Command {
         /// The snapshot; anything but the latest one is refused.
         snapshot_id: Option<SnapshotId>,
     },
+    /// `os-reimage`.
+    Reimage(Box<Reimage>),
+    /// `os-volume_upload_image`.
+    UploadImage {
+        /// The image to be.
+        image: Box<ToImage>,
+        /// A volume in use will do as well: `force`, where the service has it switched on.
+        in_use_allowed: bool,
+    },
     /// `os-migrate_volume`.
     Migrate(Box<MigrateVolume>),
     /// `os-migrate_volume_completion`.
@@ -325,6 +335,8 @@ impl Command {
             Self::SnapshotResetStatus { .. } => "snapshot_reset_status",
             Self::SnapshotProgress { .. } => "snapshot_update_status",
             Self::Revert { .. } => "volume_revert",
+            Self::Reimage(_) => "volume_reimage",
+            Self::UploadImage { .. } => "volume_upload_image",
             Self::Migrate(_) => "volume_migrate",
             Self::CompleteMigration { .. } => "volume_complete_migration",
             Self::Retype(_) => "volume_retype",
@@ -385,8 +397,21 @@ pub struct CreateVolume {
     pub bootable: bool,
     /// What it is made from.
     pub origin: Option<Origin>,
+    /// The image that it is made from; never beside an origin.
+    pub image: Option<FromImage>,
     /// It is an object of the backend already, called so, of `size_gib`.
     pub adopts: Option<Text>,
+}
+
+/// The arguments of a reimage, validated.
+#[derive(Clone, Debug)]
+pub struct Reimage {
+    /// The image.
+    pub image: FromImage,
+    /// What it asks of the volume.
+    pub needs: ImageNeeds,
+    /// A reserved volume will do as well.
+    pub reserved_allowed: bool,
 }
 
 /// The arguments of a migration, validated.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::refusal::Refusal;
 use super::state::{Origin, VolumeState};
-use crate::domain::backend::{Call, Request};
+use crate::domain::backend::{Call, CallKey, Request};
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::operation::{Requester, Step};
 use crate::domain::quota::Limits;
@@ -78,6 +78,13 @@ pub enum Job {
     WatchBorrower {
         /// That volume.
         borrower: VolumeId,
+    },
+    /// Let a copy end early whose operation has been ended from outside; a hint, the call's end is looked at all the same.
+    CutOff {
+        /// Who carries it out.
+        target: JobTarget,
+        /// The call.
+        key: CallKey,
     },
     /// Tell the lender that its contents are not read any more; a hint that spares it the next look.
     GiveBack {

@@ -94,6 +94,12 @@ impl Copies {
         self.lock().values().filter(|copy| copy.to == Some(image)).for_each(|copy| copy.state.cut_off());
     }
 
+    /// Ends the copy of this call.
+    pub(super) fn cut_off_call(&self, key: &CallKey) {
+        let of_call = |copy: &&Copy| copy.key.as_ref() == Some(key);
+        self.lock().values().filter(of_call).for_each(|copy| copy.state.cut_off());
+    }
+
     /// Ends the copy that brings the volume here; one that is put back to a snapshot is there already.
     pub(super) fn cut_off_creation(&self, volume: VolumeId) {
         let makes_it = |copy: &&Copy| {

@@ -451,6 +451,7 @@ impl FileBackend {
             match image {
                 Image::Volume(_) => (truth.exists, truth.size_gib) = (true, whole_gib(bytes)),
                 Image::Snapshot(_, snapshot) => truth.snapshots.push(snapshot),
+                Image::Moment(..) => {}
             }
         }
         for daemon in &self.daemons {

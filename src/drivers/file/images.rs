@@ -190,11 +190,7 @@ impl Images {
 
     /// Whether files of the pool can share blocks: tried with two files that have no name.
     pub(super) fn can_share(&self, calls: Calls) -> Result<bool, FileError> {
-        self.prepare()?;
-        let unnamed = || {
-            OpenOptions::new().read(true).write(true).custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC).open(&self.dir)
-        };
-        let (mut from, to) = (unnamed()?, unnamed()?);
+        let (mut from, to) = (self.unnamed()?, self.unnamed()?);
         from.write_all(&[1; 4096])?;
         Ok(calls.share(&from, &to)?)
     }
@@ -241,6 +237,24 @@ impl Images {
     pub(super) fn delete_snapshot(&self, volume: VolumeId, snapshot: SnapshotId) -> Result<(), FileError> {
         let image = Image::Snapshot(volume, snapshot);
         self.remove(image, |temporary| temporary == image)
+    }
+
+    /// Removes what a volume held at one moment; not there is success.
+    pub(super) fn delete_moment(&self, moment: Image) -> Result<(), FileError> {
+        self.remove(moment, |temporary| temporary == moment)
+    }
+
+    /// Removes every such file, at start, when nobody can be reading one.
+    pub(super) fn delete_moments(&self) -> Result<(), FileError> {
+        let moments = self.list()?.into_iter().filter(|(image, _)| matches!(image, Image::Moment(..)));
+        moments.map(|(image, _)| image).try_for_each(|moment| self.delete_moment(moment))
+    }
+
+    /// A file without a name, which goes with its last descriptor.
+    pub(super) fn unnamed(&self) -> Result<File, FileError> {
+        self.prepare()?;
+        let flags = libc::O_TMPFILE | libc::O_CLOEXEC;
+        Ok(OpenOptions::new().read(true).write(true).mode(PRIVATE_FILE).custom_flags(flags).open(&self.dir)?)
     }
 
     fn remove(&self, image: Image, is_its_own: impl Fn(Image) -> bool) -> Result<(), FileError> {

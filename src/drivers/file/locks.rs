@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
-use crate::domain::ids::{SnapshotId, VolumeId};
+use crate::domain::ids::{ImageId, SnapshotId, VolumeId};
 
 type Lock = Arc<tokio::sync::Mutex<()>>;
 
@@ -16,6 +16,10 @@ type Lock = Arc<tokio::sync::Mutex<()>>;
 /// holds a volume while a copy has what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Locked {
+    /// An image, while it is made from a volume.
+    Image(ImageId),
+    /// What the volume held at one moment, while it is copied for an image.
+    Moment(ImageId),
     /// A volume's contents, while they are replaced.
     Contents(VolumeId),
     /// A snapshot.
@@ -53,7 +57,8 @@ impl Locks {
         if one < other { (lower, higher) } else { (higher, lower) }
     }
 
-    async fn lock(&self, what: Locked) -> Guard {
+    /// Waits for one lock.
+    pub(super) async fn lock(&self, what: Locked) -> Guard {
         let lock = self.map().entry(what).or_default().clone();
         let entry = Entry { what, lock: Some(lock.clone()), map: self.0.clone() };
         let held = lock.lock_owned().await;

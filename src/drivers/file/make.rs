@@ -193,6 +193,7 @@ impl Making {
         let of = |image| match image {
             Image::Volume(volume) => Locked::Volume(volume),
             Image::Snapshot(_, snapshot) => Locked::Snapshot(snapshot),
+            Image::Moment(_, image) => Locked::Moment(image),
         };
         match self.goal {
             // The volume's own lock is the one that is given back, so that a fence is not held up by a copy.

@@ -8,6 +8,8 @@
 //! * `moves`: a volume that comes from another backend, or is read by another one.
 //! * `snapshots`: snapshots, clones and reverts; `make`: a file with the contents of another one; `copy` and `mirror`: how the
 //!   bytes get there; `copies`: those under way; `origins`: which operation made what.
+//! * `fill`: volumes from images, images from volumes.
+//! * `exports`: exports and online growth of one volume, under its lock.
 //! * `objects`: files of the pool that are not Hearth's, taken and let go of.
 //! * `exports`: exports and online growth of one volume, under its lock; `protocol`: how clients reach them; `mountpoint`: the files
 //!   that volumes are shown as; `target`, `tgt_wire`: the iSCSI target daemon that serves such files.
@@ -20,6 +22,7 @@ mod copy;
 mod daemon;
 mod ended;
 mod exports;
+mod fill;
 mod images;
 mod link;
 mod locks;
@@ -54,6 +57,7 @@ use tokio::runtime::Handle;
 use self::copies::Copies;
 use self::daemon::{Daemon, Paths, SOCKET_PATH_MAX};
 use self::ended::Ended;
+use self::fill::ImageAccess;
 use self::images::{FileError, GIB, Images};
 use self::locks::Locks;
 use self::names::Image;
@@ -66,7 +70,7 @@ use super::qmp_features::Features;
 use super::recent::Recent;
 use super::{Backend, Capabilities, Capacity, Contents, Progress};
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, Request, Truth};
-use crate::domain::ids::{ExportName, SnapshotId, VolumeId};
+use crate::domain::ids::{ExportName, ImageId, SnapshotId, VolumeId};
 use crate::runtime::Randomness;
 
 /// Calls that made something and are remembered: a repeated one answers as before, even if it has been deleted since.
@@ -77,6 +81,9 @@ const REMOVED_REMEMBERED: usize = 65_536;
 
 /// Fenced names that are remembered in memory, for the case that their record on disk cannot be written (no space).
 const FENCED_REMEMBERED: usize = 65_536;
+
+/// Images that were given up and are remembered, for calls that are later than that.
+const DISCARDED_REMEMBERED: usize = 65_536;
 
 /// Most storage daemons a pool may have; more would spread nothing and cost 9 MiB each.
 pub const DAEMONS_PER_POOL_MAX: usize = 64;
@@ -167,6 +174,8 @@ pub struct FileBackend {
     disowned: Recent<VolumeId, u64>,
     removed_volumes: Recent<VolumeId, u64>,
     copies: Copies,
+    discarded: Recent<ImageId, ()>,
+    image_access: OnceLock<ImageAccess>,
     origins: Arc<Origins>,
     /// Whether clones share blocks with their source: found out by [`Self::start`], shown, and relied on by nobody.
     reflink: AtomicBool,
@@ -247,6 +256,8 @@ impl FileBackend {
             disowned: Recent::new(REMOVED_REMEMBERED),
             removed_volumes: Recent::new(REMOVED_REMEMBERED),
             copies: Copies::default(),
+            discarded: Recent::new(DISCARDED_REMEMBERED),
+            image_access: OnceLock::new(),
             origins: Arc::new(Origins::new(origins)),
             reflink: AtomicBool::new(false),
             home: OnceLock::new(),
@@ -269,6 +280,13 @@ impl FileBackend {
             Request::CreateSnapshot { snapshot_id } => self.create_snapshot(key, snapshot_id).await,
             Request::DeleteSnapshot { snapshot_id } => self.delete_snapshot(key, snapshot_id).await,
             Request::RevertToSnapshot { snapshot_id } => self.revert_to_snapshot(key, snapshot_id).await,
+            Request::CreateFromImage { image_id, project_id, size_gib } => {
+                self.create_from_image(key, image_id, project_id, size_gib).await
+            }
+            Request::Reimage { image_id, project_id } => self.reimage(key, image_id, project_id).await,
+            Request::CreateImage { image } => self.create_image(&image).await,
+            Request::UploadImage { image } => self.upload_image(key, &image).await,
+            Request::DiscardImage { image_id, project_id } => self.discard_image(&key, image_id, project_id).await,
             Request::Adopt { reference, size_gib } => self.adopt(key, reference, size_gib).await,
             Request::Disown => self.disown(key).await,
             Request::AdoptSnapshot { snapshot_id, reference, size_gib } => {
@@ -451,6 +469,10 @@ impl Backend for FileBackend {
 
     fn progress(&self, key: &CallKey) -> Option<Progress> {
         self.copies.progress(key)
+    }
+
+    fn cut_off(&self, key: &CallKey) {
+        self.copies.cut_off_call(key);
     }
 
     fn capacity(self: Arc<Self>) -> BoxFuture<'static, Result<Capacity, Cause>> {

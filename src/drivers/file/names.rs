@@ -1,7 +1,7 @@
 //! The names of a pool's files. They are made of ids and epochs only, so that no name comes from a client, and each tells
 //! what the file is.
 
-use crate::domain::ids::{SnapshotId, VolumeId};
+use crate::domain::ids::{ImageId, SnapshotId, VolumeId};
 use crate::domain::reference::{snapshot_reference, snapshot_referred, volume_reference, volume_referred};
 
 /// What a whole file of the pool is.
@@ -11,13 +11,19 @@ pub(super) enum Image {
     Volume(VolumeId),
     /// A snapshot of a volume: `<volume>.<snapshot>.snap`.
     Snapshot(VolumeId, SnapshotId),
+    /// What a volume held at one moment, for an image that is made from it: `<volume>.image-<image>.moment`. It is read by the
+    /// call that made it, and by nobody after that.
+    Moment(VolumeId, ImageId),
 }
+
+/// Sets a moment's stem apart from a snapshot's.
+const MOMENT: &str = "image-";
 
 impl Image {
     /// The volume that it is, or is of.
     pub(super) const fn volume(self) -> VolumeId {
         match self {
-            Self::Volume(volume) | Self::Snapshot(volume, _) => volume,
+            Self::Volume(volume) | Self::Snapshot(volume, _) | Self::Moment(volume, _) => volume,
         }
     }
 
@@ -26,6 +32,7 @@ impl Image {
         match self {
             Self::Volume(volume) => volume.0,
             Self::Snapshot(_, snapshot) => snapshot.0,
+            Self::Moment(_, image) => image.0,
         }
     }
 
@@ -34,6 +41,7 @@ impl Image {
         match self {
             Self::Volume(_) => format!("{}.raw", self.stem()),
             Self::Snapshot(..) => format!("{}.snap", self.stem()),
+            Self::Moment(..) => format!("{}.moment", self.stem()),
         }
     }
 
@@ -50,6 +58,8 @@ impl Image {
             Self::Snapshot(volume, snapshot) => {
                 format!("{}.{}", volume_reference(volume), snapshot_reference(snapshot))
             }
+            // Nobody is ever given one.
+            Self::Moment(..) => self.name(),
         }
     }
 
@@ -78,13 +88,17 @@ impl Image {
         match self {
             Self::Volume(volume) => volume.to_string(),
             Self::Snapshot(volume, snapshot) => format!("{volume}.{snapshot}"),
+            Self::Moment(volume, image) => format!("{volume}.{MOMENT}{image}"),
         }
     }
 
     fn parse_stem(stem: &str) -> Option<Self> {
         Some(match stem.split_once('.') {
             None => Self::Volume(stem.parse().ok()?),
-            Some((volume, snapshot)) => Self::Snapshot(volume.parse().ok()?, snapshot.parse().ok()?),
+            Some((volume, id)) => match id.strip_prefix(MOMENT) {
+                Some(image) => Self::Moment(volume.parse().ok()?, image.parse().ok()?),
+                None => Self::Snapshot(volume.parse().ok()?, id.parse().ok()?),
+            },
         })
     }
 }
@@ -105,7 +119,8 @@ mod tests {
     fn a_name_tells_what_the_file_is_and_nothing_else_is_taken_for_one() {
         let volume = VolumeId(Uuid::from_u128(7));
         let snapshot = Image::Snapshot(volume, SnapshotId(Uuid::from_u128(8)));
-        for image in [Image::Volume(volume), snapshot] {
+        let moment = Image::Moment(volume, ImageId(Uuid::from_u128(9)));
+        for image in [Image::Volume(volume), snapshot, moment] {
             assert_eq!(Image::parse(&image.name()), Some(image));
             assert_eq!(Image::parse_temporary(&image.temporary_name(12)), Some(image));
             assert_eq!(Image::parse(&image.temporary_name(12)), None);

@@ -66,7 +66,7 @@ impl FileBackend {
             Ok(((), _guards)) => {
                 let answer = match image {
                     Image::Volume(_) => Answer::Size { size_gib },
-                    Image::Snapshot(..) => Answer::Nothing,
+                    Image::Snapshot(..) | Image::Moment(..) => Answer::Nothing,
                 };
                 self.answered.insert(key, answer.clone());
                 Outcome::Done { answer }
@@ -133,6 +133,8 @@ impl Images {
                 Image::Snapshot(volume_id, id) => {
                     (snapshot_reference(id), ObjectKind::Snapshot { id: Some(id), volume_id })
                 }
+                // It goes with the call that reads it.
+                Image::Moment(..) => continue,
             };
             objects.push(BackendObject { reference, size_gib: gib_rounded_up(bytes), kind, trouble: None });
         }

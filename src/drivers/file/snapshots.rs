@@ -19,7 +19,7 @@ impl FileBackend {
         let making = self.making(key, from, to, Goal::Volume(u64::from(size_gib) * GIB));
         let refusal = || match from {
             Image::Volume(source) => self.being_replaced(source),
-            Image::Snapshot(..) => None,
+            Image::Snapshot(..) | Image::Moment(..) => None,
         };
         self.copied(making, refusal).await
     }
@@ -36,6 +36,13 @@ impl FileBackend {
             self.being_replaced(volume)
         };
         self.copied(making, refusal).await
+    }
+
+    /// Keeps what the volume holds at one moment, for an image.
+    pub(super) async fn copy_moment(&self, key: CallKey, moment: Image) -> Outcome {
+        let volume = moment.volume();
+        let making = self.making(key, Image::Volume(volume), moment, Goal::Snapshot);
+        self.copied(making, || self.being_replaced(volume)).await
     }
 
     /// Makes it, unless it is refused, which is asked with both locks held.

@@ -98,6 +98,9 @@ impl FileBackend {
                 Vec::new()
             }
         };
+        if let Err(error) = self.on_files(|images| images.delete_moments()).await {
+            tracing::warn!(backend = %self.options.name, ?error, "moments kept for images are not removed");
+        }
         if !removed.is_empty() {
             tracing::info!(backend = %self.options.name, count = removed.len(), "temporaries of dead calls removed");
         }

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use futures_util::future::BoxFuture;
 
-use crate::domain::backend::{Call, Cause, CauseKind, Deadlines, Guest, Outcome};
+use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Deadlines, Guest, Outcome};
 use crate::domain::ids::OperationId;
 use crate::domain::operation::Step;
 use crate::domain::server::HypervisorKind;
@@ -63,6 +63,9 @@ pub struct Completion {
 pub trait Caller: Send + Sync + 'static {
     /// Queues `call`. A full queue or an open circuit ends it as `Failed` at once.
     fn submit(&self, target: PoolTarget, call: Call, completion: Completion);
+
+    /// Nobody wants what the call copies any more ([`Backend::cut_off`]); how it ends is told as always.
+    fn cut_off(&self, _backend: &str, _key: &CallKey) {}
 }
 
 /// A shared caller.
@@ -284,6 +287,12 @@ impl Caller for DriverPool {
             None => (completion.done)(Outcome::Failed {
                 cause: Cause::new(CauseKind::Unavailable, "the backend is not configured"),
             }),
+        }
+    }
+
+    fn cut_off(&self, backend: &str, key: &CallKey) {
+        if let Some(driver) = self.backend_index.get(backend).and_then(|index| self.drivers.get(*index)) {
+            driver.cut_off(key);
         }
     }
 }

@@ -51,8 +51,8 @@ pub struct Meanwhile {
     pub snapshot_is_read: bool,
 }
 
-/// Carries out a storage call. `free_gib` is the room left.
-pub fn storage(state: &State, call: &Call, free_gib: u64, meanwhile: Meanwhile) -> Effect {
+/// Carries out a storage call. `free_gib` is the room left, `image_marks` what the image holds that the call is about.
+pub fn storage(state: &State, call: &Call, free_gib: u64, meanwhile: Meanwhile, image_marks: &[String]) -> Effect {
     let volume_id = call.key.volume_id;
     match &call.request {
         Request::Create { size_gib } => create(state, &call.key, *size_gib, free_gib),
@@ -83,6 +83,14 @@ pub fn storage(state: &State, call: &Call, free_gib: u64, meanwhile: Meanwhile) 
             snapshots::delete(state, &call.key, *snapshot_id, meanwhile.snapshot_is_read)
         }
         Request::RevertToSnapshot { snapshot_id } => snapshots::revert(state, volume_id, *snapshot_id),
+        Request::CreateFromImage { size_gib, .. } => {
+            create_from_image(state, &call.key, *size_gib, free_gib, image_marks)
+        }
+        Request::Reimage { .. } => reimage(state, &call.key, image_marks),
+        // What they change is at the image service.
+        Request::CreateImage { .. } | Request::UploadImage { .. } | Request::DiscardImage { .. } => {
+            Effect::unchanged(Answer::Nothing)
+        }
         Request::CopyFromBackend { .. } => Effect::refused(CauseKind::Other, "the source's contents are missing"),
         Request::CreateMirrorTarget { size_gib } => {
             let blank = Ok(SimContents { size_gib: *size_gib, markers: Vec::new() });
@@ -209,6 +217,39 @@ fn create_copy(
     }
     let cloned = SimClone { source_volume_id, snapshot_id, writes, operation_id };
     Effect::changed(Change::VolumeCloned { volume_id, size_gib, cloned }, Answer::Size { size_gib })
+}
+
+fn create_from_image(state: &State, key: &CallKey, size_gib: u32, free_gib: u64, marks: &[String]) -> Effect {
+    let (volume_id, operation_id) = (key.volume_id, key.operation_id);
+    if is_deleted_later(state, key) {
+        return Effect::refused(CauseKind::Other, "the volume was deleted by a later operation");
+    }
+    match state.volumes.get(&volume_id) {
+        Some(volume) if volume.filled_by == Some(operation_id) => {
+            Effect::unchanged(Answer::Size { size_gib: volume.size_gib })
+        }
+        Some(_) => Effect::refused(CauseKind::Other, "another volume exists at the backend under this id"),
+        None if u64::from(size_gib) > free_gib => Effect::refused(CauseKind::NoSpace, "the backend has no room"),
+        None => {
+            let change = Change::VolumeImaged { volume_id, size_gib, markers: marks.to_vec(), operation_id };
+            Effect::changed(change, Answer::Size { size_gib })
+        }
+    }
+}
+
+fn reimage(state: &State, key: &CallKey, marks: &[String]) -> Effect {
+    let (volume_id, operation_id) = (key.volume_id, key.operation_id);
+    match state.volumes.get(&volume_id) {
+        None => Effect::refused(CauseKind::Other, "the volume does not exist at the backend"),
+        Some(volume) if volume.filled_by == Some(operation_id) => Effect::unchanged(Answer::Nothing),
+        Some(_) if !state.exports_of(volume_id).is_empty() => {
+            Effect::refused(CauseKind::Busy, "the volume has live exports")
+        }
+        Some(volume) => {
+            let (size_gib, markers) = (volume.size_gib, marks.to_vec());
+            Effect::changed(Change::VolumeImaged { volume_id, size_gib, markers, operation_id }, Answer::Nothing)
+        }
+    }
 }
 
 fn delete(state: &State, key: &CallKey) -> Effect {

@@ -25,6 +25,17 @@ pub enum Change {
         /// Where its contents come from.
         cloned: SimClone,
     },
+    /// A volume came to be with an image's contents, or has got them in the place of its own.
+    VolumeImaged {
+        /// The volume.
+        volume_id: VolumeId,
+        /// GiB.
+        size_gib: u32,
+        /// What it holds now.
+        markers: Vec<String>,
+        /// The operation that did it.
+        operation_id: OperationId,
+    },
     /// An object came to be, past the driver.
     ObjectPlaced {
         /// What it is called.

@@ -2,19 +2,21 @@
 //! truth.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, ready};
 
 use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Request, Truth};
-use crate::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
+use crate::domain::ids::{AttachmentId, ImageId, ServerId, SnapshotId, VolumeId};
 use crate::drivers::Capacity;
+use crate::drivers::image_calls::Service;
 use crate::runtime::Randomness;
 
 use super::carry_out::Meanwhile;
 use super::faults::{Decision, Fault, FaultPlan};
+use super::images::Asked;
 use super::latency::LatencyTable;
 use super::moves::Elsewhere;
 use super::truth::SimTruth;
@@ -72,6 +74,7 @@ pub struct Engine {
     faults: FaultPlan,
     total_gib: u64,
     calls: Mutex<Calls>,
+    image_service: OnceLock<Service>,
 }
 
 #[derive(Default)]
@@ -80,6 +83,8 @@ struct Calls {
     busy: BTreeMap<VolumeId, usize>,
     /// Snapshots that volumes are being made from.
     read: BTreeMap<SnapshotId, usize>,
+    /// Images that were given up: calls that are later have no effect.
+    discarded: BTreeSet<ImageId>,
 }
 
 impl Engine {
@@ -89,11 +94,29 @@ impl Engine {
             faults: FaultPlan::new(options.randomness, options.latency),
             total_gib: options.total_gib,
             calls: Mutex::new(Calls::default()),
+            image_service: OnceLock::new(),
         })
     }
 
     pub fn truth(&self) -> &SimTruth {
         &self.truth
+    }
+
+    pub(super) fn use_images(&self, service: Service) {
+        // A second service would leave calls under way with the first.
+        let _ = self.image_service.set(service);
+    }
+
+    pub(super) fn image_service(&self) -> Option<&Service> {
+        self.image_service.get()
+    }
+
+    pub(super) fn discard(&self, image_id: ImageId) {
+        self.lock().discarded.insert(image_id);
+    }
+
+    pub(super) fn is_discarded(&self, image_id: ImageId) -> bool {
+        self.lock().discarded.contains(&image_id)
     }
 
     pub fn faults(&self) -> &FaultPlan {
@@ -124,9 +147,9 @@ impl Engine {
             return answer_of(running.clone());
         }
         let decision = self.faults.decide(call);
-        if decision.latency.is_zero() && decision.fault.is_none() {
+        if decision.latency.is_zero() && decision.fault.is_none() && !call.request.needs_images() {
             let meanwhile = calls.meanwhile(call);
-            return ready(self.truth.carry_out(&work, self.total_gib, meanwhile)).boxed();
+            return ready(self.truth.carry_out(&work, self.total_gib, meanwhile, &[])).boxed();
         }
         let under_way = calls.begin(self, call, work.guest.is_none());
         let engine = Arc::clone(self);
@@ -160,18 +183,21 @@ impl Engine {
 
     async fn run(self: Arc<Self>, work: Work, decision: Decision, busy: Option<UnderWay>) -> Outcome {
         pause(decision.latency).await;
-        let Some(fault) = decision.fault else { return self.effect(&work) };
+        let Some(fault) = decision.fault else { return self.effect(&work).await };
         match fault {
-            Fault::Delay { .. } => self.effect(&work),
+            Fault::Delay { .. } => self.effect(&work).await,
             Fault::Hang { effect_first } => {
-                let before = effect_first.then(|| self.effect(&work));
+                let before = if effect_first { Some(self.effect(&work).await) } else { None };
                 self.faults.hang(&work.call).await;
-                before.unwrap_or_else(|| self.effect(&work))
+                match before {
+                    Some(outcome) => outcome,
+                    None => self.effect(&work).await,
+                }
             }
             Fault::Fail { kind } => Outcome::Failed { cause: injected(kind) },
             Fault::Refuse { kind } => Outcome::Refused { cause: injected(kind) },
             Fault::AnswerLost => {
-                self.effect(&work);
+                self.effect(&work).await;
                 unknown()
             }
             Fault::NothingDone => unknown(),
@@ -182,16 +208,16 @@ impl Engine {
                     pause(Duration::from_micros(after_us)).await;
                     // A retry under the same key may have been carried out meanwhile: one key, one effect.
                     if self.truth.remembered(&work.call).is_none() {
-                        self.effect(&work);
+                        self.effect(&work).await;
                     }
                 });
                 unknown()
             }
             Fault::Twice { after_us } => {
-                let outcome = self.effect(&work);
+                let outcome = self.effect(&work).await;
                 tokio::spawn(async move {
                     pause(Duration::from_micros(after_us)).await;
-                    self.effect(&work);
+                    self.effect(&work).await;
                 });
                 outcome
             }
@@ -200,9 +226,14 @@ impl Engine {
         }
     }
 
-    fn effect(&self, work: &Work) -> Outcome {
+    async fn effect(&self, work: &Work) -> Outcome {
+        let marks = match self.ask_images(&work.call).await {
+            Some(Asked::Ended(outcome)) => return outcome,
+            Some(Asked::Holds(marks)) => marks,
+            None => Vec::new(),
+        };
         let meanwhile = self.lock().meanwhile(&work.call);
-        self.truth.carry_out(work, self.total_gib, meanwhile)
+        self.truth.carry_out(work, self.total_gib, meanwhile, &marks)
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {

@@ -15,7 +15,7 @@ use crate::runtime::Randomness;
 use super::latency::{Latency, LatencyTable};
 
 /// The names of all requests, for checking rules.
-pub const REQUEST_NAMES: [&str; 25] = [
+pub const REQUEST_NAMES: [&str; 30] = [
     "create",
     "create_cloned_volume",
     "create_volume_from_snapshot",
@@ -30,6 +30,11 @@ pub const REQUEST_NAMES: [&str; 25] = [
     "create_snapshot",
     "delete_snapshot",
     "revert_to_snapshot",
+    "create_from_image",
+    "reimage",
+    "create_image",
+    "upload_image",
+    "discard_image",
     "extend",
     "export",
     "unexport",

@@ -7,13 +7,14 @@
 //!
 //! `state` is the truth and its changes, `carry_out`, `snapshots` and `objects` the rules of the requests, `consumers` the check of promise I1,
 //! `journal` the file, `engine` keys, latency and faults; `process` and `remote` are the two ends of a backend that runs
-//! as a process of its own.
+//! as a process of its own; `images` what volumes and images have to do with each other.
 
 mod carry_out;
 mod change;
 mod consumers;
 mod engine;
 mod faults;
+mod images;
 mod journal;
 mod latency;
 mod lines;
@@ -33,6 +34,7 @@ use futures_util::future::{BoxFuture, ready};
 
 use crate::domain::backend::{Call, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::VolumeId;
+use crate::images::ImageService;
 
 use super::hypervisor::sim::SimHypervisor;
 use super::{Backend, Capabilities, Capacity, Contents, FaultsRefused};
@@ -41,6 +43,7 @@ pub use consumers::{Consumer, OVERLAP_BOUND, Overlap, Watch};
 pub(in crate::drivers) use engine::Engine;
 pub use engine::{DEFAULT_TOTAL_GIB, SimOptions};
 pub use faults::{Fault, FaultError, FaultPlan, FaultRule, HungCall, REQUEST_NAMES, When};
+pub use images::file_in_memory;
 pub use journal::{Durability, JournalError};
 pub use latency::{Latency, LatencyTable};
 pub(in crate::drivers) use moves::{Elsewhere, export_of};
@@ -77,6 +80,11 @@ impl SimBackend {
     /// What is true.
     pub fn truth(&self) -> SimTruth {
         self.0.truth().clone()
+    }
+
+    /// Gives the backend its images; once, before it serves. Without, calls about images are refused.
+    pub fn use_images(&self, service: Arc<dyn ImageService>) {
+        self.0.use_images(service);
     }
 
     /// What goes wrong.

@@ -32,9 +32,18 @@ pub struct SimVolume {
     /// What it was cloned from, and by whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloned: Option<SimClone>,
+    /// The operation that gave it an image's contents last: its repetitions find their own work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filled_by: Option<OperationId>,
     /// The operation that has brought it here from another backend: its repetitions find their own work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_by: Option<OperationId>,
+}
+
+impl SimVolume {
+    fn holding(size_gib: u32, markers: Vec<String>) -> Self {
+        Self { size_gib, markers, cloned: None, filled_by: None, moved_by: None }
+    }
 }
 
 /// What a volume holds, on its way to another backend.
@@ -239,8 +248,7 @@ impl State {
     fn apply_change(&mut self, change: Change) -> Option<VolumeId> {
         match change {
             Change::VolumeCreated { volume_id, size_gib } => {
-                self.volumes
-                    .insert(volume_id, SimVolume { size_gib, markers: Vec::new(), cloned: None, moved_by: None });
+                self.volumes.insert(volume_id, SimVolume::holding(size_gib, Vec::new()));
                 self.used_gib += u64::from(size_gib);
                 None
             }
@@ -250,14 +258,21 @@ impl State {
                     None => &self.volumes.get(&cloned.source_volume_id)?.markers,
                 };
                 let markers = source.iter().take(cloned.writes).cloned().collect();
-                self.volumes.insert(volume_id, SimVolume { size_gib, markers, cloned: Some(cloned), moved_by: None });
+                self.volumes
+                    .insert(volume_id, SimVolume { cloned: Some(cloned), ..SimVolume::holding(size_gib, markers) });
                 self.used_gib += u64::from(size_gib);
                 None
             }
             Change::VolumeArrived { volume_id, contents: SimContents { size_gib, markers }, moved_by } => {
-                let volume = SimVolume { size_gib, markers, cloned: None, moved_by: Some(moved_by) };
+                let volume = SimVolume { moved_by: Some(moved_by), ..SimVolume::holding(size_gib, markers) };
                 self.volumes.insert(volume_id, volume);
                 self.used_gib += u64::from(size_gib);
+                None
+            }
+            Change::VolumeImaged { volume_id, size_gib, markers, operation_id } => {
+                let filled = SimVolume { filled_by: Some(operation_id), ..SimVolume::holding(size_gib, markers) };
+                let before = self.volumes.insert(volume_id, filled).map_or(0, |volume| volume.size_gib);
+                self.used_gib = self.used_gib + u64::from(size_gib) - u64::from(before);
                 None
             }
             Change::ObjectPlaced { reference, object } => {
@@ -267,8 +282,7 @@ impl State {
             Change::VolumeAdopted { volume_id, reference } => {
                 let object = self.objects.remove(&reference)?;
                 let size_gib = object.size_gib();
-                self.volumes
-                    .insert(volume_id, SimVolume { size_gib, markers: object.markers, cloned: None, moved_by: None });
+                self.volumes.insert(volume_id, SimVolume::holding(size_gib, object.markers));
                 self.used_gib += u64::from(size_gib);
                 None
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 
 use crate::domain::attachment::AttachMode;
-use crate::domain::backend::{Answer, Call, Cause, CauseKind, Guest, Outcome, Request, Truth};
+use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request, Truth};
 use crate::domain::ids::{AttachmentId, ExportName, ServerId, SnapshotId, VolumeId};
 
 use super::carry_out::{self, Effect, Meanwhile};
@@ -49,8 +49,15 @@ impl SimTruth {
         Ok(Self(Arc::new(Mutex::new(Kept { state, journal: Some(journal) }))))
     }
 
-    /// Carries out a call for the first time or again, without looking at what was answered before.
-    pub(super) fn carry_out(&self, work: &Work, total_gib: u64, meanwhile: Meanwhile) -> Outcome {
+    /// Carries out a call for the first time or again, without looking at what was answered before. `image_marks` is what the
+    /// image holds that the call is about.
+    pub(super) fn carry_out(
+        &self,
+        work: &Work,
+        total_gib: u64,
+        meanwhile: Meanwhile,
+        image_marks: &[String],
+    ) -> Outcome {
         let call = &work.call;
         if let (Some(guest), Elsewhere::Destination(destination)) = (&work.guest, &work.elsewhere) {
             return self.move_guest(destination, guest, call);
@@ -65,7 +72,7 @@ impl SimTruth {
                 }
                 _ => Effect::refused(CauseKind::Other, "the request takes no contents"),
             },
-            (None, _) => carry_out::storage(&kept.state, call, free_gib, meanwhile),
+            (None, _) => carry_out::storage(&kept.state, call, free_gib, meanwhile, image_marks),
         };
         keep(&mut kept, call, effect)
     }
@@ -231,6 +238,17 @@ impl SimTruth {
     /// What was written to a volume, in order.
     pub fn markers(&self, volume_id: VolumeId) -> Vec<String> {
         self.lock().state.volumes.get(&volume_id).map(|volume| volume.markers.clone()).unwrap_or_default()
+    }
+
+    /// The same, none when there is no such volume.
+    pub(super) fn held(&self, volume_id: VolumeId) -> Option<Vec<String>> {
+        self.lock().state.volumes.get(&volume_id).map(|volume| volume.markers.clone())
+    }
+
+    /// Whether this operation has given the volume an image's contents already.
+    pub(super) fn is_filled_by(&self, key: &CallKey) -> bool {
+        let kept = self.lock();
+        kept.state.volumes.get(&key.volume_id).is_some_and(|volume| volume.filled_by == Some(key.operation_id))
     }
 
     /// What a snapshot keeps, in the order in which it was written; none when there is no such snapshot.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use hearth::actors::{ActorOptions, Dependencies, PlacementOptions, Service};
+use hearth::api::server::Images;
 use hearth::api::{ApiOptions, ApiState, serve};
 use hearth::domain::backend::CauseKind;
 use hearth::domain::ids::{ProjectId, UserId};
@@ -16,6 +17,7 @@ use hearth::drivers::sim::{Fault, FaultPlan, FaultRule, SimBackend, SimOptions, 
 use hearth::drivers::{Backend, Hypervisor};
 use hearth::identity::MappedToken;
 use hearth::runtime::{Clock, Placement, Randomness};
+use hearth::sim::MemoryImages;
 use hearth::store::InlineStore;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -35,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Harness {
     pub address: SocketAddr,
     pub service: Service,
+    pub images: Arc<MemoryImages>,
     pub truth: SimTruth,
     faults: Vec<FaultPlan>,
     client: reqwest::Client,
@@ -133,7 +136,23 @@ impl Harness {
         Self::start_full(options, ActorOptions { limits, ..ActorOptions::default() }, &[BACKEND]).await
     }
 
-    async fn start_full(mut options: ApiOptions, actors: ActorOptions, backends: &[&str]) -> Self {
+    pub async fn start_without_images() -> Self {
+        let actors = ActorOptions { limits: Limits::NONE, ..ActorOptions::default() };
+        Self::start_bare(ApiOptions::default(), actors, &[BACKEND], MemoryImages::new()).await
+    }
+
+    async fn start_full(options: ApiOptions, actors: ActorOptions, backends: &[&str]) -> Self {
+        let images = MemoryImages::new();
+        let options = ApiOptions { images: Images(Some(images.clone())), ..options };
+        Self::start_bare(options, actors, backends, images).await
+    }
+
+    async fn start_bare(
+        mut options: ApiOptions,
+        actors: ActorOptions,
+        backends: &[&str],
+        images: Arc<MemoryImages>,
+    ) -> Self {
         for (token, user, project, roles) in [
             (MEMBER, "mia", "p", vec!["member"]),
             (READER, "rita", "p", vec!["reader"]),
@@ -150,6 +169,7 @@ impl Harness {
         let placement = Placement::arbiters(1);
         let sims =
             (1..).zip(backends).map(|(seed, _)| SimBackend::new(SimOptions::in_memory(seed))).collect::<Vec<_>>();
+        sims.iter().for_each(|sim| sim.use_images(images.clone()));
         let truth = sims[0].truth();
         let faults = sims.iter().map(|sim| sim.faults()).collect();
         let hypervisor: Arc<dyn Hypervisor> = sims[0].hypervisor_with(sims[1..].iter().map(|sim| &**sim));
@@ -174,7 +194,7 @@ impl Harness {
         let handle = server.handle();
         actix_web::rt::spawn(server);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, service, truth, faults, client, handle }
+        Self { address, service, images, truth, faults, client, handle }
     }
 
     /// The next call of `request` at each backend is not answered before [`Self::until_released`].

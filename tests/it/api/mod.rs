@@ -30,6 +30,7 @@ mod type_encryption;
 mod types;
 mod versions;
 mod views;
+mod volume_images;
 mod volume_lists;
 mod volume_metadata;
 mod volumes;

@@ -100,7 +100,7 @@ async fn what_a_create_is_refused_for() {
         (
             json!({"size": 1, "imageRef": "cirros"}),
             400,
-            "Invalid image identifier or unable to access requested image: cirros".into(),
+            "Invalid image identifier or unable to access requested image.".into(),
         ),
         (json!({"size": 1, "availability_zone": "mars"}), 400, input("Availability zone 'mars' is invalid.")),
     ];

@@ -19,7 +19,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("actors", &["domain", "runtime", "telemetry", "store", "images", "drivers"]),
     ("identity", &["domain", "runtime", "telemetry"]),
     ("policy", &["domain", "identity"]),
-    ("sim", &["domain", "runtime", "telemetry", "store", "drivers", "actors"]),
+    ("sim", &["domain", "runtime", "telemetry", "store", "images", "drivers", "actors"]),
     ("api", &["domain", "faults", "runtime", "telemetry", "store", "identity", "policy", "images", "actors"]),
     // the command line builds the parts and connects them
     (

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use hearth::domain::ids::{
-    AttachmentId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeId, VolumeTypeId,
+    AttachmentId, ImageId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeId, VolumeTypeId,
 };
+use hearth::domain::image::{FromImage, ImageNeeds, ToImage};
 use hearth::domain::metadata::Metadata;
 use hearth::domain::operation::Requester;
 use hearth::domain::placement::Standing;
@@ -12,7 +13,7 @@ use hearth::domain::quota::Limits;
 use hearth::domain::status::{AttachStatus, VolumeStatus};
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::command::{
-    Adoption, CreateSnapshot, CreateVolume, Hosts, MigrateVolume, RetypeVolume, ServerAttach,
+    Adoption, CreateSnapshot, CreateVolume, Hosts, MigrateVolume, Reimage, RetypeVolume, ServerAttach,
 };
 use hearth::domain::volume::{Caller, Command, Facts};
 use hearth::domain::volume_type::ExtraSpecs;
@@ -43,6 +44,36 @@ pub fn snapshot_create(n: u8, in_use_allowed: bool) -> Command {
         in_use_allowed,
         adopts: None,
     }))
+}
+
+/// The image that volumes are made from.
+pub const IMAGE: ImageId = ImageId(Uuid::from_u128(0x1a));
+
+/// What a volume keeps of it.
+pub fn from_image() -> FromImage {
+    FromImage { image_id: IMAGE, metadata: [("image_id".to_owned(), IMAGE.to_string())].into_iter().collect() }
+}
+
+/// The contents of the image in the place of the volume's own.
+pub fn reimage(reserved_allowed: bool) -> Command {
+    let needs =
+        ImageNeeds { image_id: IMAGE, is_active: true, data_bytes: 1, disk_bytes: Some(1 << 30), min_disk_gib: 1 };
+    Command::Reimage(Box::new(Reimage { image: from_image(), needs, reserved_allowed }))
+}
+
+/// An image of the volume.
+pub fn upload(n: u8, in_use_allowed: bool) -> Command {
+    let image = ToImage {
+        image_id: ImageId(Uuid::from_u128(0xe000 + u128::from(n))),
+        name: "copy".to_owned(),
+        project_id: ProjectId::from("project"),
+        disk_format: "raw".to_owned(),
+        container_format: "bare".to_owned(),
+        visibility: None,
+        is_protected: false,
+        properties: Metadata::default(),
+    };
+    Command::UploadImage { image: Box::new(image), in_use_allowed }
 }
 
 /// What lies at the backend and is not Hearth's.
@@ -147,6 +178,12 @@ pub fn create_nowhere_command() -> Command {
     Command::Create(Box::new(CreateVolume { host: None, ..create_volume(false) }))
 }
 
+/// A volume from the image.
+pub fn create_from_image_command(is_placed: bool) -> Command {
+    let host = is_placed.then(|| BACKEND.to_owned());
+    Command::Create(Box::new(CreateVolume { image: Some(from_image()), host, ..create_volume(false) }))
+}
+
 fn create_volume(multiattach: bool) -> CreateVolume {
     CreateVolume {
         volume_id: VOLUME,
@@ -162,6 +199,7 @@ fn create_volume(multiattach: bool) -> CreateVolume {
         wanted: None,
         bootable: false,
         origin: None,
+        image: None,
         adopts: None,
     }
 }

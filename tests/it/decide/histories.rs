@@ -154,6 +154,70 @@ fn snapshots_and_the_life_of_the_volume() {
 }
 
 #[test]
+fn a_volume_from_an_image() {
+    const ACTS: &[Act] = &[
+        Act::CreateFromImage,
+        Act::CreateFromImageNowhere,
+        Act::Reserve("a"),
+        Act::Connect(0, "a"),
+        Act::ServerAttach("b"),
+        Act::DeleteRow(0),
+        Act::Delete,
+        Act::ForceDelete,
+        Act::Reset(VolumeStatus::Available),
+        Act::ResetAttached,
+    ];
+    explore(&[], ACTS, (2, 1, 1));
+}
+
+#[test]
+fn the_contents_of_an_image_in_their_place() {
+    const ACTS: &[Act] = &[
+        Act::Reimage,
+        Act::ReimageReserved,
+        Act::Reserve("a"),
+        Act::CreateConnected("b"),
+        Act::DeleteRow(0),
+        Act::ForceDelete,
+        Act::Reset(VolumeStatus::Available),
+        Act::Reset(VolumeStatus::Error),
+        Act::ResetDetached,
+    ];
+    explore(PLAIN, ACTS, (2, 1, 1));
+    explore(&[Act::Create { multiattach: false }, Act::Reserve("a")], ACTS, (2, 1, 1));
+}
+
+#[test]
+fn images_of_a_volume() {
+    const ACTS: &[Act] = &[
+        Act::Upload,
+        Act::UploadInUse,
+        Act::Reimage,
+        Act::Extend,
+        Act::Delete,
+        Act::ForceDelete,
+        Act::Reset(VolumeStatus::Available),
+        Act::Reset(VolumeStatus::Error),
+        Act::ResetAttached,
+    ];
+    explore(PLAIN, ACTS, (2, 1, 1));
+}
+
+#[test]
+fn images_of_a_volume_in_use() {
+    const ACTS: &[Act] = &[
+        Act::UploadInUse,
+        Act::ServerDetach("a"),
+        Act::ServerGone("a"),
+        Act::ServerAttach("b"),
+        Act::Extend,
+        Act::Reset(VolumeStatus::Available),
+        Act::ResetDetached,
+    ];
+    explore(&[Act::Create { multiattach: false }, Act::ServerAttach("a")], ACTS, (2, 1, 1));
+}
+
+#[test]
 fn snapshots_beside_attachments() {
     const ACTS: &[Act] = &[
         Act::Snapshot,

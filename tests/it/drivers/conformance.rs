@@ -150,6 +150,25 @@ macro_rules! exported_copy_rules {
     };
 }
 
+macro_rules! image_rules {
+    ($subject:path) => {
+        rules_as_tests!(
+            images,
+            $subject,
+            [
+                a_volume_becomes_an_image_and_the_image_a_volume,
+                a_volume_from_an_image_is_idempotent_by_key_and_never_overwrites,
+                an_image_that_is_missing_or_has_no_data_makes_nothing,
+                a_reimage_replaces_everything_and_is_idempotent_by_key,
+                a_reimage_refuses_live_exports_and_a_volume_that_is_not_there,
+                an_upload_is_done_once,
+                an_upload_without_an_image_or_a_volume_is_refused,
+                an_image_that_is_given_up_is_gone_and_does_not_come_back,
+            ]
+        );
+    };
+}
+
 macro_rules! move_rules {
     ($subject:path, [$($rule:ident),* $(,)?]) => {
         $(
@@ -202,6 +221,16 @@ macro_rules! conformance {
     };
 }
 
+/// The rules of images beside all others: not of a backend in a process of its own, which has none.
+macro_rules! image_conformance {
+    ($driver:ident, $subject:path) => {
+        mod $driver {
+            use super::subject;
+            image_rules!($subject);
+        }
+    };
+}
+
 /// The rules of volumes and snapshots only.
 macro_rules! storage_conformance {
     ($driver:ident, $subject:path) => {
@@ -230,6 +259,11 @@ conformance!(sim_remote, subject::sim_remote);
 conformance!(file, subject::file);
 conformance!(file_restarted, subject::file_restarted);
 storage_conformance!(file_reflink, subject::file_reflink);
+image_conformance!(sim_memory_images, subject::sim_memory);
+image_conformance!(sim_file_images, subject::sim_file);
+image_conformance!(file_images, subject::file);
+image_conformance!(file_restarted_images, subject::file_restarted);
+image_conformance!(file_reflink_images, subject::file_reflink);
 export_conformance!(file_local, subject::file_local);
 export_conformance!(file_iscsi, subject::file_iscsi);
 

@@ -7,6 +7,7 @@ mod adoption_rules;
 mod conformance;
 mod features;
 pub mod file;
+mod image_rules;
 mod inside;
 mod move_rules;
 mod pool;

@@ -16,7 +16,10 @@ use hearth::drivers::file::{FileBackend, Protocol};
 use hearth::drivers::sim::process::{ServeOptions, serve};
 use hearth::drivers::sim::remote::SimRemote;
 use hearth::drivers::sim::{DEFAULT_TOTAL_GIB, Durability, LatencyTable, SimBackend, SimOptions, SimTruth};
+use hearth::images::{Converter, DirectoryStore, StoreLimits};
+use hearth::runtime::{Clock, Randomness};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -31,6 +34,7 @@ pub struct Subject {
     backend: Option<Arc<dyn Backend>>,
     next_operation: u128,
     inside: Inside,
+    images: Option<Arc<DirectoryStore>>,
     /// Directories and processes that must outlive the backend.
     _keep: Vec<Box<dyn Any>>,
 }
@@ -39,12 +43,37 @@ impl Subject {
     /// A backend that `open` makes.
     pub async fn new(open: Open, inside: Inside, keep: Vec<Box<dyn Any>>) -> Self {
         let backend = open().await;
-        Self { open, reopen_at_each_call: false, backend: Some(backend), next_operation: 1, inside, _keep: keep }
+        Self {
+            open,
+            reopen_at_each_call: false,
+            backend: Some(backend),
+            next_operation: 1,
+            inside,
+            images: None,
+            _keep: keep,
+        }
     }
 
     /// The backend is dropped and opened again before each call.
     pub async fn reopened(open: Open, inside: Inside, keep: Vec<Box<dyn Any>>) -> Self {
         Self { reopen_at_each_call: true, ..Self::new(open, inside, keep).await }
+    }
+
+    /// With this image service, which the backend was given.
+    fn with_images(mut self, images: (Arc<DirectoryStore>, TempDir)) -> Self {
+        self.images = Some(images.0);
+        self._keep.push(Box::new(images.1));
+        self
+    }
+
+    /// Its image service.
+    pub fn images(&self) -> &Arc<DirectoryStore> {
+        self.images.as_ref().expect("it has images")
+    }
+
+    /// The disk format of images that are made of its volumes: a simulated volume is no disk.
+    pub fn disk_format(&self) -> &'static str {
+        if matches!(self.inside, Inside::Files(_)) { "qcow2" } else { "raw" }
     }
 
     /// The backend as it is now.
@@ -170,16 +199,27 @@ impl Subject {
     }
 }
 
+/// An empty image service.
+fn images() -> (Arc<DirectoryStore>, TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let limits = StoreLimits { image_bytes_max: 1 << 30, images_max: 10, free_bytes_min: 0 };
+    let path = dir.path().join("images");
+    (DirectoryStore::open(path, limits, Clock::System, Randomness::from_seed(1)).expect("opened"), dir)
+}
+
 /// The simulated backend in memory.
 pub async fn sim_memory() -> Subject {
     let current = Current::default();
     let inside = Inside::Sim(current.clone());
+    let images = images();
+    let service = images.0.clone();
     let open = move || {
         let backend = SimBackend::new(SimOptions::in_memory(1));
+        backend.use_images(service.clone());
         *current.borrow_mut() = Arc::downgrade(&backend);
         async move { backend as Arc<dyn Backend> }.boxed()
     };
-    Subject::new(Box::new(open), inside, vec![]).await
+    Subject::new(Box::new(open), inside, vec![]).await.with_images(images)
 }
 
 /// The simulated backend with a truth file, opened again before each call.
@@ -188,13 +228,16 @@ pub async fn sim_file() -> Subject {
     let path = folder.path().join("truth");
     let current = Current::default();
     let inside = Inside::Sim(current.clone());
+    let images = images();
+    let service = images.0.clone();
     let open = move || {
         let truth = SimTruth::open(&path, Durability::Process).expect("the truth can be opened");
         let backend = SimBackend::new(SimOptions::with_truth(truth, 1));
+        backend.use_images(service.clone());
         *current.borrow_mut() = Arc::downgrade(&backend);
         async move { backend as Arc<dyn Backend> }.boxed()
     };
-    Subject::reopened(Box::new(open), inside, vec![Box::new(folder)]).await
+    Subject::reopened(Box::new(open), inside, vec![Box::new(folder)]).await.with_images(images)
 }
 
 /// The simulated backend behind its socket.
@@ -211,39 +254,47 @@ pub async fn sim_remote() -> Subject {
 
 /// The `file` backend with its storage daemons.
 pub async fn file() -> Subject {
-    let (open, inside, ground) = file_opener(None, Protocol::Nbd);
-    Subject::new(open, inside, ground).await
+    let images = images();
+    let (open, inside, ground) = file_opener(None, Protocol::Nbd, &images.0);
+    Subject::new(open, inside, ground).await.with_images(images)
 }
 
 /// The same, started again before each call, as after a restart of the service; the daemons go on.
 pub async fn file_restarted() -> Subject {
-    let (open, inside, ground) = file_opener(None, Protocol::Nbd);
-    Subject::reopened(open, inside, ground).await
+    let images = images();
+    let (open, inside, ground) = file_opener(None, Protocol::Nbd, &images.0);
+    Subject::reopened(open, inside, ground).await.with_images(images)
 }
 
 /// The same on a file system that shares blocks. Where this user may not mount one it says so, and the pool lies where the
 /// others do.
 pub async fn file_reflink() -> Subject {
-    let (open, inside, ground) = file_opener(super::file::reflink::ReflinkFileSystem::mount(), Protocol::Nbd);
-    Subject::new(open, inside, ground).await
+    let images = images();
+    let pool = super::file::reflink::ReflinkFileSystem::mount();
+    let (open, inside, ground) = file_opener(pool, Protocol::Nbd, &images.0);
+    Subject::new(open, inside, ground).await.with_images(images)
 }
 
 /// Real files, shown as files to who connects.
 pub async fn file_local() -> Subject {
-    let (open, inside, ground) = file_opener(None, Protocol::Local);
-    Subject::new(open, inside, ground).await
+    let images = images();
+    let (open, inside, ground) = file_opener(None, Protocol::Local, &images.0);
+    Subject::new(open, inside, ground).await.with_images(images)
 }
 
 /// Real files by iSCSI.
 pub async fn file_iscsi() -> Subject {
-    let (open, inside, ground) = file_opener(None, super::file::iscsi::protocol());
-    Subject::new(open, inside, ground).await
+    let images = images();
+    let (open, inside, ground) = file_opener(None, super::file::iscsi::protocol(), &images.0);
+    Subject::new(open, inside, ground).await.with_images(images)
 }
 
 fn file_opener(
     pool: Option<super::file::reflink::ReflinkFileSystem>,
     protocol: Protocol,
+    images: &Arc<DirectoryStore>,
 ) -> (Open, Inside, Vec<Box<dyn Any>>) {
+    let service = images.clone();
     let ground = super::file::Ground::new();
     let mut options = ground.options();
     options.protocol = protocol;
@@ -254,9 +305,10 @@ fn file_opener(
     }
     let inside = Inside::Files(options.path.clone());
     let open = move || {
-        let options = options.clone();
+        let (options, service) = (options.clone(), service.clone());
         async move {
             let backend = FileBackend::open(options).expect("the backend can be opened");
+            backend.use_images(service, Converter::default());
             // Waits until the one before has let go of the pool.
             backend.start().await.expect("the backend starts");
             backend as Arc<dyn Backend>

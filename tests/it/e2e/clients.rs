@@ -72,6 +72,14 @@ async fn the_openstack_image_commands() {
     script(&start().await, "openstack_images.py").await;
 }
 
+/// On real files, whose bytes are compared.
+#[tokio::test]
+async fn volumes_from_images_and_images_of_volumes() {
+    let hearth = Hearth::start(Environment::default()).await;
+    hearth.wait_until_ready().await;
+    script(&hearth, "volume_images.py").await;
+}
+
 #[tokio::test]
 async fn the_cinder_command_line() {
     script(&start().await, "cinder_cli.py").await;

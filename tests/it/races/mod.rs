@@ -4,6 +4,8 @@ mod attach;
 mod data_life;
 mod detach;
 mod hosts;
+mod image_life;
+mod images;
 mod lifecycle;
 mod lists;
 mod manage;

@@ -30,6 +30,8 @@ async fn volume_type(world: &World, n: u128, backend: Option<&str>) -> VolumeTyp
             .collect(),
         created_at: world.now(),
         updated_at: None,
+        encryption: None,
+        qos_specs_id: None,
     };
     world.store_now().type_change(TypeChange::Create(new.clone())).await.expect(STORED).expect(STORED);
     new

@@ -15,6 +15,7 @@ use hearth::drivers::sim::{Fault, FaultRule, Latency, When};
 use hearth::sim::{BACKEND, OTHER_BACKEND, World, WorldOptions, simulate};
 use hearth::store::TypeChange;
 
+use super::images::{assert_images_whole, from_image};
 use super::manage::copies;
 use super::scenario::{Client, PATIENCE};
 
@@ -97,6 +98,7 @@ fn history(seed: u64) {
             let two_writers = backend.truth().violations(|overlap| overlap.volume_id != multi);
             assert!(two_writers.is_empty(), "I1: {two_writers:#?}");
         }
+        assert_images_whole(world);
         let known = known.into_inner();
         for id in &known.deleted {
             let left = client.view(*id).await;
@@ -161,6 +163,11 @@ fn faults(world: &World) -> Vec<FaultRule> {
         "mirror_guest",
         "pivot_guest",
         "unmirror_guest",
+        "create_from_image",
+        "reimage",
+        "create_image",
+        "upload_image",
+        "discard_image",
         "adopt",
         "disown",
     ];
@@ -192,7 +199,7 @@ async fn work(client: &Client<'_>, volumes: &[VolumeId; 4], multi: VolumeId, kno
         let server = SERVERS[usize::try_from(pick.below(3)).expect("small")];
         let host = format!("host-of-{server}");
         guest_writes(client, id, known).await;
-        match pick.below(17) {
+        match pick.below(20) {
             0 | 1 if id == volumes[3] => manage(client, id, known).await,
             0 | 1 => create(client, id, id == multi, known).await,
             2 | 3 => drop(client.server_attach(server, id).await),
@@ -232,6 +239,8 @@ async fn work(client: &Client<'_>, volumes: &[VolumeId; 4], multi: VolumeId, kno
                     known.borrow_mut().let_go.push(id);
                 }
             }
+            16 | 17 => drop(client.upload(id, client.image_id(), true).await),
+            18 => drop(client.reimage(id, client.image(), true).await),
             _ => {
                 let update = hearth::domain::volume::command::UpdateVolume {
                     name: Some(Some(format!("n{}", pick.below(100)))),
@@ -277,6 +286,8 @@ async fn world_types(client: &Client<'_>) -> [VolumeType; 3] {
             .collect(),
         created_at: client.world.now(),
         updated_at: None,
+        encryption: None,
+        qos_specs_id: None,
     });
     for new in &types {
         // It may be there already.
@@ -304,6 +315,7 @@ async fn create(client: &Client<'_>, id: VolumeId, multiattach: bool, known: &Re
     known.borrow_mut().created.insert(id, false);
     let Command::Create(mut request) = client.world.create_command(id, 1) else { unreachable!("it creates") };
     request.multiattach = multiattach;
+    request.image = (client.world.randomness().below(3) == 0).then(|| from_image(client.image()));
     if let Some(Ok(_)) = client.ask(id, Command::Create(request)).await {
         known.borrow_mut().created.insert(id, true);
     }

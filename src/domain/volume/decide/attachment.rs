@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::draft::Draft;
-use super::{connection, guard, settle, steps};
+use super::{connection, guard, image, settle, steps};
 use crate::domain::attachment::{AttachMode, Attachment};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ServerId};
@@ -76,6 +76,9 @@ pub(super) fn create(
     }
     let connector = connector.filter(|connector| connector.as_object().is_some_and(|members| !members.is_empty()));
     if let Some(refusal) = connector.and_then(connector_refusal) {
+        return Verdict::Refuse(refusal);
+    }
+    if let Some(refusal) = connector.and_then(|_| image::refuse_connect(state)) {
         return Verdict::Refuse(refusal);
     }
     if connector.is_some() && state.operation_in(Lane::Connection).is_some() {
@@ -167,7 +170,7 @@ pub(super) fn update(
     if volume.status == VolumeStatus::Deleting {
         return Verdict::Refuse(Refusal::InvalidVolume(format!("volume {} is being deleted", volume.id)));
     }
-    if let Some(refusal) = migrating(state) {
+    if let Some(refusal) = image::refuse_connect(state).or_else(|| migrating(state)) {
         return Verdict::Refuse(refusal);
     }
     // Test and connect are one step of the actor, so two hosts cannot both pass it.

@@ -58,16 +58,17 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
     };
     let state = VolumeState { volume, attachments: Vec::new(), operations: Vec::new(), snapshots: Vec::new() };
     let mut draft = Draft::fresh(state, caller, facts);
-    match (&request.adopts, request.origin) {
-        (Some(reference), _) => {
+    match (&request.adopts, request.origin, &request.image) {
+        (Some(reference), ..) => {
             let kind = OperationKind::Manage { reference: reference.clone(), size_gib: request.size_gib };
             let id = draft.begin(kind, 0);
             if let Some(operation) = draft.operation_mut(id) {
                 operation.reserved_gib = request.size_gib;
             }
         }
-        (None, None) => drop(draft.begin(OperationKind::Create, 0)),
-        (None, Some(origin)) => {
+        (None, None, None) => drop(draft.begin(OperationKind::Create, 0)),
+        (None, None, Some(image)) => drop(draft.begin(OperationKind::CreateFromImage(Box::new(image.clone())), 0)),
+        (None, Some(origin), _) => {
             // The source may refuse: the answer waits for it.
             let id = draft.begin(OperationKind::CreateFrom(origin), 0);
             draft.reply_when_ended(id);

@@ -27,7 +27,8 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
     if state.operations.iter().any(|operation| operation.kind.keeps_data()) {
         return refuse(state);
     }
-    if running.is_some_and(|operation| operation.kind == OperationKind::Delete) {
+    // It may still wait until an image is removed that was cut off.
+    if state.operations.iter().any(|operation| operation.kind == OperationKind::Delete) {
         return if force {
             // A forced delete joins the running one.
             Verdict::Nothing { jobs: Vec::new(), attachment_id: None }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{connection, snapshot, steps};
+use super::{connection, image, snapshot, steps};
 use crate::domain::backend::{Call, Request};
 use crate::domain::claims::MarkerKind;
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeTypeId};
@@ -178,8 +178,8 @@ impl<'a> Draft<'a> {
     }
 
     /// Answers whoever waits for an operation which goes on.
-    pub(super) fn answer(&mut self, id: OperationId) {
-        self.decision.ended.push((id, Ok(())));
+    pub(super) fn answer(&mut self, id: OperationId, answer: Result<(), Refusal>) {
+        self.decision.ended.push((id, answer));
     }
 
     /// A job that belongs to no operation.
@@ -191,7 +191,16 @@ impl<'a> Draft<'a> {
     pub(super) fn fence(&mut self, id: OperationId, answer: Refusal) {
         let Some(operation) = self.next.operations.iter().find(|operation| operation.id == id).cloned() else { return };
         self.next.volume.epoch += 1;
-        self.remember_outstanding(&operation, 1);
+        if operation.step != Step::DiscardImage {
+            self.remember_outstanding(&operation, 1);
+        }
+        if steps::copies(&operation.step) {
+            let key = operation.call_key(self.next.id());
+            self.decision.jobs.push(Job::CutOff { target: steps::backend_of(&self.next), key });
+        }
+        if image::leaves_image(&operation) {
+            return image::cut_off(self, &operation, answer);
+        }
         if let OperationKind::ServerDetach { attachment_id, .. } = operation.kind
             && let Some(row) = self.next.attachment_mut(attachment_id)
             && let Some(bdm) = row.bdm.as_mut()
@@ -231,7 +240,7 @@ impl<'a> Draft<'a> {
     /// Begins the removal of exports that no row owns, if there are any and no connection work is under way.
     pub(super) fn repair_if_idle(&mut self) {
         let takes_away = |kind: &OperationKind| matches!(kind, OperationKind::Delete | OperationKind::Unmanage);
-        let deleting = self.next.operation_in(Lane::Data).is_some_and(|operation| takes_away(&operation.kind));
+        let deleting = self.next.operations.iter().any(|operation| takes_away(&operation.kind));
         if !self.next.volume.orphan_exports.is_empty()
             && !self.next.volume.deleted
             && !deleting
@@ -319,7 +328,9 @@ impl<'a> Draft<'a> {
             Job::Step { ticket, .. } | Job::Borrow { ticket, .. } => {
                 self.next.operations.iter().any(|operation| ticket_of(operation) == *ticket)
             }
-            Job::ProbeOutstanding { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => true,
+            Job::ProbeOutstanding { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => {
+                true
+            }
         };
         self.decision.jobs.retain(live);
         Verdict::Commit(Box::new(Decision {
@@ -344,7 +355,7 @@ fn must_wait(state: &VolumeState, kind: &OperationKind) -> bool {
     let is_lent = |id| state.volume.loans.iter().any(|loan| loan.snapshot_id == id);
     match kind {
         OperationKind::Extend { .. } => state.operation_in(Lane::Snapshot).is_some() || is_lent(None),
-        OperationKind::Delete | OperationKind::Unmanage | OperationKind::Revert { .. } => {
+        OperationKind::Delete | OperationKind::Unmanage | OperationKind::Revert { .. } | OperationKind::Reimage(_) => {
             state.operation_in(Lane::Snapshot).is_some() || !state.volume.loans.is_empty()
         }
         OperationKind::DeleteSnapshot { snapshot_id } | OperationKind::UnmanageSnapshot { snapshot_id } => {
@@ -385,6 +396,9 @@ fn jobs_of(state: &VolumeState, id: OperationId, facts: &Facts, jobs: &mut Vec<J
         return jobs.extend([timer, probe_outstanding_job(state, 1)]);
     }
     let delay = backoff(ticket.attempt);
+    if operation.step == Step::Announce {
+        return jobs.push(Job::Step { ticket, target: JobTarget::Timer, call: None, delay: Duration::ZERO });
+    }
     if let (Step::Borrow, OperationKind::CreateFrom(origin)) = (&operation.step, &operation.kind) {
         return jobs.push(Job::Borrow { ticket, origin: *origin, size_gib: state.volume.size_gib });
     }

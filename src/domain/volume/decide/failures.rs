@@ -2,9 +2,9 @@
 //! (design §3.8, `spec/races.md` §3).
 
 use super::draft::Draft;
-use super::results::{MAX_TRIES, done, settle_ended, unexport_row, unexported};
+use super::results::{MAX_STARTS, MAX_TRIES, done, settle_ended, unexport_row, unexported};
 use super::snapshot::set_status;
-use super::{connection, manage, moving, release, settle};
+use super::{connection, image, manage, moving, release, settle};
 use crate::domain::backend::{Answer, Cause, CauseKind};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId, SnapshotId};
@@ -51,8 +51,18 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
     match &operation.step {
         Step::Queued | Step::Drain => drain_over(draft, operation),
         // Its answer is a command of its own (`lend::lent`).
-        Step::Borrow => {}
-        Step::Create | Step::Copy => {
+        Step::Borrow | Step::Announce => {}
+        Step::FetchImage if draft.next.volume.host.is_some() => image::failed(draft, operation, cause),
+        Step::Reimage | Step::CreateImage | Step::UploadImage => image::failed(draft, operation, cause),
+        // The image service may be back soon.
+        Step::DiscardImage if operation.attempt < MAX_STARTS => {
+            if let Some(operation) = draft.operation_mut(id) {
+                operation.attempt += 1;
+            }
+            draft.issue(id);
+        }
+        Step::DiscardImage => image::not_discarded(draft, operation, cause),
+        Step::Create | Step::Copy | Step::FetchImage => {
             settle::data_work_failed(&mut draft.next, VolumeStatus::Error);
             if draft.next.volume.host.is_none() {
                 // No backend fits: that there is none of no name is not what the owner asked.
@@ -182,7 +192,7 @@ pub(super) fn delete_failed(draft: &mut Draft<'_>, operation: &Operation, cause:
 /// "Backend busy": back to available (`spec/snapshots.md` §5). In a cascade the volume fails with it, and trying again resumes
 ///
 fn snapshot_delete_failed(draft: &mut Draft<'_>, operation: &Operation, snapshot_id: SnapshotId, cause: &Cause) {
-    let goes_along = draft.next.data_work().is_some_and(|waiting| waiting.kind == OperationKind::Delete);
+    let goes_along = draft.next.operations.iter().any(|waiting| waiting.kind == OperationKind::Delete);
     if goes_along && operation.kind != OperationKind::Delete {
         // The volume is waiting to be deleted with it, and tries again.
         return draft.end(operation.id, Err(Refusal::Backend(cause.text.clone())));
@@ -327,6 +337,13 @@ pub(super) fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
         OperationKind::Create => failed(draft, &Operation { step: Step::Create, ..operation.clone() }, &cause),
         OperationKind::CreateFrom(_) => {
             failed(draft, &Operation { step: Step::Copy, ..operation.clone() }, &cause);
+        }
+        OperationKind::CreateFromImage(_) => {
+            failed(draft, &Operation { step: Step::FetchImage, ..operation.clone() }, &cause);
+        }
+        OperationKind::Reimage(_) => failed(draft, &Operation { step: Step::Reimage, ..operation.clone() }, &cause),
+        OperationKind::UploadImage(_) => {
+            failed(draft, &Operation { step: Step::CreateImage, ..operation.clone() }, &cause);
         }
         OperationKind::Manage { .. } => failed(draft, &Operation { step: Step::Adopt, ..operation.clone() }, &cause),
         OperationKind::Unmanage => manage::failed(draft, operation, &cause),

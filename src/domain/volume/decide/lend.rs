@@ -76,7 +76,7 @@ pub(super) fn lent(
     draft.on_behalf_of(&operation.requester);
     match answer {
         Ok(()) => {
-            draft.answer(operation.id);
+            draft.answer(operation.id, Ok(()));
             draft.run(operation.id, Step::Copy);
         }
         Err(refusal) => {

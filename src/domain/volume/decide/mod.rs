@@ -9,6 +9,7 @@
 //! | `migrate` | its way to another backend or type: what is admitted, and how it is called off |
 //! | `moving` | the steps of that way |
 //! | `lend` | its contents, read for a new volume |
+//! | `image` | images: volumes made from them, images made of volumes |
 //! | `metadata`, `flags` | metadata, and what else clients write about a volume |
 //! | `attachment` | Block Storage's attachments |
 //! | `server` | Compute's attach and detach |
@@ -32,6 +33,7 @@ mod extend;
 mod failures;
 mod flags;
 mod guard;
+mod image;
 mod lend;
 mod manage;
 mod metadata;
@@ -54,6 +56,7 @@ pub use attachment::{ATTACHABLE, ATTACHABLE_MULTI};
 pub use delete::DELETABLE;
 pub use extend::{EXTENDABLE, EXTENDABLE_ONLINE};
 pub use flags::READONLY_CHANGEABLE;
+pub use image::{REIMAGEABLE, REIMAGEABLE_RESERVED, UPLOADABLE, UPLOADABLE_IN_USE};
 pub use lend::{CLONEABLE, refusal as lend_refusal};
 pub use metadata::METADATA_LOCKED;
 pub use migrate::MIGRATABLE;
@@ -130,6 +133,8 @@ pub fn decide(
             snapshot::progress(state, *snapshot_id, *status, *progress, caller, facts)
         }
         Command::Revert { snapshot_id } => revert::revert(state, *snapshot_id, caller, facts),
+        Command::Reimage(request) => image::reimage(state, request, caller, facts),
+        Command::UploadImage { image, in_use_allowed } => image::upload(state, image, *in_use_allowed, caller, facts),
         Command::Migrate(request) => migrate::migrate(state, request, caller, facts),
         Command::CompleteMigration { new_volume, other_migrates, error } => {
             migrate::complete(state, *new_volume, *other_migrates, *error, caller, facts)

@@ -3,7 +3,7 @@
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
 use super::snapshot::set_status;
-use super::{connection, manage, moving, release, resume, settle, steps};
+use super::{connection, image, manage, moving, release, resume, settle, steps};
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::document::Document;
@@ -62,11 +62,18 @@ pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outc
             }
             draft.issue(operation.id);
         }
+        // Asking again is idempotent, and no probe knows of images.
+        Outcome::Refused { cause } | Outcome::Failed { cause } | Outcome::Unknown { cause }
+            if operation.step == Step::DiscardImage =>
+        {
+            failed(draft, operation, cause);
+        }
         Outcome::Refused { cause } | Outcome::Failed { cause } if operation.is_repeated => {
             look_up(draft, operation, cause);
         }
         Outcome::Refused { cause } | Outcome::Failed { cause } => failed(draft, operation, cause),
         Outcome::Unknown { cause } => match operation.step {
+            Step::Announce => done(draft, operation, &Answer::Nothing),
             // A timer: the outstanding calls have not been answered in time, or the step's row is gone.
             Step::Drain | Step::Queued => drain_over(draft, operation),
             _ if steps::request(&draft.next, operation).is_none() => failed(draft, operation, cause),
@@ -162,7 +169,7 @@ fn finding(step: &Step, operation: &Operation, outcome: &Outcome) -> Finding {
         return Finding::Unclear;
     }
     let is_done = match step {
-        Step::Create | Step::Copy | Step::Adopt => truth.exists,
+        Step::Create | Step::Copy | Step::FetchImage | Step::Adopt => truth.exists,
         Step::CreateSnapshot { snapshot_id } | Step::AdoptSnapshot { snapshot_id } => {
             truth.snapshots.contains(snapshot_id)
         }
@@ -214,6 +221,23 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
             // Rows may exist already (a reservation made while the volume was being filled): they decide.
             settle_ended(draft, id, Ok(()));
         }
+        Step::Announce => {
+            draft.next.volume.previous_status = Some(draft.next.volume.status);
+            draft.next.volume.status = VolumeStatus::Downloading;
+            draft.run(id, Step::FetchImage);
+        }
+        Step::FetchImage | Step::Reimage => match &operation.kind {
+            OperationKind::CreateFromImage(from) | OperationKind::Reimage(from) => {
+                image::fetched(draft, operation, from);
+            }
+            _ => settle_ended(draft, id, Ok(())),
+        },
+        Step::CreateImage => {
+            draft.answer(id, Ok(()));
+            draft.run(id, Step::UploadImage);
+        }
+        Step::UploadImage => image::uploaded(draft, operation),
+        Step::DiscardImage => image::discarded(draft, operation),
         Step::Adopt => adopted(draft, operation, answer),
         Step::Extend => extended(draft, operation, answer),
         Step::ResizeGuest { attachment_id } => match steps::next_guest(&draft.next, Some(*attachment_id)) {

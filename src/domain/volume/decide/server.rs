@@ -3,7 +3,7 @@
 
 use super::attachment::{asked_mode, may_attach, new_row, with_mode};
 use super::draft::Draft;
-use super::{migrate, results, settle, steps};
+use super::{image, migrate, results, settle, steps};
 use crate::domain::attachment::{AttachMode, BlockDeviceMapping};
 use crate::domain::claims::MarkerKind;
 use crate::domain::ids::{AttachmentId, ServerId};
@@ -38,6 +38,9 @@ pub(super) fn attach(state: &VolumeState, request: &ServerAttach, caller: &Calle
         ));
     }
     if let Err(refusal) = may_attach(state, None) {
+        return Verdict::Refuse(refusal);
+    }
+    if let Some(refusal) = image::refuse_connect(state).filter(|_| !request.without_host) {
         return Verdict::Refuse(refusal);
     }
     // Whose it is that a host has connected, nobody has said: it may be another server's on the same host.

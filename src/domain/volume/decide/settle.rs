@@ -2,7 +2,7 @@
 //! `spec/attachments.md` §4).
 
 use crate::domain::claims::MarkerKind;
-use crate::domain::operation::Lane;
+use crate::domain::operation::{Lane, Step};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::state::VolumeState;
 
@@ -55,7 +55,9 @@ fn marked(state: &VolumeState, status: VolumeStatus) -> VolumeStatus {
 pub(super) fn rows_changed(state: &mut VolumeState) {
     let (status, attach_status) = from_rows(state);
     state.volume.attach_status = attach_status;
-    if DERIVED.contains(&state.volume.status) && state.operation_in(Lane::Data).is_none() {
+    // Work of which only its image is still to be removed has no word any more.
+    let has_owner = state.operation_in(Lane::Data).is_some_and(|running| running.step != Step::DiscardImage);
+    if DERIVED.contains(&state.volume.status) && !has_owner {
         state.volume.status = status;
     }
 }

@@ -19,6 +19,11 @@ pub(super) fn first_step(state: &mut VolumeState, id: OperationId) -> Step {
     match &operation.kind {
         OperationKind::Create => Step::Create,
         OperationKind::CreateFrom(_) => Step::Borrow,
+        // Where no backend fits, there is nothing to announce.
+        OperationKind::CreateFromImage(_) if state.volume.host.is_none() => Step::FetchImage,
+        OperationKind::CreateFromImage(_) => Step::Announce,
+        OperationKind::Reimage(_) => Step::Reimage,
+        OperationKind::UploadImage(_) => Step::CreateImage,
         OperationKind::Manage { .. } => Step::Adopt,
         OperationKind::Unmanage => manage::next_step(state),
         OperationKind::ManageSnapshot { snapshot_id, .. } => Step::AdoptSnapshot { snapshot_id: *snapshot_id },
@@ -107,6 +112,11 @@ pub(super) fn has_backend_call(step: &Step) -> bool {
     match step {
         Step::Create
         | Step::Copy
+        | Step::FetchImage
+        | Step::Reimage
+        | Step::CreateImage
+        | Step::UploadImage
+        | Step::DiscardImage
         | Step::Adopt
         | Step::Disown
         | Step::AdoptSnapshot { .. }
@@ -124,6 +134,7 @@ pub(super) fn has_backend_call(step: &Step) -> bool {
         Step::Queued
         | Step::Drain
         | Step::Borrow
+        | Step::Announce
         | Step::Mirror { .. }
         | Step::Pivot { .. }
         | Step::Unmirror { .. }
@@ -131,6 +142,11 @@ pub(super) fn has_backend_call(step: &Step) -> bool {
         | Step::Plug { .. }
         | Step::Unplug { .. } => false,
     }
+}
+
+/// Whether the step copies a volume's contents for as long as it takes: its call is told when nobody wants it any more.
+pub(super) fn copies(step: &Step) -> bool {
+    matches!(step, Step::Copy | Step::FetchImage | Step::Reimage | Step::UploadImage)
 }
 
 /// The backend of the volume; a volume without one gets a name that no backend has, so that its calls fail with a cause.
@@ -174,7 +190,10 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
         return Some((backend, Request::Probe));
     }
     let asked = match &operation.step {
-        Step::Queued | Step::Drain | Step::Borrow => return None,
+        Step::Queued | Step::Drain | Step::Borrow | Step::Announce => return None,
+        Step::FetchImage | Step::Reimage | Step::CreateImage | Step::UploadImage | Step::DiscardImage => {
+            (backend, image_request(state, operation)?)
+        }
         Step::Copy => match operation.kind {
             OperationKind::CreateFrom(origin) => (backend, copy_request(origin, state.volume.size_gib)),
             _ => return None,
@@ -238,6 +257,23 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
         | Step::Unmirror { .. } => return None,
     };
     Some(asked)
+}
+
+fn image_request(state: &VolumeState, operation: &Operation) -> Option<Request> {
+    let volume = &state.volume;
+    let project_id = volume.project_id.clone();
+    Some(match (&operation.step, &operation.kind) {
+        (Step::FetchImage, OperationKind::CreateFromImage(image)) => {
+            Request::CreateFromImage { image_id: image.image_id, project_id, size_gib: volume.size_gib }
+        }
+        (Step::Reimage, OperationKind::Reimage(image)) => Request::Reimage { image_id: image.image_id, project_id },
+        (Step::CreateImage, OperationKind::UploadImage(image)) => Request::CreateImage { image: image.clone() },
+        (Step::UploadImage, OperationKind::UploadImage(image)) => Request::UploadImage { image: image.clone() },
+        (Step::DiscardImage, OperationKind::UploadImage(image)) => {
+            Request::DiscardImage { image_id: image.image_id, project_id: image.project_id.clone() }
+        }
+        _ => return None,
+    })
 }
 
 fn copy_request(origin: Origin, size_gib: u32) -> Request {

@@ -116,6 +116,11 @@ impl QmpHypervisor {
             Request::Create { .. }
             | Request::CreateClonedVolume { .. }
             | Request::CreateVolumeFromSnapshot { .. }
+            | Request::CreateFromImage { .. }
+            | Request::Reimage { .. }
+            | Request::CreateImage { .. }
+            | Request::UploadImage { .. }
+            | Request::DiscardImage { .. }
             | Request::Adopt { .. }
             | Request::Disown
             | Request::AdoptSnapshot { .. }

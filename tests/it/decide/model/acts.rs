@@ -19,6 +19,8 @@ pub enum Act {
     },
     /// No backend fits it.
     CreateNowhere,
+    CreateFromImage,
+    CreateFromImageNowhere,
     /// From what the backend has.
     Manage,
     Unmanage,
@@ -69,6 +71,12 @@ pub enum Act {
     SnapshotReset(SnapshotStatus),
     /// To the last one.
     Revert,
+    Reimage,
+    /// Also of a reserved volume.
+    ReimageReserved,
+    Upload,
+    /// Also of a volume in use.
+    UploadInUse,
     Reset(VolumeStatus),
     ResetDetached,
     /// Sets the volume's attach status alone.
@@ -97,7 +105,11 @@ impl Act {
     pub fn applies(self, world: &World) -> bool {
         let rows = world.live().map_or(0, |state| state.attachments.len());
         match self {
-            Self::Create { .. } | Self::CreateNowhere | Self::Manage => world.volume.is_none(),
+            Self::Create { .. }
+            | Self::CreateNowhere
+            | Self::CreateFromImage
+            | Self::CreateFromImageNowhere
+            | Self::Manage => world.volume.is_none(),
             Self::Connect(row, _)
             | Self::ConnectByService(row, _)
             | Self::Complete(row)
@@ -124,6 +136,9 @@ impl Act {
         let command = match self {
             Self::Create { multiattach } => build::create_command(multiattach),
             Self::CreateNowhere => build::create_nowhere_command(),
+            Self::CreateFromImage | Self::CreateFromImageNowhere => {
+                build::create_from_image_command(self == Self::CreateFromImage)
+            }
             Self::Manage => build::manage_command(),
             Self::Unmanage => Command::Unmanage,
             Self::Rename => {
@@ -174,6 +189,8 @@ impl Act {
             Self::SnapshotUnmanage => Command::SnapshotUnmanage { snapshot_id: first },
             Self::SnapshotReset(status) => Command::SnapshotResetStatus { snapshot_id: first, status },
             Self::Revert => Command::Revert { snapshot_id: snapshots.last().map(|snapshot| snapshot.id) },
+            Self::Reimage | Self::ReimageReserved => build::reimage(self == Self::ReimageReserved),
+            Self::Upload | Self::UploadInUse => build::upload(world.asked, self == Self::UploadInUse),
             Self::Reset(status) => build::reset(Some(status), None),
             Self::ResetDetached => build::reset(None, Some(AttachStatus::Detached)),
             Self::ResetAttached => build::reset(None, Some(AttachStatus::Attached)),

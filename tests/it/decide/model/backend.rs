@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, Request, Truth};
 use hearth::domain::document::Document;
-use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId};
+use hearth::domain::ids::{AttachmentId, ExportName, ImageId, OperationId, ServerId, SnapshotId};
 use hearth::domain::operation::Step;
 use hearth::domain::reference::{snapshot_reference, volume_reference};
 use serde_json::json;
@@ -47,6 +47,12 @@ pub struct Backend {
     pub exports: BTreeMap<ExportName, Consumer>,
     pub fenced: BTreeSet<ExportName>,
     pub snapshots: BTreeSet<SnapshotId>,
+    /// What the volume holds is an image's.
+    pub is_filled: bool,
+    /// The images that were made of it, and whether they are whole.
+    pub images: BTreeMap<ImageId, bool>,
+    /// Images that were given up: later calls have no effect.
+    pub discarded: BTreeSet<ImageId>,
     /// What is not Hearth's, by its reference.
     pub objects: BTreeSet<String>,
     /// Whoever brought the volume here.
@@ -279,9 +285,43 @@ impl Backend {
                     refused(CauseKind::Other)
                 }
             }
+            Request::CreateFromImage { size_gib, .. } => match self.size_gib {
+                Some(_) if !self.is_filled => refused(CauseKind::Other),
+                _ => {
+                    (self.size_gib, self.is_filled) = (Some(*size_gib), true);
+                    done(Answer::Size { size_gib: *size_gib })
+                }
+            },
+            Request::Reimage { .. } if self.size_gib.is_none() => refused(CauseKind::Other),
+            Request::Reimage { .. } if !self.exports.is_empty() => refused(CauseKind::Busy),
+            Request::Reimage { .. } => {
+                self.is_filled = true;
+                Outcome::done()
+            }
+            Request::CreateImage { image } | Request::UploadImage { image }
+                if self.discarded.contains(&image.image_id) =>
+            {
+                refused(CauseKind::Image)
+            }
+            Request::CreateImage { image } => {
+                self.images.entry(image.image_id).or_insert(false);
+                Outcome::done()
+            }
+            Request::UploadImage { image } => match self.images.get_mut(&image.image_id) {
+                Some(is_whole) if self.size_gib.is_some() => {
+                    *is_whole = true;
+                    Outcome::done()
+                }
+                _ => refused(CauseKind::Image),
+            },
+            Request::DiscardImage { image_id, .. } => {
+                self.discarded.insert(*image_id);
+                self.images.retain(|id, is_whole| id != image_id || *is_whole);
+                Outcome::done()
+            }
             Request::Delete if !self.exports.is_empty() || !self.snapshots.is_empty() => refused(CauseKind::Busy),
             Request::Delete => {
-                (self.size_gib, self.moved_by) = (None, None);
+                (self.size_gib, self.is_filled, self.moved_by) = (None, false, None);
                 self.removed = self.removed.max(by.map_or(0, |by| by.epoch));
                 Outcome::done()
             }

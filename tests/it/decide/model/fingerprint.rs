@@ -19,6 +19,7 @@ impl World {
         self.volume.as_deref().inspect(|state| hash_state(state, into));
         for backend in [&self.truths.here, &self.truths.there] {
             (backend.size_gib, &backend.exports, &backend.snapshots, &backend.fenced, &backend.objects).hash(into);
+            (backend.is_filled, &backend.images, &backend.discarded).hash(into);
             (backend.moved_by, backend.removed, backend.written).hash(into);
         }
         (&self.truths.devices, &self.truths.mirrors, &self.truths.stopped).hash(into);
@@ -65,6 +66,7 @@ fn hash_state(state: &VolumeState, into: &mut DefaultHasher) {
     let volume = &state.volume;
     (volume.epoch, volume.size_gib, volume.status, volume.attach_status, volume.multiattach, volume.deleted).hash(into);
     (&volume.name, &volume.migration_status, &volume.orphan_exports, &volume.host, volume.volume_type_id).hash(into);
+    volume.bootable.hash(into);
     for call in &volume.outstanding {
         call.key.hash(into);
     }
@@ -109,6 +111,7 @@ fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
     (&operation.step, operation.attempt, operation.is_repeated, operation.reserved_gib).hash(into);
     operation.probing.as_ref().map(|probing| (probing.attempt, probing.cause.kind)).hash(into);
     operation.undoing.as_ref().map(|cause| cause.kind).hash(into);
+    operation.previous_status.hash(into);
     match &operation.kind {
         OperationKind::Extend { new_size_gib } => new_size_gib.hash(into),
         OperationKind::Manage { size_gib, .. } => size_gib.hash(into),
@@ -137,7 +140,7 @@ fn hash_pending(pending: &Pending, into: &mut DefaultHasher) {
             call.as_ref().map(|call| call.request.name()).hash(into);
         }
         Job::ProbeOutstanding { .. } => 2.hash(into),
-        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => 3.hash(into),
+        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => 3.hash(into),
     }
     if let Some(answer) = &pending.answer {
         hash_outcome(answer, into);

@@ -96,9 +96,10 @@ fn of_operations(before: Option<&VolumeState>, decision: &Decision) -> Result<()
             );
         }
     }
-    // Whoever waits for an operation is answered when it leaves.
+    // Whoever waits for an operation is answered when it leaves; for an image, when the image is there or never will be.
     for old in before.iter().flat_map(|before| &before.operations) {
-        let goes_on = next.operations.iter().any(|operation| operation.id == old.id);
+        let goes_on = next.operations.iter().any(|operation| operation.id == old.id && operation.step == old.step)
+            || old.step != Step::CreateImage && next.operations.iter().any(|operation| operation.id == old.id);
         hold!(
             goes_on != decision.ended.iter().any(|(ended, _)| *ended == old.id),
             "the {} operation left without a word, or ended and stayed",
@@ -200,6 +201,9 @@ fn every_call_is_known(world: &World, state: &VolumeState) -> Result<(), Broken>
                 | Step::Extend
                 | Step::Delete
                 | Step::Revert
+                | Step::FetchImage
+                | Step::Reimage
+                | Step::UploadImage
                 | Step::CreateSnapshot { .. }
                 | Step::DeleteSnapshot { .. }
         )
@@ -267,14 +271,19 @@ fn every_word_has_an_owner(world: &World, state: &VolumeState) -> Result<(), Bro
     };
     if world.ghost.status_by_hand != Some(volume.status) {
         let has_owner = match volume.status {
-            VolumeStatus::Creating => runs(&|kind| *kind == OperationKind::Create),
+            VolumeStatus::Creating => runs(&|kind| kind.creates_volume()),
+            VolumeStatus::Downloading => {
+                runs(&|kind| matches!(kind, OperationKind::CreateFromImage(_) | OperationKind::Reimage(_)))
+            }
+            VolumeStatus::Uploading => runs(&|kind| matches!(kind, OperationKind::UploadImage(_))),
             VolumeStatus::Managing => runs(&|kind| matches!(kind, OperationKind::Manage { .. })),
             VolumeStatus::Unmanaging | VolumeStatus::ErrorManagingDeleting => {
                 runs(&|kind| *kind == OperationKind::Unmanage)
             }
             VolumeStatus::Extending => runs(&|kind| matches!(kind, OperationKind::Extend { .. })),
             VolumeStatus::Reverting => runs(&|kind| matches!(kind, OperationKind::Revert { .. })),
-            VolumeStatus::Deleting => runs(&|kind| *kind == OperationKind::Delete),
+            // It may still wait for the removal of an image that was cut off.
+            VolumeStatus::Deleting => state.operations.iter().any(|operation| operation.kind == OperationKind::Delete),
             VolumeStatus::Retyping => runs(&|kind| kind.retype().is_some()),
             VolumeStatus::Maintenance => runs(&|kind| kind.migration().is_some()),
             VolumeStatus::Detaching => {
@@ -325,6 +334,13 @@ fn every_operation_has_its_word(world: &World, state: &VolumeState) -> Result<()
     {
         let word = match running.kind {
             OperationKind::Create => VolumeStatus::Creating,
+            OperationKind::CreateFromImage(_) if running.step != Step::FetchImage || state.volume.host.is_none() => {
+                VolumeStatus::Creating
+            }
+            OperationKind::CreateFromImage(_) | OperationKind::Reimage(_) => VolumeStatus::Downloading,
+            // Work that was cut off has no word any more.
+            OperationKind::UploadImage(_) if running.step == Step::DiscardImage => state.volume.status,
+            OperationKind::UploadImage(_) => VolumeStatus::Uploading,
             OperationKind::Extend { .. } => VolumeStatus::Extending,
             OperationKind::Revert { .. } => VolumeStatus::Reverting,
             // Called off by a reset, it may go on to take its guest back.
@@ -429,6 +445,11 @@ pub fn of_quiet(world: &World) -> Result<(), Broken> {
             connection.export
         );
     }
+    for (image, is_whole) in world.truths.here.images.iter().chain(&world.truths.there.images) {
+        hold!(is_whole, "the image {image} is there and not whole (R-93)");
+    }
+    let holds = world.home().is_filled || world.home().size_gib.is_none();
+    hold!(holds || !volume.bootable, "the volume does not hold what its image does");
     for snapshot in &world.home().snapshots {
         hold!(state.snapshot(*snapshot).is_some(), "the snapshot {snapshot} is there and in no book");
     }

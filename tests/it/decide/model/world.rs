@@ -200,8 +200,8 @@ impl World {
             Job::Step { target: JobTarget::Timer, .. } => 2,
             Job::ProbeOutstanding { .. } => 1,
             Job::Step { .. } => 0,
-            Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => {
-                unreachable!("nothing is lent here")
+            Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => {
+                unreachable!("nothing is lent here, and hints have no effect")
             }
         };
         let mut order = self.jobs.iter().enumerate().collect::<Vec<_>>();
@@ -271,8 +271,8 @@ impl World {
                 self.jobs[index].answer = Some(unknown());
                 return;
             }
-            Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => {
-                unreachable!("nothing is lent here")
+            Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => {
+                unreachable!("nothing is lent here, and hints have no effect")
             }
         };
         let writes = writes(&self.jobs[index].job);
@@ -449,6 +449,10 @@ impl World {
 
     fn start(&mut self, jobs: Vec<Job>) {
         for mut job in jobs {
+            // A hint: nothing may depend on it.
+            if matches!(job, Job::CutOff { .. }) {
+                continue;
+            }
             // Only its back-off depends on the number of the look. One that is under way is as good as two, and answers
             // that nobody has heard yet are bounded: else a timer that comes again and again makes ever new worlds.
             if let Job::ProbeOutstanding { attempt, .. } = &mut job {
@@ -528,7 +532,9 @@ pub fn result_of(pending: Pending) -> Command {
     match pending.job {
         Job::Step { ticket, .. } => Command::JobResult { ticket, outcome },
         Job::ProbeOutstanding { attempt, asked_at, .. } => Command::OutstandingProbed { outcome, attempt, asked_at },
-        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } => unreachable!("nothing is lent here"),
+        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => {
+            unreachable!("nothing is lent here, and hints have no effect")
+        }
     }
 }
 

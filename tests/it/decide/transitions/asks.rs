@@ -65,6 +65,13 @@ pub const MOVES: Asks = &[
     ("call off", Act::CallOff),
 ];
 
+pub const IMAGES: Asks = &[
+    ("reimage", Act::Reimage),
+    ("reimage, reserved", Act::ReimageReserved),
+    ("upload", Act::Upload),
+    ("upload, force", Act::UploadInUse),
+];
+
 pub const COMPUTE: Asks = &[
     ("attach b", Act::ServerAttach("b")),
     ("attach a", Act::ServerAttach("a")),

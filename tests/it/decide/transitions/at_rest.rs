@@ -22,6 +22,7 @@ available: snapshot in error       | ✓          | 400 status                  
 in-use: server, snapshot           | ✓          | 400 status                        | 400 status                        | 400 status           | 400 status          | → extending: extend     | → available     | ✓             | → available: unexport
 error                              | ✓          | → deleting: delete                | → deleting: delete                | → unmanaging: disown | 400 status          | 400 status              | → available     | 400 input     | ✓
 error: never placed                | ✓          | → gone                            | → gone                            | → gone               | 400 status          | 400 status              | → available     | 400 input     | ✓
+available: from an image           | ✓          | → deleting: delete                | → deleting: delete                | → unmanaging: disown | → extending: extend | → extending: extend     | ✓               | 400 input     | ✓
 error_extending                    | ✓          | → deleting: delete                | → deleting: delete                | → unmanaging: disown | 400 status          | 400 status              | → available     | 400 input     | ✓
 error_extending: server            | ✓          | 400 status                        | 400 status R-57                   | 400 status           | 400 status          | 400 status              | → available     | → in-use      | ✓: unexport R-85
 error_deleting                     | ✓          | 400 status                        | → deleting: delete                | 400 status           | 400 status          | 400 status              | → available     | 400 input     | ✓
@@ -40,7 +41,8 @@ downloading                        | ✓          | 400 status                  
 maintenance                        | 400 status | 400 status                        | → deleting: delete                | 400 status           | 400 status          | 400 status              | → available     | 400 input     | ✓
 managing                           | ✓          | 400 status                        | → error_managing_deleting: disown | 400 status           | 400 status          | 400 status              | → available     | 400 input     | ✓
 error_managing                     | ✓          | → error_managing_deleting: disown | → error_managing_deleting: disown | → unmanaging: disown | 400 status          | 400 status              | → available     | 400 input     | ✓
-error, error_restoring             | ✓          | → deleting: delete                | → deleting: delete                | → unmanaging: disown | 400 status          | 400 status              | → available     | 400 input     | ✓
+error: no work                     | ✓          | → deleting: delete                | → deleting: delete                | → unmanaging: disown | 400 status          | 400 status              | → available     | 400 input     | ✓
+error_restoring                    | ✓          | → deleting: delete                | → deleting: delete                | → unmanaging: disown | 400 status          | 400 status              | → available     | 400 input     | ✓
 other errors                       | ✓          | 400 status                        | → deleting: delete                | 400 status           | 400 status          | 400 status              | → available     | 400 input     | ✓
 reserved                           | ✓          | 400 status                        | → deleting: delete                | 400 status           | 400 status          | 400 status              | → available     | 400 input     | → available
 attaching                          | ✓          | 400 status                        | → deleting: delete                | 400 status           | 400 status          | 400 status              | → available     | 400 input     | → available
@@ -77,6 +79,7 @@ available: snapshot in error       | → reserved             | → reserved    
 in-use: server, snapshot           | 400 status             | ✓                      | 400 status             | 409 server  | ✓: export          | served          | 409 server            | ✓: unexport
 error                              | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
 error: never placed                | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+available: from an image           | → reserved             | → reserved             | → reserved: export     | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
 error_extending                    | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
 error_extending: server            | 400 status             | 400 status             | 400 status             | 409 server  | 409                | 400 status R-13 | 409 server R-40       | ✓: unexport
 error_deleting                     | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
@@ -95,7 +98,8 @@ downloading                        | ✓ R-20                 | ✓ R-20        
 maintenance                        | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
 managing                           | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
 error_managing                     | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
-error, error_restoring             | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+error: no work                     | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
+error_restoring                    | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
 other errors                       | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
 reserved                           | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
 attaching                          | 400 status             | 400 status             | 400 status             | 404 row     | 404 row            | 404 row         | 404 row               | 404 row
@@ -132,6 +136,7 @@ available: snapshot in error       | → attaching            | served          
 in-use: server, snapshot           | 400 status             | served                  | → detaching     | served                  | served                 | 400 status      | 409 server       | ✓: unexport     | ✓: export    | 400 status             | 409 server      | 409 server
 error                              | 400 status             | served                  | 400 status      | served                  | 400 status differences | 400 status      | served R-34      | served          | ✓: export    | ✓: export              | served          | served
 error: never placed                | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | 400 status   | 400 status             | served          | served
+available: from an image           | → attaching            | served                  | 400 status      | served                  | → in-use               | → in-use        | served           | served          | ✓: export    | ✓: export              | served          | served
 error_extending                    | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
 error_extending: server            | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | 409 server       | ✓: unexport     | ✓: export    | 400 status             | 409 server      | 409 server
 error_deleting                     | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
@@ -150,7 +155,8 @@ downloading                        | 400 status             | served            
 maintenance                        | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | 400 status       | 400 status      | 400 status   | 400 status             | served          | 400 status
 managing                           | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
 error_managing                     | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
-error, error_restoring             | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
+error: no work                     | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
+error_restoring                    | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
 other errors                       | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | served           | served          | ✓: export    | ✓: export              | served          | served
 reserved                           | 400 status             | served                  | 400 status      | served                  | 400 status             | 400 status      | → available      | → available     | ✓: export    | ✓: export              | served          | → available
 attaching                          | 400 status             | → available differences | 400 status      | served                  | → in-use               | → in-use        | → available R-34 | → available     | ✓: export    | ✓: export              | → available     | → available
@@ -187,6 +193,7 @@ available: snapshot in error       | → reserved: export     | → reserved: ex
 in-use: server, snapshot           | 400 status             | 400 status             | → detaching: unplug      | → detaching: unplug      | ✓
 error                              | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 error: never placed                | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+available: from an image           | → reserved: export     | → reserved: export     | 404 not attached         | 404 not attached         | 404 not attached
 error_extending                    | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 error_extending: server            | 400 status             | 400 status             | ✓: unplug differences    | ✓: unplug                | ✓
 error_deleting                     | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
@@ -205,7 +212,8 @@ downloading                        | ✓: export R-20         | ✓: export R-20
 maintenance                        | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 managing                           | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 error_managing                     | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
-error, error_restoring             | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+error: no work                     | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
+error_restoring                    | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 other errors                       | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 reserved                           | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
 attaching                          | 400 status             | 400 status             | 404 not attached         | 404 not attached         | 404 not attached
@@ -242,6 +250,7 @@ available: snapshot in error       | ✓: create_snapshot | ✓: create_snapshot
 in-use: server, snapshot           | 400 status         | ✓: create_snapshot | 409                 | ✓: delete_snapshot | ✓: delete_snapshot    | ✓: adopt_snapshot | ✓: disown_snapshot | 400 status                        | 400 status
 error                              | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → deleting: delete                | → deleting: delete
 error: never placed                | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → gone                            | → gone
+available: from an image           | ✓: create_snapshot | ✓: create_snapshot | 400                 | 404 snapshot       | 404 snapshot          | ✓: adopt_snapshot | 404 snapshot       | → deleting: delete                | → deleting: delete
 error_extending                    | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → deleting: delete                | → deleting: delete
 error_extending: server            | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | 400 status
 error_deleting                     | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → deleting: delete
@@ -260,7 +269,8 @@ downloading                        | 400 status         | 400 status         | 4
 maintenance                        | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → deleting: delete
 managing                           | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → error_managing_deleting: disown
 error_managing                     | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → error_managing_deleting: disown | → error_managing_deleting: disown
-error, error_restoring             | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → deleting: delete                | → deleting: delete
+error: no work                     | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → deleting: delete                | → deleting: delete
+error_restoring                    | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | → deleting: delete                | → deleting: delete
 other errors                       | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → deleting: delete
 reserved                           | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → deleting: delete
 attaching                          | 400 status         | 400 status         | 400                 | 404 snapshot       | 404 snapshot          | 400 status        | 404 snapshot       | 400 status                        | → deleting: delete
@@ -329,4 +339,61 @@ detaching: server                  | 400 status | 400 status            | 400 st
 error: server                      | 400 status | 400 status            | 400 status         | served             | served
 maintenance: server                | 400 status | 400 status            | 400 status         | served             | served
 other words: server                | 400 status | 400 status            | 400 status         | served             | served
+";
+
+/// Images: the contents of one in the place of its own, and one that is made of it.
+pub const IMAGES: &str = "
+situation                          | reimage                | reimage, reserved      | upload                    | upload, force
+available                          | → downloading: reimage | → downloading: reimage | → uploading: create_image | → uploading: create_image
+available, multiattach             | → downloading: reimage | → downloading: reimage | → uploading: create_image | → uploading: create_image
+reserved: row                      | 400 status             | → downloading: reimage | 400 status                | 400 status
+reserved: row, multiattach         | 400 status             | → downloading: reimage | 400 status                | 400 status
+attaching: row connected           | 400 status             | 400 status             | 400 status                | 400 status
+attaching: two rows, one connected | 409                    | 409                    | 400 status                | 400 status
+in-use: row complete               | 400 status             | 400 status             | 400 status                | → uploading: create_image
+in-use: server                     | 400 status             | 400 status             | 400 status                | → uploading: create_image
+in-use: server, multiattach        | 400 status             | 400 status             | 400 status                | → uploading: create_image
+in-use: shelved server, flagged    | 400 status             | 400 status             | 400 status                | → uploading: create_image
+reserved: attach in doubt          | 400 status             | 400 status             | 400 status                | 400 status
+available: attach failed           | → downloading: reimage | → downloading: reimage | → uploading: create_image | → uploading: create_image
+in-use: detach in doubt            | 400 status             | 400 status             | 400 status                | → uploading: drain
+available: snapshot                | → downloading: reimage | → downloading: reimage | → uploading: create_image | → uploading: create_image
+available: snapshot in error       | → downloading: reimage | → downloading: reimage | → uploading: create_image | → uploading: create_image
+in-use: server, snapshot           | 400 status             | 400 status             | 400 status                | → uploading: create_image
+error                              | → downloading: reimage | → downloading: reimage | 400 status                | 400 status
+error: never placed                | 400 status             | 400 status             | 400 status                | 400 status
+available: from an image           | → downloading: reimage | → downloading: reimage | → uploading: create_image | → uploading: create_image
+error_extending                    | 400 status             | 400 status             | 400 status                | 400 status
+error_extending: server            | 400 status             | 400 status             | 400 status                | 400 status
+error_deleting                     | 400 status             | 400 status             | 400 status                | 400 status
+error_managing: not adopted        | 400 status             | 400 status             | 400 status                | 400 status
+error_unmanaging: not let go       | 400 status             | 400 status             | 400 status                | 400 status
+attaching: marked                  | 400 status             | 400 status             | 400 status                | 400 status
+attaching: marked, server, multi   | 400 status             | 400 status             | 400 status                | 400 status
+detaching: marked, row             | 400 status             | 400 status             | 400 status                | 400 status
+detaching: marked, server          | 400 status             | 400 status             | 400 status                | 400 status
+available: a connected             | 400 status             | 400 status             | → uploading: create_image | → uploading: create_image
+in-use: attached a                 | 400 status             | 400 status             | 400 status                | → uploading: create_image
+in-use: attached a, connected      | 400 status             | 400 status             | 400 status                | → uploading: create_image
+in-use: detach a failed            | 400 status             | 400 status             | 400 status                | → uploading: create_image
+available: never placed            | 400 status             | 400 status             | 400 status                | 400 status
+downloading                        | 400 status             | 400 status             | 400 status                | 400 status
+maintenance                        | 400 status             | 400 status             | 400 status                | 400 status
+managing                           | 400 status             | 400 status             | 400 status                | 400 status
+error_managing                     | 400 status             | 400 status             | 400 status                | 400 status
+error: no work                     | → downloading: reimage | → downloading: reimage | 400 status                | 400 status
+error_restoring                    | 400 status             | 400 status             | 400 status                | 400 status
+other errors                       | 400 status             | 400 status             | 400 status                | 400 status
+reserved                           | 400 status             | → downloading: reimage | 400 status                | 400 status
+attaching                          | 400 status             | 400 status             | 400 status                | 400 status
+detaching                          | 400 status             | 400 status             | 400 status                | 400 status
+other words                        | 400 status             | 400 status             | 400 status                | 400 status
+in-use: row                        | 400 status             | 400 status             | 400 status                | → uploading: create_image
+available: server                  | 400 status             | 400 status             | → uploading: create_image | → uploading: create_image
+reserved: server                   | 400 status             | 400 status             | 400 status                | 400 status
+attaching: server                  | 400 status             | 400 status             | 400 status                | 400 status
+detaching: server                  | 400 status             | 400 status             | 400 status                | 400 status
+error: server                      | 400 status             | 400 status             | 400 status                | 400 status
+maintenance: server                | 400 status             | 400 status             | 400 status                | 400 status
+other words: server                | 400 status             | 400 status             | 400 status                | 400 status
 ";

@@ -86,6 +86,7 @@ pub const AT_REST: &[Situation] = &[
     at("in-use: server, snapshot", &[InUse], &[NEW, Done(Snapshot), Done(ServerAttach("a"))]),
     at("error", &[Error], &[Begun(Create { multiattach: false }), Ended(Fate::Fails)]),
     at("error: never placed", &[Error], &[Begun(CreateNowhere), Ended(Fate::Fails)]),
+    at("available: from an image", &[Available], &[Done(CreateFromImage)]),
     at("error_extending", &[ErrorExtending], &[NEW, Begun(Extend), Ended(Fate::Fails)]),
     at(
         "error_extending: server",
@@ -116,7 +117,8 @@ pub const AT_REST: &[Situation] = &[
     by_hand("maintenance", &[Maintenance], &[NEW]),
     by_hand("managing", &[Managing], &[NEW]),
     by_hand("error_managing", &[ErrorManaging], &[NEW]),
-    by_hand("error, error_restoring", &[Error, ErrorRestoring], &[NEW]),
+    by_hand("error: no work", &[Error], &[NEW]),
+    by_hand("error_restoring", &[ErrorRestoring], &[NEW]),
     by_hand("other errors", &[ErrorBackingUp, ErrorUnmanaging, ErrorManagingDeleting], &[NEW]),
     by_hand("reserved", &[Reserved], &[NEW]),
     by_hand("attaching", &[Attaching], &[NEW]),
@@ -139,6 +141,18 @@ const OTHER_WORDS: &[VolumeStatus] =
 /// An operation is open. The name says at which step.
 pub const UNDER_WAY: &[Situation] = &[
     at("creating", &[Creating], &[Begun(Create { multiattach: false })]),
+    at("creating: from an image", &[Creating], &[Begun(CreateFromImage)]),
+    at("downloading: from an image", &[Downloading], &[Begun(CreateFromImage), Ended(Fate::Carried)]),
+    at(
+        "downloading: from an image, row",
+        &[Downloading],
+        &[Begun(CreateFromImage), Ended(Fate::Carried), Begun(Reserve("a"))],
+    ),
+    at("downloading: reimage", &[Downloading], &[NEW, Begun(Reimage)]),
+    at("downloading: reimage, row", &[Downloading], &[NEW, Done(Reserve("a")), Begun(ReimageReserved)]),
+    at("uploading", &[Uploading], &[NEW, Begun(Upload)]),
+    at("uploading: row", &[Uploading], &[NEW, Done(CreateConnected("a")), Done(Complete(0)), Begun(UploadInUse)]),
+    at("uploading: server", &[Uploading], &[NEW, Done(ServerAttach("a")), Begun(UploadInUse)]),
     at("managing", &[Managing], &[Begun(Manage)]),
     at("unmanaging", &[Unmanaging], &[NEW, Begun(Unmanage)]),
     at("available: snapshot managing", &[Available], &[NEW, Begun(SnapshotManage)]),

@@ -5,6 +5,14 @@
 pub const VERBS: &str = "
 situation                                            | update             | delete          | force delete       | unmanage      | extend < 3.42      | extend                  | reset available         | reset in-use       | reset detached
 creating ⇒ available                                 | beside ⇒ available | 400 status R-60 | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ error
+creating: from an image ⇒ available                  | beside ⇒ available | 400 status      | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ error
+downloading: from an image ⇒ available               | beside ⇒ available | 400 status      | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ error
+downloading: from an image, row ⇒ reserved           | beside ⇒ reserved  | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | fences ⇒ reserved       | fences ⇒ reserved  | fences ⇒ error
+downloading: reimage ⇒ available                     | beside ⇒ available | 400 status      | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ available
+downloading: reimage, row ⇒ reserved                 | beside ⇒ reserved  | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | fences ⇒ reserved       | fences ⇒ reserved  | fences ⇒ available
+uploading ⇒ available                                | beside ⇒ available | 400 status      | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ available
+uploading: row ⇒ in-use                              | beside ⇒ in-use    | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | fences ⇒ in-use         | fences ⇒ in-use    | fences ⇒ available
+uploading: server ⇒ in-use                           | beside ⇒ in-use    | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | fences ⇒ in-use         | fences ⇒ in-use    | fences ⇒ available
 managing ⇒ available                                 | beside ⇒ available | 400 status      | fences ⇒ gone      | 400 status    | 400 status         | 400 status              | fences ⇒ available      | 400 input          | fences ⇒ error_managing
 unmanaging ⇒ gone                                    | beside ⇒ gone      | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | 400 status              | 400 input          | 400 status
 available: snapshot managing ⇒ available             | beside ⇒ available | 400 status      | 400 status         | 400 status    | next ⇒ available   | next ⇒ available        | beside ⇒ available      | 400 input          | beside ⇒ available
@@ -46,6 +54,14 @@ available: repair ⇒ available                        | beside ⇒ available | 
 pub const ATTACHMENTS: &str = "
 situation                                            | create for b         | create for a            | create connected, b           | update                          | update, service                 | complete                        | delete                          | delete, service
 creating ⇒ available                                 | 400 status           | 400 status              | 400 status                    | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
+creating: from an image ⇒ available                  | 400 status           | 400 status              | 400 status                    | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
+downloading: from an image ⇒ available               | beside ⇒ reserved    | beside ⇒ reserved       | 400 status                    | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
+downloading: from an image, row ⇒ reserved           | 400 status           | 400 status              | 400 status                    | 400 status                      | 400 status                      | beside ⇒ in-use                 | beside ⇒ available              | beside ⇒ available
+downloading: reimage ⇒ available                     | 400 status           | 400 status              | 400 status                    | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
+downloading: reimage, row ⇒ reserved                 | 400 status           | 400 status              | 400 status                    | 400 status                      | 400 status                      | beside ⇒ in-use                 | beside ⇒ available              | beside ⇒ available
+uploading ⇒ available                                | 400 status           | 400 status              | 400 status                    | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
+uploading: row ⇒ in-use                              | 400 status           | 400 status              | 400 status                    | beside ⇒ attaching              | beside ⇒ attaching              | served ⇒ in-use                 | beside ⇒ available              | beside ⇒ available
+uploading: server ⇒ in-use                           | 400 status           | 400 status              | 400 status                    | 409 server                      | beside ⇒ attaching              | served ⇒ in-use                 | 409 server                      | beside ⇒ available
 managing ⇒ available                                 | 400 status           | 400 status              | 400 status                    | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
 unmanaging ⇒ gone                                    | 400 status           | 400 status              | 400 status                    | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
 available: snapshot managing ⇒ available             | beside ⇒ reserved    | beside ⇒ reserved       | beside ⇒ attaching            | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
@@ -87,6 +103,14 @@ available: repair ⇒ available                        | beside ⇒ reserved    
 pub const OLD_ACTIONS: &str = "
 situation                                            | reserve            | unreserve               | begin detaching    | roll detaching          | os-attach a     | os-attach b     | detach                     | detach, service    | initialize a                  | initialize b                              | terminate a                | force detach
 creating ⇒ available                                 | 400 status         | served ⇒ available      | 400 status         | served ⇒ available      | 400 status      | 400 status      | served ⇒ available         | served ⇒ available | 400 status                    | 400 status                                | served ⇒ available         | served ⇒ available
+creating: from an image ⇒ available                  | 400 status         | served ⇒ available      | 400 status         | served ⇒ available      | 400 status      | 400 status      | served ⇒ available         | served ⇒ available | 400 status                    | 400 status                                | served ⇒ available         | served ⇒ available
+downloading: from an image ⇒ available               | 400 status         | served ⇒ available      | 400 status         | served ⇒ available      | 400 status      | 400 status      | served ⇒ available         | served ⇒ available | 400 status                    | 400 status                                | served ⇒ available         | served ⇒ available
+downloading: from an image, row ⇒ reserved           | 400 status         | served ⇒ reserved       | 400 status         | served ⇒ reserved       | 400 status      | 400 status      | beside ⇒ available         | beside ⇒ available | 400 status                    | 400 status                                | served ⇒ reserved          | beside ⇒ available
+downloading: reimage ⇒ available                     | 400 status         | served ⇒ available      | 400 status         | served ⇒ available      | 400 status      | 400 status      | served ⇒ available         | served ⇒ available | 400 status                    | 400 status                                | served ⇒ available         | served ⇒ available
+downloading: reimage, row ⇒ reserved                 | 400 status         | served ⇒ reserved       | 400 status         | served ⇒ reserved       | 400 status      | 400 status      | beside ⇒ available         | beside ⇒ available | 400 status                    | 400 status                                | served ⇒ reserved          | beside ⇒ available
+uploading ⇒ available                                | 400 status         | served ⇒ available      | 400 status         | served ⇒ available      | 400 status      | 400 status      | served ⇒ available         | served ⇒ available | 400 status                    | 400 status                                | served ⇒ available         | served ⇒ available
+uploading: row ⇒ in-use                              | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use         | 400 status      | 400 status      | beside ⇒ available         | beside ⇒ available | 400 status                    | 400 status                                | served ⇒ in-use            | beside ⇒ available
+uploading: server ⇒ in-use                           | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use         | 400 status      | 400 status      | 409 server                 | beside ⇒ available | 400 status                    | 400 status                                | 409 server                 | 409 server
 managing ⇒ available                                 | 400 status         | served ⇒ available      | 400 status         | served ⇒ available      | 400 status      | 400 status      | served ⇒ available         | served ⇒ available | 400 status                    | 400 status                                | served ⇒ available         | served ⇒ available
 unmanaging ⇒ gone                                    | 400 status         | served ⇒ gone           | 400 status         | served ⇒ gone           | 400 status      | 400 status      | served ⇒ gone              | served ⇒ gone      | 400 status                    | 400 status                                | served ⇒ gone              | served ⇒ gone
 available: snapshot managing ⇒ available             | beside ⇒ attaching | served ⇒ available      | 400 status         | served ⇒ available      | beside ⇒ in-use | beside ⇒ in-use | served ⇒ available         | served ⇒ available | beside ⇒ available            | beside ⇒ available                        | served ⇒ available         | served ⇒ available
@@ -128,6 +152,14 @@ available: repair ⇒ available                        | beside ⇒ attaching | 
 pub const COMPUTE: &str = "
 situation                                            | attach b            | attach a            | detach a              | a is gone               | flag of a
 creating ⇒ available                                 | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+creating: from an image ⇒ available                  | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+downloading: from an image ⇒ available               | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+downloading: from an image, row ⇒ reserved           | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+downloading: reimage ⇒ available                     | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+downloading: reimage, row ⇒ reserved                 | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+uploading ⇒ available                                | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+uploading: row ⇒ in-use                              | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+uploading: server ⇒ in-use                           | 400 status          | 400 status          | 400 status            | beside ⇒ available      | beside ⇒ in-use
 managing ⇒ available                                 | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
 unmanaging ⇒ gone                                    | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
 available: snapshot managing ⇒ available             | beside ⇒ in-use     | beside ⇒ in-use     | 404 not attached      | 404 not attached        | 404 not attached
@@ -169,6 +201,14 @@ available: repair ⇒ available                        | waits ⇒ in-use R-43 |
 pub const SNAPSHOTS: &str = "
 situation                                            | snapshot < 3.66    | snapshot           | revert | delete snapshot | force delete snapshot | manage snapshot    | unmanage snapshot | cascade       | force cascade
 creating ⇒ available                                 | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
+creating: from an image ⇒ available                  | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
+downloading: from an image ⇒ available               | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
+downloading: from an image, row ⇒ reserved           | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
+downloading: reimage ⇒ available                     | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
+downloading: reimage, row ⇒ reserved                 | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
+uploading ⇒ available                                | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
+uploading: row ⇒ in-use                              | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
+uploading: server ⇒ in-use                           | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
 managing ⇒ available                                 | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | fences ⇒ gone
 unmanaging ⇒ gone                                    | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
 available: snapshot managing ⇒ available             | next ⇒ available   | next ⇒ available   | 409    | 400 snapshot    | fences ⇒ available    | next ⇒ available   | 400 snapshot      | 400 status    | fences ⇒ gone
@@ -245,4 +285,45 @@ available: initialize a ⇒ available                  | 400 status         | 40
 in-use: terminate a ⇒ in-use                         | 400 status         | 400 status         | 400 status         | served ⇒ in-use         | served ⇒ in-use
 in-use: detach a ⇒ available                         | 400 status         | 400 status         | 400 status         | served ⇒ available      | served ⇒ available
 available: repair ⇒ available                        | next ⇒ available   | next ⇒ available   | next ⇒ available   | served ⇒ available      | served ⇒ available
+";
+
+/// Images: the contents of one in the place of its own, and one that is made of it.
+pub const IMAGES: &str = "
+situation                                            | reimage          | reimage, reserved | upload             | upload, force
+creating ⇒ available                                 | 400 status       | 400 status        | 400 status         | 400 status
+creating: from an image ⇒ available                  | 400 status       | 400 status        | 400 status         | 400 status
+downloading: from an image ⇒ available               | 400 status       | 400 status        | 400 status         | 400 status
+downloading: from an image, row ⇒ reserved           | 400 status       | 400 status        | 400 status         | 400 status
+downloading: reimage ⇒ available                     | 400 status       | 400 status        | 400 status         | 400 status
+downloading: reimage, row ⇒ reserved                 | 400 status       | 400 status        | 400 status         | 400 status
+uploading ⇒ available                                | 400 status       | 400 status        | 400 status         | 400 status
+uploading: row ⇒ in-use                              | 400 status       | 400 status        | 400 status         | 400 status
+uploading: server ⇒ in-use                           | 400 status       | 400 status        | 400 status         | 400 status
+managing ⇒ available                                 | 400 status       | 400 status        | 400 status         | 400 status
+unmanaging ⇒ gone                                    | 400 status       | 400 status        | 400 status         | 400 status
+available: snapshot managing ⇒ available             | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
+available: snapshot unmanaging ⇒ available           | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
+available: snapshot creating ⇒ available             | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
+available: snapshot deleting ⇒ available             | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
+reverting ⇒ available                                | 400 status       | 400 status        | 400 status         | 400 status
+deleting: cascade ⇒ gone                             | 400 status       | 400 status        | 400 status         | 400 status
+reserved: server, export ⇒ in-use                    | 400 status       | 400 status        | 400 status         | 400 status
+attaching: server, plug ⇒ in-use                     | 400 status       | 400 status        | 400 status         | 400 status
+in-use: server c of two, export ⇒ in-use             | 409              | 409               | 400 status         | beside ⇒ in-use
+reserved: row, update ⇒ attaching                    | 400 status       | 400 status        | 400 status         | 400 status
+reserved: two rows, update of the second ⇒ attaching | 409              | 409               | 400 status         | 400 status
+reserved: row, create connected ⇒ attaching          | 400 status       | 400 status        | 400 status         | 400 status
+attaching: row, update to b ⇒ attaching              | 400 status       | 400 status        | 400 status         | 400 status
+in-use: row, delete ⇒ available                      | 400 status       | 400 status        | 400 status         | beside ⇒ available
+detaching: server, unplug ⇒ available                | 400 status       | 400 status        | 400 status         | 400 status
+detaching: server, unexport ⇒ available              | 400 status       | 400 status        | 400 status         | 400 status
+detaching: server of two, unplug ⇒ in-use            | 409              | 409               | 400 status         | 400 status
+detaching: server c of two, unplug ⇒ in-use          | 409              | 409               | 400 status         | 400 status
+extending ⇒ available                                | 400 status       | 400 status        | 400 status         | 400 status
+extending: server ⇒ in-use                           | 400 status       | 400 status        | 400 status         | 400 status
+deleting ⇒ gone                                      | 400 status       | 400 status        | 400 status         | 400 status
+available: initialize a ⇒ available                  | 400 status       | 400 status        | beside ⇒ available | beside ⇒ available
+in-use: terminate a ⇒ in-use                         | 400 status       | 400 status        | 400 status         | beside ⇒ in-use
+in-use: detach a ⇒ available                         | 400 status       | 400 status        | 400 status         | beside ⇒ available
+available: repair ⇒ available                        | 400 status       | 400 status        | beside ⇒ available | beside ⇒ available
 ";

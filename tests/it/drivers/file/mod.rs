@@ -3,6 +3,7 @@
 pub mod clone;
 mod exports;
 mod files;
+mod images;
 pub mod iscsi;
 mod local;
 mod moves;
