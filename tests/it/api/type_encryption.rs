@@ -100,7 +100,8 @@ async fn encryption_is_created_changed_and_removed() {
         "deleted",
         "deleted_at",
     ];
-    (names.sort_unstable(), expected.sort_unstable());
+    names.sort_unstable();
+    expected.sort_unstable();
     assert_eq!((names, &shown["encryption_id"]), (expected.to_vec(), &made["encryption_id"]));
     assert_eq!((&shown["deleted"], &shown["updated_at"]), (&json!(false), &Value::Null));
     let update = body(json!({"key_size": 512, "cipher": null, "control_location": "back-end"}));
