@@ -16,6 +16,7 @@ use crate::domain::document::Document;
 use crate::domain::ids::{QosSpecsId, VolumeTypeId};
 use crate::domain::qos::{Consumer, QosSpecs};
 use crate::domain::volume::state::Volume;
+use crate::domain::volume_type::VolumeType;
 use crate::store::{Direction, QosChange, QosRefused};
 
 const COLUMNS: Columns = Columns { aliases: &[], sortable: &["id", "created_at"] };
@@ -277,6 +278,20 @@ pub async fn told(call: &Call, volume: &Volume) -> Result<Option<Value>, Problem
     let all = store.qos_specs().await?;
     let specs = all.iter().find(|row| row.id == id).and_then(|row| row.told(volume.size_gib));
     Ok(specs.map(|specs| json!(specs)))
+}
+
+/// Whether whoever has the volume connected would have to be told something else if it were of type `new`: it cannot be told
+/// before it connects again.
+pub async fn is_told_otherwise(call: &Call, volume: &Volume, new: &VolumeType) -> Result<bool, Problem> {
+    let store = call.service().store();
+    let types = call.api.types.get(store.as_ref()).await?;
+    let old = volume.volume_type_id.and_then(|id| types.by_id(id)).and_then(|old| old.qos_specs_id);
+    if old == new.qos_specs_id {
+        return Ok(false);
+    }
+    let all = store.qos_specs().await?;
+    let either = |row: &&QosSpecs| [old, new.qos_specs_id].contains(&Some(row.id));
+    Ok(all.iter().filter(either).any(|row| row.consumer.is_told_to_clients()))
 }
 
 /// The connection information with it; none: there is nothing to add.

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::types::{Named, type_visible};
+use super::qos;
+use super::types::{Named, refuse_encrypted, type_visible};
 use super::volume_create::TYPE_LOOKS_MAX;
 use super::volume_flags::flag;
 use crate::actors::RequestError;
@@ -12,6 +13,7 @@ use crate::api::fault::Problem;
 use crate::api::query::word;
 use crate::api::schema::{self, formats};
 use crate::domain::ids::VolumeId;
+use crate::domain::status::VolumeStatus;
 use crate::domain::volume::command::{MigrateVolume, RetypeVolume};
 use crate::domain::volume::{Command, Refusal, VolumeState};
 use crate::domain::volume_type::{ExtraSpecs, MULTIATTACH};
@@ -97,6 +99,11 @@ async fn retype_as_the_type_is(call: &Call, id: &str) -> Result<Answer, Problem>
     let multiattach = volume_type.says_yes(MULTIATTACH);
     if multiattach {
         call.enforce("volume:multiattach", &state.volume.project_id)?;
+    }
+    refuse_encrypted(&volume_type)?;
+    if state.volume.status == VolumeStatus::InUse && qos::is_told_otherwise(call, &state.volume, &volume_type).await? {
+        let text = format!("Retype cannot change front-end qos specs for in-use volume: {}.", state.id());
+        return Err(Problem::InvalidInput(text));
     }
     let command = Command::Retype(Box::new(RetypeVolume {
         volume_type_id: volume_type.id,

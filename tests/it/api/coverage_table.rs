@@ -48,22 +48,22 @@ POST /volumes/{id}/action os-begin_detaching
 POST /volumes/{id}/action os-roll_detaching
 POST /volumes/{id}/action os-initialize_connection
 POST /volumes/{id}/action os-terminate_connection
-POST /volumes/{id}/action os-volume_upload_image - there is no image service yet
+POST /volumes/{id}/action os-volume_upload_image - volumes to and from images are to come
 POST /volumes/{id}/action os-extend
 POST /volumes/{id}/action os-extend_volume_completion
 POST /volumes/{id}/action os-update_readonly_flag
-POST /volumes/{id}/action os-retype - moves of volumes are to come
+POST /volumes/{id}/action os-retype
 POST /volumes/{id}/action os-set_bootable
 POST /volumes/{id}/action os-set_image_metadata
 POST /volumes/{id}/action os-unset_image_metadata
 POST /volumes/{id}/action os-show_image_metadata
-POST /volumes/{id}/action os-reimage @68 - there is no image service yet
+POST /volumes/{id}/action os-reimage @68 - volumes to and from images are to come
 POST /volumes/{id}/action revert @40
 POST /volumes/{id}/action os-reset_status
 POST /volumes/{id}/action os-force_delete
 POST /volumes/{id}/action os-force_detach
-POST /volumes/{id}/action os-migrate_volume - moves of volumes are to come
-POST /volumes/{id}/action os-migrate_volume_completion - moves of volumes are to come
+POST /volumes/{id}/action os-migrate_volume
+POST /volumes/{id}/action os-migrate_volume_completion
 POST /volumes/{id}/action os-unmanage
 
 # /v3: Attachments

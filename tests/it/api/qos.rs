@@ -203,3 +203,32 @@ async fn connections_are_told() {
     assert_eq!(info().await, Value::Null, "it is the backend's affair now");
     harness.stop().await;
 }
+
+/// Whoever has the volume connected is told nothing anew, so that what it was told must stay true.
+#[actix_web::test]
+async fn a_volume_in_use_keeps_what_its_client_was_told() {
+    let harness = Harness::start().await;
+    for name in ["plain", "told"] {
+        make_type(&harness, name, json!({})).await;
+    }
+    let types = harness.get("/v3/types").send().await.json();
+    let told = types["volume_types"].as_array().unwrap().iter().find(|kind| kind["name"] == "told").unwrap();
+    let id = harness.made(json!({"name": "q", "consumer": "front-end", "k": "v"})).await;
+    let path = format!("/v3/qos-specs/{id}/associate?vol_type_id={}", told["id"].as_str().unwrap());
+    assert_eq!(harness.get(&path).send().await.status, 202);
+    let volume = harness.volume(MEMBER, json!({"size": 1, "volume_type": "plain"})).await;
+    let server = harness.server("s").await;
+    let mapping = format!("/compute/v2.1/servers/{server}/os-volume_attachments");
+    let attach = json!({"volumeAttachment": {"volumeId": volume}});
+    assert_eq!(harness.post(&mapping, &attach).token(MEMBER).send().await.status, 200);
+    harness.until(&volume, "in-use").await;
+    let action = format!("/v3/volumes/{volume}/action");
+    let retype = json!({"os-retype": {"new_type": "told"}});
+    let text = format!("Invalid input received: Retype cannot change front-end qos specs for in-use volume: {volume}.");
+    assert_eq!(harness.post(&action, &retype).token(ADMIN).send().await.fault(), (400, text));
+    let update = json!({"qos_specs": {"consumer": "back-end"}});
+    assert_eq!(harness.put(&format!("/v3/qos-specs/{id}"), &update).token(ADMIN).send().await.status, 200);
+    let got = harness.post(&action, &retype).token(ADMIN).send().await;
+    assert_eq!(got.status, 202, "{}", got.text);
+    harness.stop().await;
+}

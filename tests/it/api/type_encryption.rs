@@ -100,7 +100,8 @@ async fn encryption_is_created_changed_and_removed() {
         "deleted",
         "deleted_at",
     ];
-    (names.sort_unstable(), expected.sort_unstable());
+    names.sort_unstable();
+    expected.sort_unstable();
     assert_eq!((names, &shown["encryption_id"]), (expected.to_vec(), &made["encryption_id"]));
     assert_eq!((&shown["deleted"], &shown["updated_at"]), (&json!(false), &Value::Null));
     let update = body(json!({"key_size": 512, "cipher": null, "control_location": "back-end"}));
@@ -144,6 +145,11 @@ async fn a_type_with_volumes_keeps_its_encryption_and_an_encrypted_one_gets_none
     assert!(status == 400 && text.contains("no key manager"), "{status} {text}");
     let manage = json!({"volume": {"host": BACKEND, "volume_type": "t", "ref": {"source-name": "x"}}});
     let (status, text) = harness.post("/v3/os-volume-manage", &manage).token(ADMIN).send().await.fault();
+    assert!(status == 400 && text.contains("no key manager"), "{status} {text}");
+    let plain = harness.volume(MEMBER, json!({"size": 1})).await;
+    let retype = json!({"os-retype": {"new_type": "t"}});
+    let action = format!("/v3/volumes/{plain}/action");
+    let (status, text) = harness.post(&action, &retype).token(MEMBER).send().await.fault();
     assert!(status == 400 && text.contains("no key manager"), "{status} {text}");
     assert_eq!(harness.ask("DELETE", &format!("/v3/types/{id}")).token(ADMIN).send().await.status, 202);
     harness.stop().await;

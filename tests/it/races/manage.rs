@@ -172,7 +172,8 @@ fn of_two_that_want_one_object_one_has_it() {
             client.place(OBJECT, "data");
             let ids = [client.world.volume_id(), client.world.volume_id()];
             let (one, other) = futures_util::join!(client.manage(ids[0], OBJECT), client.manage(ids[1], OBJECT));
-            (accepted(one), accepted(other));
+            accepted(one);
+            accepted(other);
             client.node.settle(PATIENCE).await.expect("alive");
             let mut words = Vec::new();
             for id in ids {
