@@ -66,6 +66,7 @@ fn decisions(criterion: &mut Criterion) {
         wanted: None,
         bootable: false,
         origin: None,
+        adopts: None,
     }));
     let (creating, jobs) = committed(None, &create);
     let created = result(&jobs, Answer::Size { size_gib: 1 });

@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh run    what `make run` needs: a C compiler and libpq to build, qemu-storage-daemon for exports
 #   scripts/setup.sh bench  also PostgreSQL, and strace to count fsyncs
-#   scripts/setup.sh test   also PostgreSQL, the stock OpenStack clients, cargo-nextest and a QEMU guest
+#   scripts/setup.sh test   also PostgreSQL, the stock OpenStack clients, cargo-nextest, an iSCSI target daemon and a QEMU guest
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -66,6 +66,8 @@ if [ "$purpose" = test ]; then
     python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
     # a file system that shares blocks, for the tests of clones
     [ -x /usr/sbin/mkfs.xfs ] || missing="$missing xfsprogs"
+    # the target daemon of iSCSI backends
+    [ -x /usr/sbin/tgtd ] || missing="$missing tgt"
 fi
 # shellcheck disable=SC2086 # a list of words
 [ -z "$missing" ] || apt_install $missing

@@ -12,6 +12,7 @@ pub mod domain;
 pub mod drivers;
 pub mod faults;
 pub mod identity;
+pub mod images;
 pub mod runtime;
 pub mod settings;
 pub mod sim;

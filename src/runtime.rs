@@ -73,6 +73,14 @@ impl Randomness {
         all.map(|bytes| uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 
+    /// A password or a user name that nobody guesses: 16 letters and digits, 80 random bits.
+    pub fn secret(&self) -> String {
+        const ALPHABET: &[u8; 32] = b"abcdefghijkmnopqrstuvwxyz2345678";
+        let mut bytes = [0_u8; 16];
+        self.lock().fill_bytes(&mut bytes);
+        bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 31)])).collect()
+    }
+
     /// A number below `bound` (which is not zero).
     pub fn below(&self, bound: u64) -> u64 {
         self.lock().next_u64() % bound

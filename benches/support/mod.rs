@@ -50,6 +50,7 @@ pub fn new_volume(number: u128) -> Arc<VolumeState> {
         wanted: None,
         bootable: false,
         origin: None,
+        adopts: None,
     }));
     let facts = Facts {
         now: Timestamp(1_000),

@@ -230,12 +230,13 @@ impl Core {
     pub(super) fn promise(self: &Arc<Self>, before: Option<&VolumeState>, next: &VolumeState) -> Option<Promise> {
         let goes_to =
             |state: &VolumeState| state.migration().and_then(|migration| migration.kind.other_backend().cloned());
-        let host = match before {
-            None => next.volume.host.clone(),
-            Some(before) if goes_to(before).is_none() => goes_to(next),
-            Some(_) => None,
-        }?;
-        let (host, size_gib) = (host.to_string(), u64::from(next.volume.size_gib));
+        // A volume that is being adopted has no size yet, only one that is reserved.
+        let (host, reserved_gib) = match before {
+            None => (next.volume.host.clone(), next.operations.iter().map(|operation| operation.reserved_gib).sum()),
+            Some(before) if goes_to(before).is_none() => (goes_to(next), 0),
+            Some(_) => (None, 0),
+        };
+        let (host, size_gib) = (host?.to_string(), u64::from(next.volume.size_gib) + u64::from(reserved_gib));
         let mut sums = self.host_book.sums();
         add(&mut sums.by_host, &host, (1, size_gib));
         add(&mut sums.open, &host, (1, size_gib));

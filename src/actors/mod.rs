@@ -12,6 +12,7 @@ mod events;
 mod hosts;
 mod lending;
 mod metrics;
+mod objects;
 mod observe;
 mod recover;
 mod reply;

@@ -1,11 +1,11 @@
-//! Version documents of the services that stock clients look for before they talk to Block Storage or Compute. Identity and
-//! image calls themselves answer 404 until these services are there; their documents let `auth_type: none` clients pass.
+//! The version document of Identity, which stock clients look for before they talk to Block Storage or Compute. Its calls
+//! themselves answer 404 until it is there; the document lets `auth_type: none` clients pass.
 
 use serde_json::{Value, json};
 
 use super::links::Links;
 
-/// The document at `path` (with or without a slash at the end); none: not one of these.
+/// The document at `path` (with or without a slash at the end); none: it is not this one.
 pub fn document(path: &str, links: &Links) -> Option<Value> {
     let base = &links.base;
     match path.strip_suffix('/').unwrap_or(path) {
@@ -18,11 +18,6 @@ pub fn document(path: &str, links: &Links) -> Option<Value> {
                 {"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"},
             ],
         }})),
-        "/image/v2" => Some(json!({"versions": [{
-            "id": "v2.9",
-            "status": "CURRENT",
-            "links": [{"rel": "self", "href": format!("{base}/image/v2/")}],
-        }]})),
         _ => None,
     }
 }

@@ -23,9 +23,9 @@ use super::prefer;
 use super::query::Query;
 use super::route::{Path, Route, Side, path_parse, route_find};
 use super::server::ApiState;
-use super::{admin, compute, v3};
+use super::{admin, compute, image, v3};
 use crate::actors::Unanswered;
-use crate::domain::ids::ProjectId;
+use crate::domain::ids::{ProjectId, RequestId};
 use crate::faults::{self, CrashPoint};
 use crate::identity::noauth::{Tokens, host_is_loopback};
 use crate::identity::{RequestContext, policy_enforce};
@@ -83,6 +83,13 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
         has_waited: false,
         unanswered: None,
     };
+    if image::serves(request.path()) {
+        exchange.side = Side::Image;
+        let mut answered = image::answer(&request, payload, &api, &exchange.ids.local).await;
+        exchange.template = answered.template;
+        common_headers(answered.response.headers_mut(), &exchange);
+        return told(&request, &api, &exchange, started, answered.response, answered.cause.as_deref());
+    }
     let (response, cause) = match handle(&request, payload, &api, &mut exchange).await {
         Ok(answer) => (success(answer, &exchange), None),
         Err(problem) => {
@@ -93,6 +100,18 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
             (failure(&fault, &exchange, unauthenticated, unrouted), cause)
         }
     };
+    told(&request, &api, &exchange, started, response, cause.as_deref())
+}
+
+/// The response, once it stands in the metrics and the log.
+fn told(
+    request: &HttpRequest,
+    api: &ApiState,
+    exchange: &Exchange,
+    started: Instant,
+    response: HttpResponse,
+    cause: Option<&str>,
+) -> HttpResponse {
     api.options.metrics.http.answered(
         exchange.side.name(),
         request.method().as_str(),
@@ -106,7 +125,7 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
         status: response.status().as_u16(),
         elapsed: started.elapsed(),
         ids: &exchange.ids,
-        cause: cause.as_deref(),
+        cause,
     });
     if !request.method().is_safe() {
         faults::pass(CrashPoint::ReplyBefore);
@@ -118,7 +137,7 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
 const PROXIED: [HeaderName; 2] = [header::FORWARDED, HeaderName::from_static("x-forwarded-proto")];
 
 /// The links of this request's answers.
-fn links(
+pub(super) fn links(
     api: &ApiState,
     request: &HttpRequest,
     host: Option<&str>,
@@ -171,7 +190,10 @@ async fn handle(
     exchange.template = route.as_ref().map_or(UNROUTED, Route::template);
     let context = match &route {
         Some(route) if route.is_version_document() => None,
-        _ => Some(authenticate(api, headers, &path, exchange)?),
+        _ => {
+            let project = path.project.as_deref();
+            Some(authenticate(api, headers, project, &exchange.ids.local).ok_or(Problem::Unauthenticated)?)
+        }
     };
     let version = negotiate(headers, &path, route.as_ref(), exchange)?;
     let route = route.ok_or_else(|| {
@@ -225,11 +247,12 @@ async fn handle(
 }
 
 /// The header as text; what is not visible ASCII counts as absent.
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-async fn body_read(headers: &HeaderMap, mut payload: Payload) -> Result<Bytes, Problem> {
+/// All of a body, if it is not too large.
+pub(super) async fn body_read(headers: &HeaderMap, mut payload: Payload) -> Result<Bytes, Problem> {
     let declared = text(headers, &header::CONTENT_LENGTH).and_then(|length| length.trim().parse::<u64>().ok());
     if declared.is_some_and(|length| length > DRAIN_MAX as u64) {
         return Err(Problem::BodyTooLarge);
@@ -273,24 +296,21 @@ fn metrics(method: &Method, api: &ApiState) -> Result<Answer, Problem> {
     Ok(Answer::text(telemetry::metrics::CONTENT_TYPE, api.options.metrics.text()))
 }
 
-fn authenticate(
+/// Who asks; none: nobody that is known.
+pub(super) fn authenticate(
     api: &ApiState,
     headers: &HeaderMap,
-    path: &Path,
-    exchange: &Exchange,
-) -> Result<RequestContext, Problem> {
+    url_project: Option<&str>,
+    id: &RequestId,
+) -> Option<RequestContext> {
     let tokens = Tokens {
         user: headers.get("x-auth-token").or_else(|| headers.get("x-storage-token")).and_then(utf8),
         service: headers.get("x-service-token").and_then(utf8),
     };
-    let context = api
-        .options
-        .noauth
-        .authenticate(tokens, path.project.as_deref(), &exchange.ids.local)
-        .ok_or(Problem::Unauthenticated)?;
+    let context = api.options.noauth.authenticate(tokens, url_project, id)?;
     // Longer ids fit no column of any client's database, and PostgreSQL's text has no NUL.
     let storable = |project: &ProjectId| project.as_str().len() <= 255 && !project.as_str().contains('\0');
-    if storable(&context.project_id) { Ok(context) } else { Err(Problem::Unauthenticated) }
+    Some(context).filter(|context| storable(&context.project_id))
 }
 
 fn utf8(value: &HeaderValue) -> Option<&str> {

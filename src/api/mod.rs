@@ -15,6 +15,7 @@ pub mod dispatch;
 pub mod fault;
 pub mod filters;
 pub mod idempotency;
+pub mod image;
 pub mod links;
 pub mod microversion;
 pub mod paging;

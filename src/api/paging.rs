@@ -69,8 +69,8 @@ fn direction(text: &str) -> Result<Direction, Problem> {
     }
 }
 
-/// The sort keys, with `created_at` and `id` appended in the first one's direction.
-pub fn sort(query: &Query, columns: &Columns) -> Result<Vec<(String, Direction)>, Problem> {
+/// The sort keys as they are asked for; without any, `default` downwards.
+pub fn sort_asked(query: &Query, default: &str) -> Result<Vec<(String, Direction)>, Problem> {
     let single = (query.get("sort_key"), query.get("sort_dir"));
     let mut keys: Vec<(String, Direction)> = Vec::new();
     match (query.get("sort"), single) {
@@ -88,11 +88,16 @@ pub fn sort(query: &Query, columns: &Columns) -> Result<Vec<(String, Direction)>
             }
         }
         (None, (key, dir)) => {
-            keys.push((key.unwrap_or("created_at").trim().to_owned(), direction(dir.unwrap_or("desc").trim())?));
+            keys.push((key.unwrap_or(default).trim().to_owned(), direction(dir.unwrap_or("desc").trim())?));
         }
     }
+    Ok(keys)
+}
+
+/// The sort keys, with `created_at` and `id` appended in the first one's direction.
+pub fn sort(query: &Query, columns: &Columns) -> Result<Vec<(String, Direction)>, Problem> {
     let mut sort: Vec<(String, Direction)> = Vec::new();
-    for (key, dir) in keys {
+    for (key, dir) in sort_asked(query, "created_at")? {
         let column = columns.of(&key);
         if !columns.sortable.contains(&column) {
             return Err(Problem::InvalidInput("Invalid sort key".to_owned()));

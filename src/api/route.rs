@@ -1,10 +1,12 @@
 //! From method and path to a route: a total, pure function, so that slashes are never merged and every order of checks of
 //! the specification can be kept.
 
+mod manage;
 mod operator;
 mod quotas;
 mod types;
 
+pub use manage::{ManageRoute, Noun};
 pub use operator::OperatorRoute;
 pub use quotas::QuotaRoute;
 pub use types::TypeRoute;
@@ -21,6 +23,8 @@ pub enum Side {
     Compute,
     /// `/admin…`.
     Admin,
+    /// `/image…`, which has routes of its own.
+    Image,
     /// `/healthcheck`.
     Health,
     /// `/metrics`.
@@ -36,6 +40,7 @@ impl Side {
             Self::BlockStorage => "volume",
             Self::Compute => "compute",
             Self::Admin => "admin",
+            Self::Image => "image",
             Self::Health | Self::Metrics | Self::None => "-",
         }
     }
@@ -219,6 +224,8 @@ pub enum Route {
     Quota(QuotaRoute),
     /// For operators, and the small resources.
     Operator(OperatorRoute),
+    /// What lies at backends.
+    Manage(ManageRoute),
     /// `GET /messages`.
     MessageList,
     /// `GET /messages/{id}`.
@@ -286,6 +293,7 @@ impl Route {
             Self::VolumeSummary => Some(Microversion::v3(12)),
             Self::Type(route) => route.since(),
             Self::Operator(route) => route.since(),
+            Self::Manage(route) => route.since(),
             _ => None,
         }
     }
@@ -326,6 +334,7 @@ impl Route {
             Self::Type(route) => route.template(),
             Self::Quota(route) => route.template(),
             Self::Operator(route) => route.template(),
+            Self::Manage(route) => route.template(),
             Self::MessageList => "/messages",
             Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
             Self::ServerList { detail: false } => "/servers",
@@ -366,6 +375,7 @@ impl Route {
             || matches!(self, Self::Type(route) if route.needs_body())
             || matches!(self, Self::Quota(route) if route.needs_body())
             || matches!(self, Self::Operator(route) if route.needs_body())
+            || matches!(self, Self::Manage(route) if route.needs_body())
             || matches!(
                 self,
                 Self::VolumeCreate
@@ -402,7 +412,7 @@ pub fn route_find(method: &str, path: &Path) -> Option<Route> {
         }
         Side::Compute => compute(method, &rest),
         Side::Admin => admin(method, &rest),
-        Side::Health | Side::Metrics | Side::None => None,
+        Side::Image | Side::Health | Side::Metrics | Side::None => None,
     }
 }
 
@@ -459,6 +469,7 @@ fn other(method: &str, rest: &[&str]) -> Option<Route> {
         .map(Route::Type)
         .or_else(|| QuotaRoute::find(method, rest).map(Route::Quota))
         .or_else(|| OperatorRoute::find(method, rest).map(Route::Operator))
+        .or_else(|| ManageRoute::find(method, rest).map(Route::Manage))
 }
 
 fn compute(method: &str, rest: &[&str]) -> Option<Route> {

@@ -15,6 +15,7 @@ use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
 use crate::identity::Noauth;
+use crate::images::DirectoryStore;
 use crate::runtime::{Clock, Randomness};
 use crate::telemetry::{Metrics, Sample};
 use tokio::sync::Semaphore;
@@ -39,6 +40,8 @@ pub struct ApiOptions {
     pub default_volume_type: String,
     /// `/admin/faults` exists.
     pub faults_enabled: bool,
+    /// The images that are served under `/image`; none: nothing is there.
+    pub image_store: Option<Arc<DirectoryStore>>,
     /// Who asks.
     pub noauth: Noauth,
     /// Where requests are counted, and what `/metrics` shows.
@@ -53,6 +56,7 @@ impl Default for ApiOptions {
             availability_zone: "nova".to_owned(),
             default_volume_type: "__DEFAULT__".to_owned(),
             faults_enabled: false,
+            image_store: None,
             noauth: Noauth::default(),
             metrics: Arc::default(),
         }

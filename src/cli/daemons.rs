@@ -17,7 +17,7 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {
-    /// One line for each daemon that runs: backend, index, pid, exports.
+    /// One line for each daemon that runs: backend, index (or `target`), pid, exports.
     List,
     /// End every daemon; refused for one that serves an export.
     Stop,
@@ -39,12 +39,12 @@ pub(super) fn run(settings: &Settings, action: &Action) -> ExitCode {
                 match action {
                     Action::List => {
                         let exports = daemon.exports.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
-                        println!("{name} {} pid {} exports {exports}", daemon.index, daemon.pid);
+                        println!("{name} {} pid {} exports {exports}", daemon.kind, daemon.pid);
                     }
-                    Action::Stop => match backend.stop_daemon(daemon.index).await {
-                        Ok(()) => println!("{name} {} stopped", daemon.index),
+                    Action::Stop => match backend.stop_daemon(daemon.kind).await {
+                        Ok(()) => println!("{name} {} stopped", daemon.kind),
                         Err(error) => {
-                            eprintln!("hearth: {name} {}: {error}", daemon.index);
+                            eprintln!("hearth: {name} {}: {error}", daemon.kind);
                             code = ExitCode::FAILURE;
                         }
                     },

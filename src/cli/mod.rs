@@ -9,6 +9,7 @@ pub mod clouds;
 pub mod daemons;
 pub mod fill;
 pub mod fsck;
+pub mod images;
 pub mod parts;
 pub mod serve;
 pub mod sim_backend;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use crate::actors::PlacementOptions;
 use crate::domain::server::HypervisorKind;
-use crate::drivers::file::{FileBackend, FileOptions};
+use crate::drivers::file::{FileBackend, FileOptions, IscsiOptions, Protocol};
 use crate::drivers::hypervisor::qmp::QmpHypervisor;
 use crate::drivers::pool::PoolOptions;
 use crate::drivers::sim::remote::SimRemote;
 use crate::drivers::sim::{Durability, Latency, LatencyTable, SimBackend, SimOptions, SimTruth};
 use crate::drivers::{Backend, Hypervisor};
-use crate::settings::{BackendSettings, DriverSettings, Settings, SimProcess};
+use crate::settings::{BackendSettings, DriverSettings, Settings, SimProcess, TargetProtocol};
 
 /// The host part of every backend's name. A constant, not the machine's name: a volume must find its backend again after the
 /// machine was renamed.
@@ -73,6 +73,13 @@ pub fn open(settings: &Settings) -> Result<Parts, PartError> {
                 let mut driver = FileOptions::new(&backend.name, &file.path, socket_dir(settings, &backend.name));
                 driver.daemons_per_pool = file.daemons_per_pool;
                 driver.max_over_subscription_ratio = backend.max_over_subscription_ratio;
+                driver.protocol = match &file.target_protocol {
+                    TargetProtocol::Nbd => Protocol::Nbd,
+                    TargetProtocol::Local => Protocol::Local,
+                    TargetProtocol::Iscsi { portal, prefix } => {
+                        Protocol::Iscsi(IscsiOptions { portal: *portal, prefix: prefix.clone() })
+                    }
+                };
                 let driver = FileBackend::open(driver)?;
                 parts.files.push((name.clone(), Arc::clone(&driver)));
                 parts.backends.push((name, driver, options));

@@ -12,6 +12,7 @@ use actix_web::dev::ServerHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::clouds;
+use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
 use super::state_dir::{StateDir, StateDirError};
 use crate::actors::{ActorOptions, Dependencies, Service};
@@ -63,6 +64,9 @@ pub enum ServeError {
     /// A backend.
     #[error(transparent)]
     Part(#[from] PartError),
+    /// The image service.
+    #[error(transparent)]
+    Images(#[from] ImagePartError),
     /// The HTTP server or the signal handlers.
     #[error("the server ended")]
     Server(#[source] io::Error),
@@ -88,6 +92,7 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     metrics.register(logging::samples);
     let store = open_store(settings, &metrics)?;
     let parts = parts::open(settings)?;
+    let images = images::open(settings)?;
     for (_, backend) in &parts.files {
         backend.start().await.map_err(PartError::from)?;
     }
@@ -99,12 +104,14 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     actix_web::rt::spawn(recover(service.clone()));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
-    let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), api_options(settings, metrics));
+    let api =
+        ApiState::new(service.clone(), Clock::System, Randomness::from_os(), api_options(settings, metrics, &images));
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
 
-    let clouds = state.write(clouds::FILE_NAME, &clouds::clouds_yaml(address, settings.compute))?;
+    let clouds =
+        state.write(clouds::FILE_NAME, &clouds::clouds_yaml(address, settings.compute, &settings.image.service))?;
     print_welcome(address, &clouds);
 
     signals.wait().await;
@@ -167,7 +174,7 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
     Service::start(world, options, pool)
 }
 
-fn api_options(settings: &Settings, metrics: Arc<Metrics>) -> ApiOptions {
+fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) -> ApiOptions {
     let tokens = settings.auth.tokens.iter().map(|(token, who)| {
         let mapped = MappedToken {
             user_id: who.user.clone().into(),
@@ -180,6 +187,7 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>) -> ApiOptions {
         workers: threads(settings.server.workers),
         availability_zone: settings.availability_zone.clone(),
         faults_enabled: settings.faults.enabled,
+        image_store: images.store.clone(),
         metrics,
         noauth: Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() },
         ..ApiOptions::default()

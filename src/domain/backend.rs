@@ -66,6 +66,37 @@ pub enum Request {
         /// Size of the new volume in GiB, at least that of the snapshot.
         size_gib: u32,
     },
+    /// Take an object that is not Hearth's as the volume, by its `reference` and with all it holds; then it is not under that
+    /// reference any more. It must have `size_gib`, rounded up to whole GiB, and is given the rest of the last one. The volume
+    /// is there already with this size: `Done`. No such object, one of another size or one that may not be taken (in use, not a
+    /// whole object of its own): `Refused`, and it stays what it is.
+    Adopt {
+        /// What the object is called.
+        reference: String,
+        /// Its size in GiB.
+        size_gib: u32,
+    },
+    /// Let go of the volume: it becomes an object that is not Hearth's, with all it holds, under the reference
+    /// [`volume_reference`](super::reference::volume_reference). Not there: `Done`. Live exports or snapshots of the volume:
+    /// `Refused`. An adoption that was on its way meanwhile must not bring the volume back.
+    Disown,
+    /// [`Self::Adopt`] for a snapshot of the volume, which must be there and be no smaller.
+    AdoptSnapshot {
+        /// Its id.
+        snapshot_id: SnapshotId,
+        /// What the object is called.
+        reference: String,
+        /// Its size in GiB.
+        size_gib: u32,
+    },
+    /// [`Self::Disown`] for a snapshot: [`snapshot_reference`](super::reference::snapshot_reference). While a volume is being
+    /// made from it: `Refused` as busy.
+    DisownSnapshot {
+        /// Its id.
+        snapshot_id: SnapshotId,
+    },
+    /// What the backend holds, Hearth's and not. Read-only, and of no volume.
+    ListObjects,
     /// Make the volume as a byte-exact copy of what another backend holds under the same id, holes kept, compared with the
     /// source and durable before `Done`. The source has no live exports, and nobody changes or removes it while the operation
     /// stands. It is carried out by the destination's driver, which gets the source's by `drivers::Backend::copy_from`. A
@@ -206,7 +237,7 @@ impl Request {
     /// Whether it only looks: carried out any number of times it changes nothing, so its answer is never remembered for its
     /// key, it may be asked of a backend that is not trusted with changes, and it is never what makes a volume busy.
     pub const fn is_read_only(&self) -> bool {
-        matches!(self, Self::Probe | Self::ProbeGuest { .. })
+        matches!(self, Self::Probe | Self::ProbeGuest { .. } | Self::ListObjects)
     }
 
     /// Whether it may copy all bytes of a volume, and so take hours where every other request takes seconds.
@@ -232,6 +263,10 @@ impl Request {
                     | Self::Delete
                     | Self::DeleteSnapshot { .. }
                     | Self::Extend { .. }
+                    | Self::Adopt { .. }
+                    | Self::Disown
+                    | Self::AdoptSnapshot { .. }
+                    | Self::DisownSnapshot { .. }
             )
     }
 
@@ -241,6 +276,11 @@ impl Request {
             Self::Create { .. } => "create",
             Self::CreateClonedVolume { .. } => "create_cloned_volume",
             Self::CreateVolumeFromSnapshot { .. } => "create_volume_from_snapshot",
+            Self::Adopt { .. } => "adopt",
+            Self::Disown => "disown",
+            Self::AdoptSnapshot { .. } => "adopt_snapshot",
+            Self::DisownSnapshot { .. } => "disown_snapshot",
+            Self::ListObjects => "list_objects",
             Self::CopyFromBackend { .. } => "copy_from_backend",
             Self::CreateMirrorTarget { .. } => "create_mirror_target",
             Self::Delete => "delete",
@@ -368,6 +408,11 @@ pub enum Answer {
         /// The truth.
         truth: Truth,
     },
+    /// What the backend holds.
+    Objects {
+        /// In no order.
+        objects: Vec<BackendObject>,
+    },
     /// Whether the device is in the guest.
     Plugged {
         /// Yes or no.
@@ -375,6 +420,37 @@ pub enum Answer {
         /// The export that it reads from now; none when it is not plugged, or when its connection names none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         export: Option<ExportName>,
+    },
+}
+
+/// Something that a backend holds: a volume or snapshot of Hearth's, or what could become one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendObject {
+    /// What it is called.
+    pub reference: String,
+    /// Its size, rounded up to whole GiB.
+    pub size_gib: u32,
+    /// What it is, as far as that can be told.
+    pub kind: ObjectKind,
+    /// Why it cannot be taken, besides being Hearth's.
+    pub trouble: Option<String>,
+}
+
+/// What an object is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ObjectKind {
+    /// A volume.
+    Volume {
+        /// Hearth's.
+        id: Option<VolumeId>,
+    },
+    /// A snapshot.
+    Snapshot {
+        /// Hearth's.
+        id: Option<SnapshotId>,
+        /// The volume that it was taken of.
+        volume_id: VolumeId,
     },
 }
 
@@ -433,11 +509,11 @@ impl Deadlines {
         Some(match step {
             Step::Queued | Step::Drain | Step::Borrow => return None,
             _ if is_probe => self.probe,
-            Step::Create | Step::CreateTarget => self.create,
+            Step::Create | Step::CreateTarget | Step::Adopt | Step::AdoptSnapshot { .. } => self.create,
             Step::Copy | Step::Transfer | Step::Mirror { .. } | Step::Revert | Step::CreateSnapshot { .. } => {
                 self.copy_stall
             }
-            Step::Delete | Step::DeleteSnapshot { .. } => self.delete,
+            Step::Delete | Step::DeleteSnapshot { .. } | Step::Disown | Step::DisownSnapshot { .. } => self.delete,
             Step::Extend | Step::ResizeGuest { .. } => self.extend,
             Step::Survey => self.probe,
             Step::Export { .. } | Step::Plug { .. } | Step::Pivot { .. } => self.export,
@@ -448,18 +524,23 @@ impl Deadlines {
     /// The deadline of `request`; for a copy it begins anew with every progress ([`Self::copy_stall`]).
     pub fn of(&self, request: &Request) -> Duration {
         match request {
-            Request::Create { .. } | Request::CreateMirrorTarget { .. } => self.create,
+            Request::Create { .. }
+            | Request::CreateMirrorTarget { .. }
+            | Request::Adopt { .. }
+            | Request::AdoptSnapshot { .. } => self.create,
             Request::CreateClonedVolume { .. }
             | Request::CreateVolumeFromSnapshot { .. }
             | Request::CreateSnapshot { .. }
             | Request::CopyFromBackend { .. }
             | Request::MirrorGuest { .. }
             | Request::RevertToSnapshot { .. } => self.copy_stall,
-            Request::Delete | Request::DeleteSnapshot { .. } => self.delete,
+            Request::Delete | Request::DeleteSnapshot { .. } | Request::Disown | Request::DisownSnapshot { .. } => {
+                self.delete
+            }
             Request::Extend { .. } | Request::ResizeGuest { .. } => self.extend,
             Request::Export { .. } | Request::Plug { .. } | Request::PivotGuest { .. } => self.export,
             Request::Unexport { .. } | Request::Unplug { .. } | Request::UnmirrorGuest { .. } => self.unexport,
-            Request::Probe | Request::ProbeGuest { .. } => self.probe,
+            Request::Probe | Request::ProbeGuest { .. } | Request::ListObjects => self.probe,
         }
     }
 }

@@ -78,6 +78,10 @@ uuid_id!(
     SnapshotId
 );
 uuid_id!(
+    /// An image of the image service.
+    ImageId
+);
+uuid_id!(
     /// A durable operation on a volume.
     OperationId
 );

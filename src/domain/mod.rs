@@ -13,6 +13,7 @@ pub mod metadata;
 pub mod operation;
 pub mod placement;
 pub mod quota;
+pub mod reference;
 pub mod server;
 pub mod service;
 pub mod snapshot;

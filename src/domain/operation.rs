@@ -40,6 +40,27 @@ pub enum OperationKind {
     Create,
     /// Make the volume from another one's contents, which are borrowed first (P8).
     CreateFrom(Origin),
+    /// Take an object of the backend, which is not Hearth's, as the volume.
+    Manage {
+        /// What the object is called at the backend.
+        reference: Text,
+        /// Its size, GiB.
+        size_gib: u32,
+    },
+    /// Forget the volume; its backend keeps the data as an object that is not Hearth's.
+    Unmanage,
+    /// Take an object of the backend as a snapshot.
+    ManageSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+        /// What the object is called at the backend.
+        reference: Text,
+    },
+    /// Forget a snapshot; its backend keeps the data.
+    UnmanageSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
     /// Grow it.
     Extend {
         /// Target size, GiB.
@@ -182,6 +203,10 @@ impl OperationKind {
         match self {
             Self::Create => "create",
             Self::CreateFrom(_) => "create_from",
+            Self::Manage { .. } => "manage",
+            Self::Unmanage => "unmanage",
+            Self::ManageSnapshot { .. } => "manage_snapshot",
+            Self::UnmanageSnapshot { .. } => "unmanage_snapshot",
             Self::Extend { .. } => "extend",
             Self::Delete => "delete",
             Self::Revert { .. } => "revert",
@@ -205,19 +230,29 @@ impl OperationKind {
         match self {
             Self::Create
             | Self::CreateFrom(_)
+            | Self::Manage { .. }
+            | Self::Unmanage
             | Self::Extend { .. }
             | Self::Delete
             | Self::Revert { .. }
             | Self::Migrate(_) => Lane::Data,
             Self::DiscardCopy { .. } => Lane::Cleanup,
-            Self::CreateSnapshot { .. } | Self::DeleteSnapshot { .. } => Lane::Snapshot,
+            Self::CreateSnapshot { .. }
+            | Self::DeleteSnapshot { .. }
+            | Self::ManageSnapshot { .. }
+            | Self::UnmanageSnapshot { .. } => Lane::Snapshot,
             _ => Lane::Connection,
         }
     }
 
     /// Whether it makes the volume.
     pub const fn creates_volume(&self) -> bool {
-        matches!(self, Self::Create | Self::CreateFrom(_))
+        matches!(self, Self::Create | Self::CreateFrom(_) | Self::Manage { .. })
+    }
+
+    /// Whether it takes the volume or a snapshot out of the record and promises that the data stay.
+    pub const fn keeps_data(&self) -> bool {
+        matches!(self, Self::Unmanage | Self::UnmanageSnapshot { .. })
     }
 
     /// The migration that it is.
@@ -245,7 +280,10 @@ impl OperationKind {
     /// The snapshot that it takes or removes.
     pub const fn snapshot_id(&self) -> Option<SnapshotId> {
         match self {
-            Self::CreateSnapshot { snapshot_id } | Self::DeleteSnapshot { snapshot_id } => Some(*snapshot_id),
+            Self::CreateSnapshot { snapshot_id }
+            | Self::DeleteSnapshot { snapshot_id }
+            | Self::ManageSnapshot { snapshot_id, .. }
+            | Self::UnmanageSnapshot { snapshot_id } => Some(*snapshot_id),
             _ => None,
         }
     }
@@ -285,6 +323,20 @@ pub enum Step {
     Borrow,
     /// Make the volume from the source's contents.
     Copy,
+    /// Make an object of the backend the volume.
+    Adopt,
+    /// Make the volume an object that is not Hearth's.
+    Disown,
+    /// Make an object of the backend the snapshot.
+    AdoptSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
+    /// Make the snapshot an object that is not Hearth's.
+    DisownSnapshot {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
+    },
     /// Remove the volume.
     Delete,
     /// Grow the volume.
@@ -371,6 +423,10 @@ impl Step {
             Self::Create => "create",
             Self::Borrow => "borrow",
             Self::Copy => "copy",
+            Self::Adopt => "adopt",
+            Self::Disown => "disown",
+            Self::AdoptSnapshot { .. } => "adopt_snapshot",
+            Self::DisownSnapshot { .. } => "disown_snapshot",
             Self::Delete => "delete",
             Self::Extend => "extend",
             Self::Revert => "revert",

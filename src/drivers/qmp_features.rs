@@ -17,15 +17,15 @@ const VERSIONS_REMEMBERED: usize = 16;
 /// What a server must have. A feature is written as a path: a command or event, then arguments, where `+` selects the
 /// variant of a union (`blockdev-add/+nbd/reconnect-delay`).
 pub struct Features {
-    needed: &'static [&'static str],
+    needed: Vec<&'static str>,
     /// Versions that have all of it: one server is like another of the same build.
     complete: Mutex<BTreeSet<String>>,
 }
 
 impl Features {
     /// A check for these.
-    pub const fn new(needed: &'static [&'static str]) -> Self {
-        Self { needed, complete: Mutex::new(BTreeSet::new()) }
+    pub fn new(needed: &[&'static str]) -> Self {
+        Self { needed: needed.to_vec(), complete: Mutex::new(BTreeSet::new()) }
     }
 
     /// What the server lacks; its schema is asked for (0.1 s) only when its version is not known to be complete.

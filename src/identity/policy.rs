@@ -1,4 +1,4 @@
-//! The rules of the calls that exist, with Cinder's and Nova's new defaults (auth-and-policy §6, volume-actions §0.3).
+//! The rules of the calls that exist, with Cinder's, Nova's and Glance's new defaults (auth-and-policy §6, volume-actions §0.3).
 //!
 //! A rule that is not in the table denies everybody but does so loudly in tests: the table is the list of what is checked.
 
@@ -38,6 +38,12 @@ pub const RULES: &[(&str, Check)] = &[
     ("volume_extension:volume_image_metadata:remove", Check::Member),
     ("volume_extension:volume_encryption_metadata", Check::Reader),
     ("volume:force_delete", Check::Admin),
+    ("volume_extension:volume_manage", Check::Admin),
+    ("volume_extension:volume_unmanage", Check::Admin),
+    ("volume_extension:list_manageable", Check::Admin),
+    ("snapshot_extension:snapshot_manage", Check::Admin),
+    ("snapshot_extension:snapshot_unmanage", Check::Admin),
+    ("snapshot_extension:list_manageable", Check::Admin),
     ("volume:extend", Check::Member),
     ("volume:extend_attached_volume", Check::Member),
     ("volume_extension:volume_admin_actions:extend_volume_completion", Check::Admin),
@@ -128,6 +134,13 @@ pub const RULES: &[(&str, Check)] = &[
     ("os_compute_api:os-volumes-attachments:swap", Check::Service),
     ("os_compute_api:os-volumes-attachments:delete", Check::Member),
     ("hearth:admin", Check::Admin),
+    ("get_images", Check::Reader),
+    ("get_image", Check::Reader),
+    ("download_image", Check::Reader),
+    ("add_image", Check::Member),
+    ("modify_image", Check::Member),
+    ("upload_image", Check::Member),
+    ("delete_image", Check::Member),
 ];
 
 /// The caller may not do it.

@@ -1,14 +1,21 @@
 //! `[[backends]]`: one storage backend each, with what its driver wants to know.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::parse::one_of;
+use super::parse::{one_of, word};
 use super::reader::{Problem, Table};
 use crate::domain::backend::Deadlines;
 
 /// Names of backends become parts of host names (`host@backend#pool`), directories and metric labels.
 const NAME_BYTES_MAX: usize = 32;
+
+/// What the names of iSCSI targets begin with.
+const DEFAULT_TARGET_PREFIX: &str = "iqn.2010-10.org.openstack:";
+
+/// An iSCSI name has 223 bytes at most; the rest is for the export's name.
+const TARGET_PREFIX_MAX: usize = 95;
 
 /// One storage backend.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +56,24 @@ pub struct FileDriverSettings {
     pub path: PathBuf,
     /// Volumes are spread over so many storage daemons, so that a daemon's death takes only its share of exports along.
     pub daemons_per_pool: usize,
+    /// How clients reach the volumes.
+    pub target_protocol: TargetProtocol,
+}
+
+/// `target_protocol` and its options, with Cinder's names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetProtocol {
+    /// NBD on a unix socket.
+    Nbd,
+    /// A path on this machine.
+    Local,
+    /// iSCSI with CHAP.
+    Iscsi {
+        /// `target_ip_address` and `target_port`.
+        portal: SocketAddr,
+        /// `target_prefix`.
+        prefix: String,
+    },
 }
 
 /// Options of `sim`.
@@ -97,7 +122,8 @@ const COMMON: [&str; 9] = [
     "reserved_percentage",
     "max_over_subscription_ratio",
 ];
-const FILE_OPTIONS: [&str; 2] = ["path", "daemons_per_pool"];
+const FILE_OPTIONS: [&str; 6] =
+    ["path", "daemons_per_pool", "target_protocol", "target_ip_address", "target_port", "target_prefix"];
 const SIM_OPTIONS: [&str; 5] = ["process", "socket", "truth", "latency_ms", "seed"];
 
 /// Reads one `[[backends]]` section.
@@ -151,6 +177,31 @@ fn file(table: &mut Table, name: &str, state_path: &Path, problems: &mut Vec<Pro
     FileDriverSettings {
         path: absolute(path.map_or_else(|| state_path.join("pools").join(name), PathBuf::from)),
         daemons_per_pool: table.number(problems, "daemons_per_pool", 2, 1..=64),
+        target_protocol: target_protocol(table, problems),
+    }
+}
+
+/// The iSCSI options are read for every protocol, so that a wrong one is told before it is needed.
+fn target_protocol(table: &mut Table, problems: &mut Vec<Problem>) -> TargetProtocol {
+    let protocol = table.take(problems, "target_protocol", "nbd", |value| one_of(value, &["nbd", "local", "iscsi"]));
+    let address = table.take(problems, "target_ip_address", IpAddr::V4(Ipv4Addr::LOCALHOST), |value| {
+        word(value)?.parse().map_err(|_| "must be an IP address".to_owned())
+    });
+    let port = table.number(problems, "target_port", 3260, 1..=65_535);
+    let prefix = table.take(problems, "target_prefix", DEFAULT_TARGET_PREFIX.to_owned(), |value| {
+        let text = word(value)?;
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte);
+        match text.starts_with("iqn.") && text.len() <= TARGET_PREFIX_MAX && text.bytes().all(is_name) {
+            true => Ok(text),
+            false => Err(format!(
+                "must begin with 'iqn.', have only lower-case letters, digits, '-', '.' and ':', and at most {TARGET_PREFIX_MAX} bytes"
+            )),
+        }
+    });
+    match protocol {
+        "local" => TargetProtocol::Local,
+        "iscsi" => TargetProtocol::Iscsi { portal: SocketAddr::new(address, port), prefix },
+        _ => TargetProtocol::Nbd,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::reader::Origins;
-use super::{Database, DriverSettings, Problem, Settings, SimProcess};
+use super::{Database, DriverSettings, ImageServiceSettings, Problem, Settings, SimProcess};
 
 /// `sun_path` of a unix socket has 108 bytes, the last of which is the terminating zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -41,7 +41,21 @@ pub(super) fn problems(settings: &Settings, origins: &Origins) -> Vec<Problem> {
             }
         }
     }
+    match &settings.image.service {
+        ImageServiceSettings::Embedded(store) => add("image.path".to_owned(), unwritable(&store.path)),
+        ImageServiceSettings::Glance(glance) => {
+            for (key, file) in [("image.ca_file", &glance.ca_file), ("image.token_file", &glance.token_file)] {
+                add(key.to_owned(), file.as_deref().and_then(unreadable));
+            }
+        }
+        ImageServiceSettings::None => {}
+    }
     problems
+}
+
+fn unreadable(file: &Path) -> Option<String> {
+    let opened = fs::File::open(file);
+    opened.err().map(|error| format!("{} cannot be read: {error}", file.display()))
 }
 
 fn too_long(path: &Path, reserve: usize) -> Option<String> {

@@ -8,6 +8,7 @@
 mod backend;
 mod check;
 mod duration;
+mod image;
 mod parse;
 mod reader;
 
@@ -17,8 +18,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use backend::{BackendSettings, DriverSettings, FileDriverSettings, SimDriverSettings, SimProcess};
+pub use backend::{BackendSettings, DriverSettings, FileDriverSettings, SimDriverSettings, SimProcess, TargetProtocol};
 pub use duration::parse as parse_duration;
+pub use image::{GlanceSettings, ImageServiceSettings, ImageSettings, ImageStoreSettings};
 pub use reader::{ENVIRONMENT_PREFIX, Problem};
 
 use crate::domain::quota::Limits;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub compute: ComputeMode,
     /// `[[backends]]`.
     pub backends: Vec<BackendSettings>,
+    /// `image`.
+    pub image: ImageSettings,
     /// `hypervisor`.
     pub hypervisor: HypervisorSettings,
     /// `quota`.

@@ -11,7 +11,7 @@ use super::backend::absolute;
 use super::reader::{Problem, Table, layered};
 use super::{
     ActorSettings, AuthSettings, ComputeMode, ConnectionSettings, Database, FaultSettings, FixedToken, HistorySettings,
-    HypervisorSettings, Invalid, Loaded, QuotaSettings, ServerSettings, Settings, StateSettings, backend,
+    HypervisorSettings, Invalid, Loaded, QuotaSettings, ServerSettings, Settings, StateSettings, backend, image,
 };
 use crate::faults::NoCrashPoint;
 
@@ -32,7 +32,7 @@ pub(super) fn settings(file: Option<&Path>, environment: Vec<(String, String)>) 
     if problems.is_empty() { Ok(Loaded { settings, origins }) } else { Err(Invalid(problems)) }
 }
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "server",
     "actors",
     "state",
@@ -40,6 +40,7 @@ const SECTIONS: [&str; 13] = [
     "auth",
     "compute",
     "backends",
+    "image",
     "hypervisor",
     "quota",
     "connections",
@@ -63,6 +64,7 @@ fn read(root: &mut Table, problems: &mut Vec<Problem>) -> Settings {
         auth: auth(root.table(problems, "auth"), problems),
         compute: compute(root.table(problems, "compute"), problems),
         backends: backends(root, &state.path, problems),
+        image: image::parse(root.table(problems, "image"), &state.path, problems),
         hypervisor: hypervisor(root.table(problems, "hypervisor"), problems),
         quota: quota(root.table(problems, "quota"), problems),
         connections: connections(root.table(problems, "connections"), problems),
@@ -281,7 +283,8 @@ fn availability_zone(root: &mut Table, problems: &mut Vec<Problem>) -> String {
     })
 }
 
-fn word(value: Value) -> Result<String, String> {
+/// A text.
+pub(super) fn word(value: Value) -> Result<String, String> {
     match value.kind {
         ValueKind::String(text) => Ok(text),
         _ => Err("must be a text".to_owned()),

@@ -106,6 +106,17 @@ fn the_annotated_file_names_every_setting() {
         "faults.no_sync",
         "history.retention",
         "hypervisor.qmp_dirs",
+        "image.ca_file",
+        "image.convert_timeout",
+        "image.endpoint",
+        "image.max_images",
+        "image.max_size_gib",
+        "image.path",
+        "image.qemu_img",
+        "image.reserved_gib",
+        "image.service",
+        "image.timeout",
+        "image.token_file",
         "quota.backup_gigabytes",
         "quota.backups",
         "quota.gigabytes",
@@ -221,6 +232,35 @@ fn noauth_is_refused_on_every_address_but_loopback() {
     }
     refused("", &[("HEARTH__SERVER__LISTEN", "0.0.0.0:1")], "server.listen", "loopback", "HEARTH__SERVER__LISTEN");
     assert_eq!(settings("[server]\nlisten = \"127.8.9.1:80\"\n", &[]).server.listen.port(), 80);
+}
+
+#[test]
+fn each_image_service_has_settings_of_its_own() {
+    let service = |toml: &str| settings(toml, &[("HEARTH__STATE__PATH", "/srv/h")]).image.service;
+    let ImageServiceSettings::Embedded(embedded) = service("") else { panic!("the embedded one is the default") };
+    assert_eq!((embedded.path.as_path(), embedded.max_images), (Path::new("/srv/h/images"), 10_000));
+    assert_eq!(service("[image]\nservice = \"none\"\n"), ImageServiceSettings::None);
+    for (endpoint, expected) in [
+        ("https://image.example.org/", "https://image.example.org"),
+        ("http://10.0.0.2:9292/v2/", "http://10.0.0.2:9292"),
+        ("https://cloud.example.org/image", "https://cloud.example.org/image"),
+    ] {
+        let toml = format!("[image]\nservice = \"glance\"\nendpoint = \"{endpoint}\"\n");
+        let ImageServiceSettings::Glance(glance) = service(&toml) else { panic!("{toml}") };
+        assert_eq!((glance.endpoint.as_str(), glance.token_file), (expected, None));
+    }
+    for endpoint in
+        ["ftp://h", "image.example.org", "https://", "https://u:hunter2@h", "http://h/?x=hunter2", "http://h#x"]
+    {
+        let toml = format!("[image]\nservice = \"glance\"\nendpoint = \"{endpoint}\"\n");
+        let Invalid(problems) = load(&toml, &[]).expect_err(endpoint);
+        is_problem(&problems[0], "image.endpoint", "", FILE);
+        assert!(!problems[0].to_string().contains("hunter2"), "{}", problems[0]);
+    }
+    refused("[image]\nservice = \"glance\"\n", &[], "image.endpoint", "must be the address", FILE);
+    refused("[image]\nservice = \"s3\"\n", &[], "image.service", "one of embedded, glance, none", FILE);
+    refused("[image]\nendpoint = \"http://h\"\n", &[], "image.endpoint", "unknown setting", FILE);
+    refused("[image]\nservice = \"none\"\npath = \"x\"\n", &[], "image.path", "unknown setting", FILE);
 }
 
 #[test]

@@ -19,13 +19,15 @@ pub struct Difference {
 }
 
 /// Statuses a quiet volume may have.
-const STABLE: [VolumeStatus; 6] = [
+const STABLE: [VolumeStatus; 8] = [
     VolumeStatus::Available,
     VolumeStatus::InUse,
     VolumeStatus::Reserved,
     VolumeStatus::Error,
     VolumeStatus::ErrorExtending,
     VolumeStatus::ErrorDeleting,
+    VolumeStatus::ErrorManaging,
+    VolumeStatus::ErrorUnmanaging,
 ];
 
 impl World {
@@ -100,7 +102,10 @@ fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
     if !STABLE.contains(&state.volume.status) && !owned {
         note(format!("its status is {}", state.volume.status));
     }
-    let must_exist = !matches!(state.volume.status, VolumeStatus::Error | VolumeStatus::ErrorDeleting);
+    let must_exist = !matches!(
+        state.volume.status,
+        VolumeStatus::Error | VolumeStatus::ErrorDeleting | VolumeStatus::ErrorManaging | VolumeStatus::ErrorUnmanaging
+    );
     if must_exist && !truth.exists {
         note("is not at the backend".to_owned());
     }
@@ -115,8 +120,8 @@ fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
         note(format!("exports {served:?} are served and {recorded:?} recorded"));
     }
     for snapshot in &state.snapshots {
-        use SnapshotStatus::{Available, Creating, Deleting, Restoring};
-        if matches!(snapshot.status, Creating | Deleting | Restoring) {
+        use SnapshotStatus::{Available, Creating, Deleting, Restoring, Unmanaging};
+        if matches!(snapshot.status, Creating | Deleting | Restoring | Unmanaging) {
             note(format!("its snapshot {} is {}", snapshot.id, snapshot.status));
         }
         if snapshot.status == Available && !truth.snapshots.contains(&snapshot.id) {

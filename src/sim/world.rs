@@ -239,6 +239,7 @@ impl World {
             wanted: None,
             bootable: false,
             origin: None,
+            adopts: None,
         }))
     }
 

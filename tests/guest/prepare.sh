@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prepares everything that the guest tests need, on Debian 12 (amd64) with nothing but its own mirror:
 #   * qemu-system-x86 of bookworm-backports, and qemu-utils of the same version (the release's own qemu-system-x86
-#     would remove a newer qemu-utils, and with it qemu-storage-daemon);
+#     would remove a newer qemu-utils, and with it qemu-storage-daemon), with QEMU's iSCSI client;
 #   * a kernel and four virtio modules, unpacked from the cloud kernel's package without installing it;
 #   * an initial RAM disk with busybox whose console executes commands (tests/it/e2e/guest.rs talks to it).
 # Result: vmlinuz and initrd.gz in $HEARTH_GUEST_DIR (default: target/guest). Idempotent: does nothing when they are there.
@@ -26,7 +26,10 @@ complete() { [ -s "$out/vmlinuz" ] && [ -s "$out/initrd.gz" ] && [ "$(cat "$out/
 # A change of this script makes the assets again.
 recipe=$(sha256sum tests/guest/prepare.sh | cut -d' ' -f1)
 
-if have qemu-system-x86_64 && have qemu-storage-daemon && complete; then
+# QEMU's iSCSI client, for the tests of that protocol.
+have_iscsi() { [ -e "/usr/lib/$(uname -m)-linux-gnu/qemu/block-iscsi.so" ]; }
+
+if have qemu-system-x86_64 && have qemu-storage-daemon && have_iscsi && complete; then
     say "already prepared in $out"
     exit 0
 fi
@@ -56,6 +59,7 @@ apt-get $apt -qq update
 
 missing=
 have qemu-system-x86_64 && have qemu-storage-daemon || missing="qemu-system-x86 qemu-utils"
+have_iscsi || missing="$missing qemu-block-extra"
 have cpio || missing="$missing cpio"
 [ -x /bin/busybox ] || [ -x /usr/bin/busybox ] || missing="$missing busybox-static"
 if [ -n "$missing" ]; then

@@ -10,3 +10,15 @@ mod races;
 mod service;
 mod store;
 mod storm;
+
+/// Gives rustls its cryptography before any test begins: reqwest makes no client without, not even one for plain HTTP, and
+/// the library, which builds its own configuration of TLS, rightly sets nothing for the whole process.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CRYPTOGRAPHY: extern "C" fn() = {
+    extern "C" fn install() {
+        // an error says that it is there already
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    install
+};

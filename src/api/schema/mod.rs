@@ -112,6 +112,10 @@ requests! {
     CLUSTER_SWITCH = [(3, 7, "cluster_switch_3.7")];
     /// `revert`.
     VOLUME_REVERT = [(3, 40, "volume_revert_3.40")];
+    /// `POST /manageable_volumes`.
+    VOLUME_MANAGE = [(3, 0, "volume_manage_3.0"), (3, 16, "volume_manage_3.16")];
+    /// `POST /manageable_snapshots`.
+    SNAPSHOT_MANAGE = [(3, 0, "snapshot_manage_3.0")];
     /// `POST /snapshots`.
     SNAPSHOT_CREATE = [(3, 0, "snapshot_create_3.0")];
     /// `PUT /snapshots/{id}`.

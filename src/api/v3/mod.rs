@@ -3,6 +3,7 @@
 pub mod attachments;
 pub mod default_types;
 pub mod extensions;
+pub mod manage;
 pub mod messages;
 pub mod operator;
 pub mod placement;
@@ -32,7 +33,7 @@ use super::route::{QuotaRoute, Route, TypeRoute};
 use crate::domain::volume::metadata::MetadataChange;
 
 /// The actions that exist on each action route.
-const SNAPSHOT_ACTIONS: &[&str] = &["os-force_delete", "os-reset_status", "os-update_snapshot_status"];
+const SNAPSHOT_ACTIONS: &[&str] = &["os-force_delete", "os-reset_status", "os-unmanage", "os-update_snapshot_status"];
 const VOLUME_ACTIONS: &[&str] = &[
     "os-extend",
     "os-extend_volume_completion",
@@ -56,6 +57,7 @@ const VOLUME_ACTIONS: &[&str] = &[
     "os-initialize_connection",
     "os-terminate_connection",
     "os-force_detach",
+    "os-unmanage",
 ];
 const ATTACHMENT_ACTIONS: &[&str] = &["os-complete"];
 const TYPE_ACTIONS: &[&str] = &[type_access::ADD, type_access::REMOVE];
@@ -113,6 +115,7 @@ pub async fn handle(call: &Call, route: &Route, action: Option<&str>) -> Result<
         Route::AttachmentDelete(id) => attachments::attachment_delete(call, id).await,
         Route::AttachmentAction(id) => attachments::attachment_complete(call, id).await,
         Route::Operator(route) => operator::handle(call, route).await,
+        Route::Manage(route) => manage::handle(call, route).await,
         Route::Type(route) => handle_type(call, route, action).await,
         Route::Quota(route) => handle_quota(call, route).await,
         Route::MessageList => messages::message_list(call).await,

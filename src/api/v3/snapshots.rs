@@ -70,7 +70,8 @@ pub async fn snapshot_command(
     }
 }
 
-fn answer(call: &Call, status: u16, id: SnapshotId, state: &VolumeState, shown: Shown) -> Result<Answer, Problem> {
+/// The answer that shows one snapshot.
+pub fn answer(call: &Call, status: u16, id: SnapshotId, state: &VolumeState, shown: Shown) -> Result<Answer, Problem> {
     let snapshot = state.snapshot(id).ok_or_else(|| Problem::NotFound(Kind::Snapshot, id.to_string()))?;
     Ok(Answer::json(status, json!({"snapshot": view::view(snapshot, shown, call.version)})))
 }
@@ -121,6 +122,7 @@ pub async fn snapshot_create(call: &Call) -> Result<Answer, Problem> {
         description: text_member(members, ["description", "display_description"]).flatten(),
         metadata: metadata_member(members).unwrap_or_default(),
         in_use_allowed: force == Some(true) || call.since(66),
+        adopts: None,
     };
     let command = Command::SnapshotCreate(Box::new(create));
     let reply = call.command(state.id(), command).await?;
@@ -162,6 +164,7 @@ pub async fn snapshot_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
 pub async fn snapshot_action(call: &Call, id: &str, action: &str) -> Result<Answer, Problem> {
     match action {
         "os-reset_status" => snapshot_reset_status(call, id).await,
+        "os-unmanage" => super::manage::snapshot_unmanage(call, id).await,
         "os-update_snapshot_status" => snapshot_update_status(call, id).await,
         "os-force_delete" => {
             let rules = ["volume_extension:snapshot_admin_actions:force_delete", "volume:delete_snapshot"];

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{volume_flags, volume_metadata, volume_moves};
+use super::{manage, volume_flags, volume_metadata, volume_moves};
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::Problem;
@@ -18,6 +18,7 @@ pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer
         "os-extend_volume_completion" => volume_extend_completion(call, id).await,
         "os-force_delete" => volume_force_delete(call, id).await,
         "os-reset_status" => volume_reset_status(call, id).await,
+        "os-unmanage" => manage::volume_unmanage(call, id).await,
         "revert" => volume_revert(call, id).await,
         "os-migrate_volume" => volume_moves::volume_migrate(call, id).await,
         "os-migrate_volume_completion" => volume_moves::volume_migrate_completion(call, id).await,

@@ -32,8 +32,16 @@ pub(super) const TYPE_LOOKS_MAX: u32 = 8;
 /// `POST /volumes`
 pub async fn volume_create(call: &Call) -> Result<Answer, Problem> {
     schema::VOLUME_CREATE.check(call.version, &call.body)?;
+    while_the_type_changes(call, async || create_as_the_type_is(call).await).await
+}
+
+/// Makes a volume by its type as it is at the commit: looked at anew when it has changed before that.
+pub async fn while_the_type_changes(
+    call: &Call,
+    make: impl AsyncFn() -> Result<Answer, Problem>,
+) -> Result<Answer, Problem> {
     for _ in 0..TYPE_LOOKS_MAX {
-        match create_as_the_type_is(call).await {
+        match make().await {
             Err(Problem::Request(RequestError::Refused(Refusal::TypeChanged))) => call.api.types.changed(),
             answer => return answer,
         }
@@ -89,6 +97,7 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         wanted: source.is_none().then_some(wanted),
         bootable: source.as_ref().is_some_and(|source| source.state.volume.bootable),
         origin: source.as_ref().map(|source| source.origin),
+        adopts: None,
     };
     let command = Command::Create(Box::new(create));
     let reply = call.command(volume_id, command).await?;

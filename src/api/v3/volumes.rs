@@ -8,6 +8,7 @@ use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::{Kind, Problem};
 use crate::api::filters;
+use crate::api::microversion::Microversion;
 use crate::api::paging::{self, Columns, ListBody};
 use crate::api::query::word;
 use crate::api::schema;
@@ -75,9 +76,21 @@ struct One<'a> {
 
 /// The answer that shows one volume.
 pub async fn volume_answer(call: &Call, status: u16, state: &VolumeState, shown: Shown) -> Result<Answer, Problem> {
+    volume_answer_at(call, call.version, status, state, shown).await
+}
+
+/// The same in the words of another version.
+pub async fn volume_answer_at(
+    call: &Call,
+    version: Microversion,
+    status: u16,
+    state: &VolumeState,
+    shown: Shown,
+) -> Result<Answer, Problem> {
     let types = call.api.types.get(call.service().store().as_ref()).await?;
     let name = state.volume.volume_type_id.and_then(|id| types.by_id(id)).map(|row| row.name.as_str());
-    Ok(Answer::json(status, One { volume: view::detail(state, name, shown, &viewer(call)) }))
+    let viewer = Viewer { version, ..viewer(call) };
+    Ok(Answer::json(status, One { volume: view::detail(state, name, shown, &viewer) }))
 }
 
 /// `all_tenants` of volume lists: a boolean word, in force for admins only.

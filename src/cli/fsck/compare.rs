@@ -266,9 +266,17 @@ fn open_work(state: &VolumeState) -> Option<String> {
     (!state.volume.loans.is_empty()).then(|| "a copy that is being made of it".to_owned())
 }
 
-/// Whether the record says that the backend has the volume. After a failed create or delete it may or may not.
+/// Whether the record says that the backend has the volume. After a failed create, delete, adoption or release it may or may not.
 fn must_exist(status: VolumeStatus) -> bool {
-    !matches!(status, VolumeStatus::Creating | VolumeStatus::Error | VolumeStatus::ErrorDeleting)
+    !matches!(
+        status,
+        VolumeStatus::Creating
+            | VolumeStatus::Managing
+            | VolumeStatus::Error
+            | VolumeStatus::ErrorDeleting
+            | VolumeStatus::ErrorManaging
+            | VolumeStatus::ErrorUnmanaging
+    )
 }
 
 fn at_backend(

@@ -23,5 +23,5 @@ fn connecting(state: &VolumeState) -> Option<&Operation> {
 
 /// Whether nothing is left of what was asked for when the operation has ended well.
 pub fn leaves_nothing(kind: &OperationKind) -> bool {
-    matches!(kind, OperationKind::Delete | OperationKind::DeleteSnapshot { .. })
+    kind.keeps_data() || matches!(kind, OperationKind::Delete | OperationKind::DeleteSnapshot { .. })
 }

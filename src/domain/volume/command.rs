@@ -1,17 +1,17 @@
-//! What can be asked of a volume, and what its decisions consist of.
+//! What can be asked of a volume. What its decisions consist of is in [`decision`](super::decision).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use uuid::Uuid;
 
 pub use super::attach::{AttachVolume, ServerAttach};
+pub use super::decision::{Decision, Job, JobTarget, Reply, ReplyWhen, Ticket, UserMessage, Verdict};
 use super::metadata::{MetadataChange, MetadataKind, MetadataWrite};
 pub use super::refusal::Refusal;
-use super::state::{Origin, VolumeState};
+use super::state::Origin;
 use crate::domain::attachment::AttachMode;
-use crate::domain::backend::{Call, Outcome, Request};
+use crate::domain::backend::Outcome;
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Requester, Step};
@@ -83,6 +83,8 @@ pub enum Command {
         /// With its snapshots.
         cascade: bool,
     },
+    /// `os-unmanage`.
+    Unmanage,
     /// `os-extend`.
     Extend {
         /// GiB.
@@ -149,6 +151,11 @@ pub enum Command {
         snapshot_id: SnapshotId,
         /// In any status.
         force: bool,
+    },
+    /// `os-unmanage` of a snapshot.
+    SnapshotUnmanage {
+        /// The snapshot.
+        snapshot_id: SnapshotId,
     },
     /// `os-reset_status` of a snapshot.
     SnapshotResetStatus {
@@ -290,7 +297,11 @@ impl Command {
     /// The name for events, logs and admin views.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Create(_) => "volume_create",
+            Self::Create(request) => match request.adopts {
+                None => "volume_create",
+                Some(_) => "volume_manage",
+            },
+            Self::Unmanage => "volume_unmanage",
             Self::Update(_) => "volume_update",
             Self::Delete { force: false, .. } => "volume_delete",
             Self::Delete { force: true, .. } => "volume_force_delete",
@@ -302,7 +313,11 @@ impl Command {
             Self::SetReadonly { .. } => "volume_set_readonly",
             Self::Extend { .. } => "volume_extend",
             Self::ResetStatus { .. } => "volume_reset_status",
-            Self::SnapshotCreate(_) => "snapshot_create",
+            Self::SnapshotCreate(request) => match request.adopts {
+                None => "snapshot_create",
+                Some(_) => "snapshot_manage",
+            },
+            Self::SnapshotUnmanage { .. } => "snapshot_unmanage",
             Self::SnapshotUpdate { .. } => "snapshot_update",
             Self::SnapshotWriteMetadata { .. } => "snapshot_metadata_write",
             Self::SnapshotDelete { force: false, .. } => "snapshot_delete",
@@ -370,6 +385,8 @@ pub struct CreateVolume {
     pub bootable: bool,
     /// What it is made from.
     pub origin: Option<Origin>,
+    /// It is an object of the backend already, called so, of `size_gib`.
+    pub adopts: Option<Text>,
 }
 
 /// The arguments of a migration, validated.
@@ -411,6 +428,17 @@ pub struct CreateSnapshot {
     pub metadata: Metadata,
     /// A volume in use will do as well: `force`, or the caller's microversion (≥ 3.66).
     pub in_use_allowed: bool,
+    /// It is an object of the backend already.
+    pub adopts: Option<Adoption>,
+}
+
+/// An object that becomes a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// What it is called.
+    pub reference: Text,
+    /// GiB.
+    pub size_gib: u32,
 }
 
 /// The arguments of an update: outer `None` leaves the field alone.
@@ -422,157 +450,4 @@ pub struct UpdateVolume {
     pub description: Option<Option<String>>,
     /// Replaces all user metadata.
     pub metadata: Option<Metadata>,
-}
-
-/// Identifies the job of a result: results with another ticket are late (promise I3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// The operation.
-    pub operation_id: OperationId,
-    /// Its epoch.
-    pub epoch: u64,
-    /// Its step.
-    pub step: Step,
-    /// The try.
-    pub attempt: u32,
-    /// It was the probe of the step, not the step.
-    pub probe: bool,
-}
-
-/// Who carries a job out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JobTarget {
-    /// The backend `host@backend#pool`.
-    Backend(Text),
-    /// The guest of a server, through its actor.
-    Guest(ServerId),
-    /// Nobody: the job is only a timer which ends as `Unknown`.
-    Timer,
-}
-
-/// Work to start after the commit.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Job {
-    /// A call for an operation's step; its end comes back as [`Command::JobResult`].
-    Step {
-        /// For the way back.
-        ticket: Ticket,
-        /// Who does it.
-        target: JobTarget,
-        /// What.
-        call: Option<Call>,
-        /// Not before this much time has passed.
-        delay: Duration,
-    },
-    /// Look whether outstanding calls have ended; comes back as [`Command::OutstandingProbed`].
-    ProbeOutstanding {
-        /// The backend.
-        target: JobTarget,
-        /// Always [`Request::Probe`].
-        request: Request,
-        /// Which probe this is.
-        attempt: u32,
-        /// The generation at which it was decided to look.
-        asked_at: u64,
-        /// Not before this much time has passed.
-        delay: Duration,
-    },
-    /// Ask the source for its contents, until it has answered; comes back as [`Command::Lent`].
-    Borrow {
-        /// For the way back.
-        ticket: Ticket,
-        /// The source, and the snapshot of it.
-        origin: Origin,
-        /// Size of the borrower, GiB.
-        size_gib: u32,
-    },
-    /// Look, again and again, whether a volume still reads the contents that it has borrowed; its end comes back as
-    /// [`Command::Returned`].
-    WatchBorrower {
-        /// That volume.
-        borrower: VolumeId,
-    },
-    /// Tell the lender that its contents are not read any more; a hint that spares it the next look.
-    GiveBack {
-        /// The lender.
-        lender: VolumeId,
-    },
-}
-
-/// A failure that the volume's owner can read (`spec/services-hosts-pools.md`, messages).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserMessage {
-    /// `001`…: what was being done.
-    pub action: &'static str,
-    /// `001`…: what went wrong.
-    pub detail: &'static str,
-    /// The particular cause, appended to the text.
-    pub cause: Option<String>,
-    /// Whose request it was.
-    pub requester: Requester,
-    /// The snapshot that it is about; none: the volume.
-    pub snapshot_id: Option<SnapshotId>,
-}
-
-/// When the sender of a command gets its answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReplyWhen {
-    /// After this decision's commit.
-    Committed,
-    /// When this operation has ended.
-    OperationEnds(OperationId),
-}
-
-/// The answer of a volume: its state as of the commit which the answer speaks of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
-    /// Committed state.
-    pub state: Arc<VolumeState>,
-    /// The row which the command made or changed.
-    pub attachment_id: Option<AttachmentId>,
-}
-
-/// A decision: nothing of it happens unless `next` commits.
-#[derive(Clone, Debug)]
-pub struct Decision {
-    /// The state to commit. Rows to write are the difference from the present state.
-    pub next: Arc<VolumeState>,
-    /// Work to start after the commit.
-    pub jobs: Vec<Job>,
-    /// When to answer.
-    pub reply: ReplyWhen,
-    /// The row that the answer speaks of.
-    pub attachment_id: Option<AttachmentId>,
-    /// Operations that end with this commit, and how their waiting requests are answered.
-    pub ended: Vec<(OperationId, Result<(), Refusal>)>,
-    /// Written in the same commit.
-    pub messages: Vec<UserMessage>,
-    /// Quota limits which the growth must keep; none when growth is not judged (facts, not wishes).
-    pub limits: Option<Limits>,
-    /// The server that must still have this epoch at the commit.
-    pub server_guard: Option<(ServerId, u64)>,
-    /// The volume type that must still have this revision at the commit.
-    pub type_guard: Option<(VolumeTypeId, u64)>,
-    /// The request behind it, for the history.
-    pub requester: Requester,
-    /// The cause of a failure, for the history.
-    pub cause: Option<String>,
-}
-
-/// What the decision is.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// Commit this.
-    Commit(Box<Decision>),
-    /// The effect is already there, or there is nothing to do: answer from the present state, start these jobs.
-    Nothing {
-        /// Work to start at once (nothing new is intended by it: only timers and read-only probes).
-        jobs: Vec<Job>,
-        /// The row that the answer speaks of.
-        attachment_id: Option<AttachmentId>,
-    },
-    /// Wait in the volume's connection queue until its connection lane is free (P4).
-    Queue,
-    /// Refused: nothing changes.
-    Refuse(Refusal),
 }

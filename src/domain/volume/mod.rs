@@ -7,6 +7,7 @@ pub mod attach;
 pub mod blocking;
 pub mod command;
 pub mod decide;
+pub mod decision;
 pub mod metadata;
 pub mod refusal;
 pub mod state;

@@ -84,6 +84,11 @@ impl Paths {
         self.dir.join("watch.sock")
     }
 
+    /// The file that it shows an export as, for protocols that go by files.
+    pub(super) fn shown(&self, export: &ExportName) -> PathBuf {
+        self.dir.join("files").join(export.as_str())
+    }
+
     fn record(&self) -> PathBuf {
         self.dir.join("daemon.json")
     }
@@ -315,7 +320,7 @@ impl Daemon {
 }
 
 /// Ends a process and waits until it is dead.
-async fn end(process: &Process) -> io::Result<()> {
+pub(super) async fn end(process: &Process) -> io::Result<()> {
     process.signal(libc::SIGTERM)?;
     if let Ok(ended) = tokio::time::timeout(STOP_TIMEOUT, process.exited()).await {
         return ended;

@@ -2,18 +2,22 @@
 //! read-only ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::sync::Arc;
-
-use serde_json::json;
 
 use super::daemon::{ATTEMPTS, Daemon, DaemonError};
 use super::images::FileError;
-use super::link::{Link, LinkError, is_export_name};
+use super::link::{Link, LinkError, NewExport, is_export_name};
+use super::mountpoint;
 use super::names::Image;
+use super::protocol::{Account, Connection, Place, connection_info, initiator_of};
 use super::registry::Wanted;
+use super::target::{Offer, TargetError};
+use super::tgt_wire::TgtError;
 use super::{FileBackend, whole_gib};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
+use crate::domain::document::Document;
 use crate::domain::ids::{ExportName, VolumeId};
 
 /// Why exports of a volume are not as they should be.
@@ -36,7 +40,13 @@ impl ServeError {
 }
 
 impl FileBackend {
-    pub(super) async fn export(&self, volume: VolumeId, name: ExportName, mode: AttachMode) -> Outcome {
+    pub(super) async fn export(
+        &self,
+        volume: VolumeId,
+        name: ExportName,
+        connector: &Document,
+        mode: AttachMode,
+    ) -> Outcome {
         let refused = |kind, text: &str| Outcome::Refused { cause: Cause::new(kind, text) };
         if !self.can_export {
             return refused(CauseKind::Unavailable, "exports are unavailable: no storage daemon on this machine");
@@ -44,6 +54,19 @@ impl FileBackend {
         if !is_export_name(&name) || mode == AttachMode::Undecided {
             return refused(CauseKind::Other, "the export has no valid name or mode");
         }
+        let initiator = match &self.targets {
+            None => None,
+            Some(targets) if !targets.can_serve() => {
+                return refused(
+                    CauseKind::Unavailable,
+                    "exports are unavailable: no iSCSI target daemon on this machine",
+                );
+            }
+            Some(_) => match initiator_of(&connector.to_value()) {
+                None => return refused(CauseKind::BadConnector, "the connector has no valid initiator"),
+                Some(initiator) => Some(initiator.to_owned()),
+            },
+        };
         let _guard = self.locks.acquire(volume).await;
         if let Some(busy) = self.being_replaced(volume) {
             return busy;
@@ -60,13 +83,21 @@ impl FileBackend {
             return refused(CauseKind::Other, "this connection was ended and cannot be made again");
         }
         let before = self.wanted_of(volume);
-        let known = before.exports.get(&name).copied();
-        if known.is_some_and(|known| known != mode) {
+        let known = before.exports.get(&name).cloned();
+        if known.as_ref().is_some_and(|known| known.mode != mode) {
             return refused(CauseKind::Busy, "this connection exists with another mode");
         }
+        let told = known.as_ref().and_then(|known| known.account.as_ref()).map(|account| &account.initiator);
+        if told.is_some() && told != initiator.as_ref() {
+            return refused(CauseKind::Busy, "this connection exists for another initiator");
+        }
+        let connection = known.clone().unwrap_or_else(|| Connection {
+            mode,
+            account: initiator.as_deref().map(|name| Account::new(name, &self.randomness)),
+        });
         if known.is_none() {
             let mut after = before.clone();
-            after.exports.insert(name.clone(), mode);
+            after.exports.insert(name.clone(), connection.clone());
             if !self.claim(volume, &name, &after) {
                 return refused(CauseKind::Busy, "another volume is exported under this name");
             }
@@ -75,20 +106,15 @@ impl FileBackend {
             }
         }
         let daemon = self.daemons[before.daemon].clone();
-        match self.serve(&daemon, volume, bytes, BTreeMap::from([(name.clone(), mode)])).await {
+        match self.serve(&daemon, volume, bytes, BTreeMap::from([(name.clone(), connection.clone())])).await {
             Ok(()) => {
-                let info = json!({
-                    "driver_volume_type": "nbd",
-                    "transport": "unix",
-                    "path": daemon.paths.nbd(),
-                    "export": name,
-                    "access_mode": mode.as_str(),
-                    "encrypted": false,
-                    "qos_specs": null,
-                    "cacheable": false,
-                    "enforce_multipath": false,
-                });
-                Outcome::Done { answer: Answer::Connection { info } }
+                let (nbd, shown) = (daemon.paths.nbd(), daemon.paths.shown(&name));
+                let place = match (&self.targets, &connection.account) {
+                    (Some(targets), Some(account)) => Place::Iscsi(targets.options(), account),
+                    _ if self.options.protocol.is_by_file() => Place::Local(&shown),
+                    _ => Place::Nbd(&nbd),
+                };
+                Outcome::Done { answer: Answer::Connection { info: connection_info(volume, &name, mode, &place) } }
             }
             Err(ServeError::No(cause)) if known.is_none() => match self.save(volume, before).await {
                 Ok(()) => Outcome::Failed { cause },
@@ -109,10 +135,18 @@ impl FileBackend {
         self.remember_ended(volume, &name).await;
         let mut wanted = self.wanted_of(volume);
         let saved = if wanted.exports.remove(&name).is_some() { self.save(volume, wanted).await } else { Ok(()) };
+        // The session first, so that the target does not meet a file that fails.
+        let withdrawn = match &self.targets {
+            Some(targets) => targets.withdraw(&name).await,
+            None => Ok(()),
+        };
         for daemon in self.daemons_of(volume) {
             if let Err(cause) = self.fence(&daemon, volume, &name).await {
                 return Outcome::Unknown { cause };
             }
+        }
+        if let Err(error) = withdrawn {
+            return Outcome::Unknown { cause: cause_of_target(&error) };
         }
         match saved {
             Ok(()) => Outcome::done(),
@@ -207,12 +241,54 @@ impl FileBackend {
         if link.node_bytes(volume) == Some(bytes) || (served.is_empty() && link.node_bytes(volume).is_none()) {
             return Ok(());
         }
+        if self.options.protocol.is_by_file() && !served.is_empty() {
+            return link.resize_shown_node(volume, bytes).await;
+        }
         // What is wanted is on disk since it was exported, so a crash from here on loses no export.
         for name in &served {
             link.remove(volume, name).await?;
         }
         let path = self.images.path(volume);
         link.resize_node(volume, &path, bytes).await
+    }
+
+    /// A volume does not grow under an iSCSI session, which would go on to see the old size (measured); one that has the size
+    /// already is not held up.
+    pub(super) async fn may_grow(&self, volume: VolumeId, bytes: u64) -> Result<(), Outcome> {
+        let Some(targets) = &self.targets else { return Ok(()) };
+        let present = self.on_files(move |images| images.size(volume)).await.map_err(FileError::into_outcome)?;
+        if present.is_some_and(|present| present >= bytes) {
+            return Ok(());
+        }
+        for export in self.wanted_of(volume).exports.keys() {
+            match targets.is_in_use(export).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    let text = "an initiator is logged in, and iSCSI shows a new size only to the next one";
+                    return Err(Outcome::Refused { cause: Cause::new(CauseKind::Busy, text) });
+                }
+                Err(error) => return Err(Outcome::Failed { cause: cause_of_target(&error) }),
+            }
+        }
+        Ok(())
+    }
+
+    /// The iSCSI targets of a volume that has grown are made again: a disk keeps the size that it was made with. One that
+    /// somebody has logged in to meanwhile shows the new size already, or was made again by the call that grew the volume.
+    pub(super) async fn renew_targets(&self, volume: VolumeId) -> Result<(), Cause> {
+        let Some(targets) = &self.targets else { return Ok(()) };
+        let wanted = self.wanted_of(volume);
+        let daemon = &self.daemons[wanted.daemon];
+        for (export, Connection { mode, account }) in &wanted.exports {
+            let Some(account) = account else { continue };
+            if targets.is_in_use(export).await.map_err(|error| cause_of_target(&error))? {
+                continue;
+            }
+            let file = &daemon.paths.shown(export);
+            let offer = Offer { volume, export, file, mode: *mode, account, renewed: true };
+            targets.offer(&offer).await.map_err(|error| cause_of_target(&error))?;
+        }
+        Ok(())
     }
 
     /// Whether somebody may be writing to the volume through a daemon: one that does not say counts.
@@ -240,8 +316,33 @@ impl FileBackend {
         daemon: &Arc<Daemon>,
         volume: VolumeId,
         bytes: u64,
-        exports: BTreeMap<ExportName, AttachMode>,
+        exports: BTreeMap<ExportName, Connection>,
     ) -> Result<(), ServeError> {
+        let renewed = self.serve_at_daemon(daemon, volume, bytes, &exports).await?;
+        let Some(targets) = &self.targets else { return Ok(()) };
+        for (export, connection) in &exports {
+            let Some(account) = &connection.account else { continue };
+            let file = &daemon.paths.shown(export);
+            let (mode, renewed) = (connection.mode, renewed.contains(export));
+            let offer = Offer { volume, export, file, mode, account, renewed };
+            match targets.offer(&offer).await {
+                Ok(()) => {}
+                Err(error @ TargetError::Start(_)) => return Err(ServeError::No(cause_of_target(&error))),
+                Err(error) => return Err(ServeError::Unknown(cause_of_target(&error))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves these exports at the daemon. Those that it did not serve before.
+    async fn serve_at_daemon(
+        &self,
+        daemon: &Arc<Daemon>,
+        volume: VolumeId,
+        bytes: u64,
+        exports: &BTreeMap<ExportName, Connection>,
+    ) -> Result<BTreeSet<ExportName>, ServeError> {
+        let mut renewed = BTreeSet::new();
         let path = self.images.path(volume);
         // By this process; what a dead one has begun is never made use of.
         let is_mirrored = self.copies.is_read(Image::Volume(volume));
@@ -254,9 +355,22 @@ impl FileBackend {
                 Err(error) => return Err(ServeError::Unknown(cause_of(&error))),
             };
             broken = None;
-            for (name, mode) in &exports {
-                match link.add(volume, &path, bytes, name, *mode, is_mirrored).await {
-                    Ok(()) => {}
+            for (name, Connection { mode, .. }) in exports {
+                let shown = self.options.protocol.is_by_file().then(|| daemon.paths.shown(name));
+                if let Some(shown) = shown.clone().filter(|_| !link.served(volume).contains(name)) {
+                    let prepared = self.home().spawn_blocking(move || mountpoint::prepare(&shown)).await;
+                    if let Err(error) = prepared.map_err(io::Error::other).and_then(|prepared| prepared) {
+                        tracing::error!(%volume, export = %name, %error, "a file for the export cannot be made");
+                        return Err(ServeError::No(Cause::new(
+                            CauseKind::Unavailable,
+                            "the export's file cannot be made",
+                        )));
+                    }
+                }
+                let export = NewExport { name, mode: *mode, shown: shown.as_deref() };
+                match link.add(volume, &path, bytes, &export, is_mirrored).await {
+                    Ok(true) => drop(renewed.insert(name.clone())),
+                    Ok(false) => {}
                     Err(LinkError::Refused(text)) => {
                         tracing::warn!(%volume, export = %name, %text, "the storage daemon refuses an export");
                         return Err(ServeError::No(cause_of_link(&LinkError::Refused(text))));
@@ -268,7 +382,7 @@ impl FileBackend {
                 }
             }
             if broken.is_none() {
-                return Ok(());
+                return Ok(renewed);
             }
         }
         Err(ServeError::Unknown(broken.expect("only a broken connection leads here")))
@@ -276,6 +390,19 @@ impl FileBackend {
 
     /// Ends an export at one daemon. Success is proof: the daemon says that it is gone, or the daemon is dead.
     async fn fence(&self, daemon: &Arc<Daemon>, volume: VolumeId, name: &ExportName) -> Result<(), Cause> {
+        self.fence_at_daemon(daemon, volume, name).await?;
+        if self.options.protocol.is_by_file() {
+            let shown = daemon.paths.shown(name);
+            let removed = self.home().spawn_blocking(move || mountpoint::remove(&shown)).await;
+            if let Err(error) = removed.map_err(io::Error::other).and_then(|removed| removed) {
+                // An empty file, or a mount that nobody serves.
+                tracing::warn!(%volume, export = %name, %error, "the file of an ended export is left behind");
+            }
+        }
+        Ok(())
+    }
+
+    async fn fence_at_daemon(&self, daemon: &Arc<Daemon>, volume: VolumeId, name: &ExportName) -> Result<(), Cause> {
         let mut last = Cause::new(CauseKind::Unavailable, "the storage daemon does not answer");
         for _ in 0..ATTEMPTS {
             let link = match daemon.existing_link(&self.home()).await {
@@ -379,6 +506,17 @@ pub(super) fn cause_of(error: &DaemonError) -> Cause {
         DaemonError::Start(_) => "the storage daemon does not start".into(),
         DaemonError::Unreachable(_) => "the storage daemon does not answer".into(),
         DaemonError::Lacking(_) => error.to_string(),
+    };
+    Cause::new(CauseKind::Unavailable, text)
+}
+
+/// The owner's words for a target daemon in trouble.
+pub(super) fn cause_of_target(error: &TargetError) -> Cause {
+    tracing::warn!(%error, "iSCSI target daemon");
+    let text = match error {
+        TargetError::Start(_) => "the iSCSI target daemon does not start",
+        TargetError::Tgt(TgtError::Refused(_)) => "the iSCSI target daemon refused the target",
+        TargetError::Tgt(TgtError::Broken(_)) => "the iSCSI target daemon does not answer",
     };
     Cause::new(CauseKind::Unavailable, text)
 }

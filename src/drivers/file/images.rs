@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::copy::Calls;
 use super::names::Image;
@@ -90,6 +90,8 @@ pub(super) struct Images {
     max_over_subscription_ratio: f64,
     /// Sum of the sizes of volumes and snapshots, bytes; read from the directory when it is first needed.
     provisioned: Mutex<Option<u64>>,
+    /// Held by whoever takes a file that is not Hearth's.
+    adoptions: Mutex<()>,
 }
 
 impl Images {
@@ -100,6 +102,7 @@ impl Images {
             marked: state_dir.join("pool-marked"),
             max_over_subscription_ratio,
             provisioned: Mutex::new(None),
+            adoptions: Mutex::new(()),
         };
         if let Err(error) = images.prepare() {
             tracing::warn!(pool = %images.dir.display(), ?error, "the pool's directory cannot be used yet");
@@ -243,17 +246,38 @@ impl Images {
     fn remove(&self, image: Image, is_its_own: impl Fn(Image) -> bool) -> Result<(), FileError> {
         if let Some(bytes) = self.size(image)? {
             remove_if_there(&self.path(image))?;
-            let mut provisioned = self.provisioned.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(sum) = provisioned.as_mut() {
-                *sum = sum.saturating_sub(bytes);
-            }
+            self.count_less(bytes);
         }
         self.remove_temporaries(is_its_own)?;
         self.sync("the backend's storage did not confirm the removal")
     }
 
+    /// One adoption at a time.
+    pub(super) fn lock_adoptions(&self) -> MutexGuard<'_, ()> {
+        self.adoptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts as provisioned what has come to be without [`Self::reserve`].
+    pub(super) fn count_more(&self, bytes: u64) {
+        if let Some(sum) = self.provisioned.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            *sum += bytes;
+        }
+    }
+
+    /// Does not count any more what is gone.
+    pub(super) fn count_less(&self, bytes: u64) {
+        if let Some(sum) = self.provisioned.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            *sum = sum.saturating_sub(bytes);
+        }
+    }
+
+    /// The pool's directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Makes names durable that are visible already; `unconfirmed` says what is in doubt if that fails.
-    fn sync(&self, unconfirmed: &str) -> Result<(), FileError> {
+    pub(super) fn sync(&self, unconfirmed: &str) -> Result<(), FileError> {
         sync_dir(&self.dir).map_err(|_| FileError::Uncertain(unconfirmed.into()))
     }
 
@@ -302,7 +326,7 @@ impl Images {
         Ok(Capacity { total_gib: gib(total), free_gib: gib(free) })
     }
 
-    fn names(&self) -> Result<Vec<String>, FileError> {
+    pub(super) fn names(&self) -> Result<Vec<String>, FileError> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             names.extend(entry?.file_name().into_string());
@@ -404,9 +428,7 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        if let Some(sum) = self.images.provisioned.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            *sum = sum.saturating_sub(self.bytes);
-        }
+        self.images.count_less(self.bytes);
     }
 }
 
@@ -450,7 +472,13 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     if unsafe { libc::fsync(handle.as_raw_fd()) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
+/// Lets nobody else look into a file.
+pub(super) fn make_private(file: &File) -> io::Result<()> {
+    file.set_permissions(fs::Permissions::from_mode(PRIVATE_FILE))
+}
+
+/// Gives a file another name, which must be free.
+pub(super) fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
     let (old, new) = (CString::new(from.as_os_str().as_bytes())?, CString::new(to.as_os_str().as_bytes())?);
     // SAFETY: both strings are NUL-terminated and live during the call.
     let result =

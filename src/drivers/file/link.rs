@@ -45,6 +45,9 @@ pub(super) const NEEDED: &[&str] = &[
     "JOB_STATUS_CHANGE",
 ];
 
+/// And what it must have to show volumes as files.
+pub(super) const NEEDED_FOR_FILES: &[&str] = &["block-export-add/+fuse/mountpoint"];
+
 /// Why a command to a daemon did not succeed.
 #[derive(Debug, Error)]
 pub(super) enum LinkError {
@@ -72,6 +75,15 @@ pub(super) struct Link {
     /// What the daemon lacks of [`NEEDED`].
     pub(super) lacking: Vec<&'static str>,
     books: Mutex<HashMap<VolumeId, Entry>>,
+}
+
+/// An export that shall be served.
+#[derive(Clone, Copy)]
+pub(super) struct NewExport<'a> {
+    pub(super) name: &'a ExportName,
+    pub(super) mode: AttachMode,
+    /// Where it is shown as a file; none: by NBD.
+    pub(super) shown: Option<&'a Path>,
 }
 
 /// What is known of one volume at the daemon.
@@ -140,30 +152,37 @@ impl Link {
         self.books().get(&volume).and_then(|entry| entry.node_bytes)
     }
 
-    /// Serves `name`; already served is success. Of a volume that is being mirrored the mirror's node is served: the job would
-    /// miss what is written past it (measured), and hands its exports on when it ends.
+    /// Serves an export. Whether it was not served before. Of a volume that is being mirrored the mirror's node is served: the
+    /// job would miss what is written past it (measured), and hands its exports on when it ends.
     pub(super) async fn add(
         &self,
         volume: VolumeId,
         path: &Path,
         bytes: u64,
-        name: &ExportName,
-        mode: AttachMode,
+        export: &NewExport<'_>,
         is_mirrored: bool,
-    ) -> Result<(), LinkError> {
+    ) -> Result<bool, LinkError> {
+        let NewExport { name, mode, shown } = *export;
         if self.served(volume).contains(name) {
-            return Ok(());
+            return Ok(false);
         }
         self.ensure_node(volume, path, bytes).await?;
         self.books().entry(volume).or_default().served.insert(name.clone());
         let add = |node: String| {
-            self.qmp.run(BlockExportAdd(json!({
+            let mut export = json!({
                 "type": "nbd",
                 "id": export_id(volume, name),
                 "node-name": node,
-                "name": name.as_str(),
                 "writable": mode == AttachMode::ReadWrite,
-            })))
+            });
+            match shown {
+                None => export["name"] = name.as_str().into(),
+                Some(path) => {
+                    export["type"] = "fuse".into();
+                    export["mountpoint"] = json!(path);
+                }
+            }
+            self.qmp.run(BlockExportAdd(export))
         };
         let mut added = if is_mirrored { add(mirror_node(volume)).await } else { add(node_name(volume)).await };
         // The job has not begun, or has ended, and none begins while the volume's lock is held. Only then: any other refusal must
@@ -175,7 +194,7 @@ impl Link {
             self.strike(volume, name);
             return Err(LinkError::Refused(text));
         }
-        Ok(added.map(|_| ())?)
+        Ok(added.map(|_| true)?)
     }
 
     /// Ends `name`, hard. Success is the proof: the daemon's event that the export is deleted (it comes after the last
@@ -248,6 +267,14 @@ impl Link {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The same while the volume is served as a file: then the daemon does not refuse, and clients see it at once.
+    pub(super) async fn resize_shown_node(&self, volume: VolumeId, bytes: u64) -> Result<(), LinkError> {
+        let size = i64::try_from(bytes).map_err(|_| LinkError::Refused("too large".into()))?;
+        self.qmp.run(qmp::block_resize { device: None, node_name: Some(node_name(volume)), size }).await?;
+        self.books().entry(volume).or_default().node_bytes = Some(bytes);
+        Ok(())
     }
 
     /// Opens the volume's file if it is not open.

@@ -110,6 +110,12 @@ impl FileBackend {
         if served.is_some() && self.copies.is_read(making.from) {
             return Err(FileError::Later("the volume is being copied already".into()));
         }
+        // A file that the daemon shows may want to grow at any time, which a mirror job of its volume does not bear (measured).
+        if served.is_some_and(|volume| self.options.protocol.is_by_file() && !self.wanted_of(volume).exports.is_empty())
+        {
+            let text = "a connected volume of this protocol is copied only where the file system shares blocks";
+            return Err(FileError::Conflict(text.into()));
+        }
         let running = self.copies.begin(Copy {
             key: Some(making.key.clone()),
             from: Some(making.from),

@@ -1,6 +1,6 @@
 //! The `file` backend: raw files in a directory, exported over NBD on unix sockets by `qemu-storage-daemon`s.
 //!
-//! For: the data plane of one machine. Never: decides what a volume may do, opens a file on behalf of a client, serves an
+//! For: the data plane of one machine. Never: decides what a volume may do, opens a file outside its pool on behalf of a client, serves an
 //! export under a name that was fenced, or starts a daemon beside one that may live. Called by the driver pool; `hearth
 //! daemons` and `hearth fsck` use [`FileBackend::daemons`] and the inventory.
 //!
@@ -8,7 +8,9 @@
 //! * `moves`: a volume that comes from another backend, or is read by another one.
 //! * `snapshots`: snapshots, clones and reverts; `make`: a file with the contents of another one; `copy` and `mirror`: how the
 //!   bytes get there; `copies`: those under way; `origins`: which operation made what.
-//! * `exports`: exports and online growth of one volume, under its lock.
+//! * `objects`: files of the pool that are not Hearth's, taken and let go of.
+//! * `exports`: exports and online growth of one volume, under its lock; `protocol`: how clients reach them; `mountpoint`: the files
+//!   that volumes are shown as; `target`, `tgt_wire`: the iSCSI target daemon that serves such files.
 //! * `registry`: the exports that volumes shall have, on disk; `ended`: the names that must never be served again.
 //! * `daemon`, `link`, `process`: one storage daemon: its slot, its connection, its process.
 //! * `supervisor`: adoption at start, restart and rebuild after a death.
@@ -23,13 +25,18 @@ mod link;
 mod locks;
 mod make;
 mod mirror;
+mod mountpoint;
 mod moves;
 mod names;
+mod objects;
 mod origins;
 mod process;
+mod protocol;
 mod registry;
 mod snapshots;
 mod supervisor;
+mod target;
+mod tgt_wire;
 
 use std::collections::HashMap;
 use std::fs;
@@ -51,13 +58,16 @@ use self::images::{FileError, GIB, Images};
 use self::locks::Locks;
 use self::names::Image;
 use self::origins::Origins;
+pub use self::protocol::{IscsiOptions, Protocol};
 use self::registry::{Registry, Wanted};
-pub use self::supervisor::{DaemonInfo, StopError};
+pub use self::supervisor::{DaemonInfo, DaemonKind, StopError};
+use self::target::Targets;
 use super::qmp_features::Features;
 use super::recent::Recent;
 use super::{Backend, Capabilities, Capacity, Contents, Progress};
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, Request, Truth};
 use crate::domain::ids::{ExportName, SnapshotId, VolumeId};
+use crate::runtime::Randomness;
 
 /// Calls that made something and are remembered: a repeated one answers as before, even if it has been deleted since.
 const ANSWERS_REMEMBERED: usize = 4096;
@@ -84,6 +94,10 @@ pub struct FileOptions {
     pub daemons_per_pool: usize,
     /// How many times the real room may be promised to volumes. Setting `max_over_subscription_ratio`.
     pub max_over_subscription_ratio: f64,
+    /// How clients reach volumes. Setting `target_protocol`.
+    pub protocol: Protocol,
+    /// The iSCSI target daemon's binary; none: `tgtd` from the search path, if it is there.
+    pub target_daemon: Option<PathBuf>,
     /// The storage daemon's binary; none: `qemu-storage-daemon` from the search path, if it is there.
     pub storage_daemon: Option<PathBuf>,
 }
@@ -97,6 +111,8 @@ impl FileOptions {
             state_dir: state_dir.into(),
             daemons_per_pool: 2,
             max_over_subscription_ratio: 20.0,
+            protocol: Protocol::default(),
+            target_daemon: None,
             storage_daemon: None,
         }
     }
@@ -137,12 +153,18 @@ pub struct FileBackend {
     locks: Locks,
     daemons: Vec<Arc<Daemon>>,
     can_export: bool,
+    /// The iSCSI targets, where that is the protocol.
+    targets: Option<Arc<Targets>>,
+    /// Where the accounts of connections come from.
+    randomness: Randomness,
     wanted: Mutex<HashMap<VolumeId, Wanted>>,
     fenced: Recent<(VolumeId, ExportName), ()>,
     ended: Arc<Ended>,
     answered: Recent<CallKey, Answer>,
     /// The epochs of deletions.
     removed: Recent<SnapshotId, u64>,
+    /// The epochs at which volumes were let go of.
+    disowned: Recent<VolumeId, u64>,
     removed_volumes: Recent<VolumeId, u64>,
     copies: Copies,
     origins: Arc<Origins>,
@@ -175,6 +197,12 @@ impl FileBackend {
         if longest.as_os_str().len() > SOCKET_PATH_MAX {
             return Err(problem("the state directory's path is too long for a unix socket"));
         }
+        // It separates the parameters of the target daemon's commands, which have no way to quote.
+        if matches!(options.protocol, Protocol::Iscsi(_))
+            && options.state_dir.as_os_str().as_encoded_bytes().contains(&b',')
+        {
+            return Err(problem("the state directory's path has a comma, which the iSCSI target daemon cannot read"));
+        }
         let exports = options.state_dir.join("exports");
         let ended = options.state_dir.join("ended");
         let origins = options.state_dir.join("origins");
@@ -184,12 +212,22 @@ impl FileBackend {
 
         let registry = Registry::new(exports);
         let wanted = registry.load().map_err(state)?;
-        let binary =
-            options.storage_daemon.clone().filter(|path| path.is_file()).or_else(|| {
-                if options.storage_daemon.is_some() { None } else { in_search_path("qemu-storage-daemon") }
-            });
+        let binary = find_binary(options.storage_daemon.as_ref(), "qemu-storage-daemon");
         let slots = daemon_slots(&options, &wanted).map_err(state)?;
-        let features = Arc::new(Features::new(link::NEEDED));
+        let by_file: &[_] = if options.protocol.is_by_file() { link::NEEDED_FOR_FILES } else { &[] };
+        let features = Arc::new(Features::new(&[link::NEEDED, by_file].concat()));
+        let targets = match &options.protocol {
+            Protocol::Iscsi(_) if options.state_dir.as_os_str().as_encoded_bytes().contains(&b',') => {
+                return Err(problem(
+                    "the state directory's path has a comma, which the iSCSI target daemon cannot read",
+                ));
+            }
+            Protocol::Iscsi(iscsi) => {
+                let binary = find_binary(options.target_daemon.as_ref(), "tgtd");
+                Some(Arc::new(Targets::new(&options.state_dir, iscsi.clone(), binary)))
+            }
+            Protocol::Nbd | Protocol::Local => None,
+        };
         let daemon = |index| Arc::new(Daemon::new(&options.state_dir, index, binary.clone(), features.clone()));
         let daemons = (0..slots).map(daemon).collect();
         let images = Images::new(options.path.clone(), &options.state_dir, options.max_over_subscription_ratio);
@@ -199,11 +237,14 @@ impl FileBackend {
             locks: Locks::default(),
             daemons,
             can_export: binary.is_some(),
+            targets,
+            randomness: Randomness::from_os(),
             wanted: Mutex::new(wanted),
             fenced: Recent::new(FENCED_REMEMBERED),
             ended: Arc::new(Ended::new(ended)),
             answered: Recent::new(ANSWERS_REMEMBERED),
             removed: Recent::new(REMOVED_REMEMBERED),
+            disowned: Recent::new(REMOVED_REMEMBERED),
             removed_volumes: Recent::new(REMOVED_REMEMBERED),
             copies: Copies::default(),
             origins: Arc::new(Origins::new(origins)),
@@ -228,9 +269,16 @@ impl FileBackend {
             Request::CreateSnapshot { snapshot_id } => self.create_snapshot(key, snapshot_id).await,
             Request::DeleteSnapshot { snapshot_id } => self.delete_snapshot(key, snapshot_id).await,
             Request::RevertToSnapshot { snapshot_id } => self.revert_to_snapshot(key, snapshot_id).await,
+            Request::Adopt { reference, size_gib } => self.adopt(key, reference, size_gib).await,
+            Request::Disown => self.disown(key).await,
+            Request::AdoptSnapshot { snapshot_id, reference, size_gib } => {
+                self.adopt_snapshot(key, snapshot_id, reference, size_gib).await
+            }
+            Request::DisownSnapshot { snapshot_id } => self.disown_snapshot(key, snapshot_id).await,
+            Request::ListObjects => self.list_objects().await,
             Request::Delete => self.delete(&key).await,
             Request::Extend { new_size_gib } => self.extend(volume, new_size_gib).await,
-            Request::Export { export, mode, .. } => self.export(volume, export, mode).await,
+            Request::Export { export, connector, mode, .. } => self.export(volume, export, &connector, mode).await,
             Request::Unexport { export } => self.unexport(volume, export).await,
             Request::Probe => match self.truth(volume).await {
                 Ok(truth) => Outcome::Done { answer: Answer::Truth { truth } },
@@ -301,12 +349,19 @@ impl FileBackend {
         if let Some(busy) = self.being_copied(volume) {
             return busy;
         }
+        if let Err(refused) = self.may_grow(volume, u64::from(new_size_gib) * GIB).await {
+            return refused;
+        }
         // The file first: an export that shows more than the file has would fail its clients.
         let bytes = match self.on_files(move |images| images.extend(volume, u64::from(new_size_gib) * GIB)).await {
             Ok(bytes) => bytes,
             Err(error) => return error.into_outcome(),
         };
-        match self.show_size(volume, bytes).await {
+        let shown = async {
+            self.show_size(volume, bytes).await?;
+            self.renew_targets(volume).await
+        };
+        match shown.await {
             Ok(()) => sized(bytes),
             // The volume has grown, its exports may lack: only a probe can tell what is true.
             Err(cause) => Outcome::Unknown { cause },
@@ -369,6 +424,9 @@ impl Drop for FileBackend {
         for daemon in &self.daemons {
             daemon.changed.notify_one();
         }
+        if let Some(targets) = &self.targets {
+            targets.changed.notify_one();
+        }
     }
 }
 
@@ -401,16 +459,20 @@ impl Backend for FileBackend {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            storage_protocol: "nbd".into(),
+            storage_protocol: self.options.protocol.storage_protocol().into(),
             reflink: self.reflink.load(Ordering::Relaxed),
             exports: self.can_export,
-            online_extend: self.can_export,
+            // An initiator sees the size that the disk had when it logged in.
+            online_extend: self.can_export && self.targets.is_none(),
         }
     }
 
     fn problem(&self) -> Option<String> {
         if !self.can_export {
             return Some("there is no storage daemon on this machine: volumes cannot be exported".into());
+        }
+        if self.targets.as_ref().is_some_and(|targets| !targets.can_serve()) {
+            return Some("there is no tgtd on this machine: volumes cannot be exported by iSCSI".into());
         }
         let current = self.daemons.iter().filter_map(|daemon| Some((daemon.index, daemon.current()?)));
         let lacking = current.filter(|(_, link)| !link.lacking.is_empty()).map(|(index, link)| {
@@ -436,9 +498,15 @@ fn daemon_slots(options: &FileOptions, wanted: &HashMap<VolumeId, Wanted>) -> io
     Ok(slots.min(DAEMONS_PER_POOL_MAX))
 }
 
-fn in_search_path(binary: &str) -> Option<PathBuf> {
-    let paths = std::env::var_os("PATH")?;
-    std::env::split_paths(&paths).map(|dir| dir.join(binary)).find(|path: &PathBuf| Path::is_file(path))
+/// The configured binary, or the one of the search path; the administrator's directories count, where Debian has `tgtd` and
+/// which the path of other users lacks.
+fn find_binary(configured: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
+    if let Some(path) = configured {
+        return path.is_file().then(|| path.clone());
+    }
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::env::split_paths(&paths).chain(["/usr/sbin".into(), "/sbin".into()]);
+    dirs.map(|dir: PathBuf| dir.join(name)).find(|path| Path::is_file(path))
 }
 
 /// A size that is not a whole number of GiB reports the whole ones.

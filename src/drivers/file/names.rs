@@ -2,6 +2,7 @@
 //! what the file is.
 
 use crate::domain::ids::{SnapshotId, VolumeId};
+use crate::domain::reference::{snapshot_reference, snapshot_referred, volume_reference, volume_referred};
 
 /// What a whole file of the pool is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +40,25 @@ impl Image {
     /// The file's name while it is being made by the call of this epoch.
     pub(super) fn temporary_name(self, epoch: u64) -> String {
         format!("{}.{epoch}.tmp", self.stem())
+    }
+
+    /// The file's name when it is not Hearth's any more: that of a volume is its reference, that of a snapshot ends in it and
+    /// says besides what it was taken of.
+    pub(super) fn disowned_name(self) -> String {
+        match self {
+            Self::Volume(volume) => volume_reference(volume),
+            Self::Snapshot(volume, snapshot) => {
+                format!("{}.{}", volume_reference(volume), snapshot_reference(snapshot))
+            }
+        }
+    }
+
+    /// What a file was whose name is [`Self::disowned_name`].
+    pub(super) fn parse_disowned(name: &str) -> Option<Self> {
+        match name.split_once('.') {
+            None => volume_referred(name).map(Self::Volume),
+            Some((volume, snapshot)) => Some(Self::Snapshot(volume_referred(volume)?, snapshot_referred(snapshot)?)),
+        }
     }
 
     /// What a name says; none: not one of the pool's files.
@@ -90,6 +110,9 @@ mod tests {
             assert_eq!(Image::parse_temporary(&image.temporary_name(12)), Some(image));
             assert_eq!(Image::parse(&image.temporary_name(12)), None);
             assert_eq!(Image::parse_temporary(&image.name()), None);
+            assert_eq!(Image::parse_disowned(&image.disowned_name()), Some(image));
+            assert_eq!(Image::parse(&image.disowned_name()), None);
+            assert_eq!(Image::parse_disowned(&image.name()), None);
         }
         let simple = volume.0.simple();
         for foreign in ["notes.tmp", "notes.raw", ".hearth-pool", &format!("{simple}.raw"), &format!("{volume}.snap")] {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::images::{create_file, remove_if_there, sync_dir};
-use crate::domain::attachment::AttachMode;
+use super::protocol::Connection;
 use crate::domain::ids::{ExportName, VolumeId};
 
 /// The exports that a volume shall have, and which daemon serves them.
@@ -19,8 +19,8 @@ use crate::domain::ids::{ExportName, VolumeId};
 pub(super) struct Wanted {
     /// The daemon's index: kept, so that clients find a volume where it was when the number of daemons is changed.
     pub(super) daemon: usize,
-    /// Names and modes.
-    pub(super) exports: BTreeMap<ExportName, AttachMode>,
+    /// Names, and what is known of each.
+    pub(super) exports: BTreeMap<ExportName, Connection>,
 }
 
 /// The directory of [`Wanted`] files, one a volume.

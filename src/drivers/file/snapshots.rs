@@ -5,6 +5,7 @@ use super::images::{FileError, GIB};
 use super::locks::Locked;
 use super::make::{Goal, Making};
 use super::names::Image;
+use super::objects::Guards;
 use crate::domain::backend::{CallKey, Cause, CauseKind, Outcome};
 use crate::domain::ids::{SnapshotId, VolumeId};
 
@@ -56,6 +57,19 @@ impl FileBackend {
 
     pub(super) async fn delete_snapshot(&self, key: CallKey, snapshot: SnapshotId) -> Outcome {
         let volume = key.volume_id;
+        let _guards = match self.without_readers(key, snapshot).await {
+            Ok(guards) => guards,
+            Err(refused) => return refused,
+        };
+        match self.on_files(move |images| images.delete_snapshot(volume, snapshot)).await {
+            Ok(()) => Outcome::done(),
+            Err(error) => error.into_outcome(),
+        }
+    }
+
+    /// The locks under which a snapshot is taken away that nobody reads: from then on no creation of before has an effect.
+    pub(super) async fn without_readers(&self, key: CallKey, snapshot: SnapshotId) -> Result<Guards, Outcome> {
+        let volume = key.volume_id;
         let image = Image::Snapshot(volume, snapshot);
         let in_use = || {
             let cause = || Cause::new(CauseKind::Busy, "a volume is being made from the snapshot");
@@ -63,20 +77,17 @@ impl FileBackend {
         };
         // Before the lock: a copy has it.
         if let Some(refused) = in_use() {
-            return refused;
+            return Err(refused);
         }
         self.copies.cut_off(image);
-        let _guards = self.locks.acquire_two(Locked::Snapshot(snapshot), Locked::Volume(volume)).await;
+        let guards = self.locks.acquire_two(Locked::Snapshot(snapshot), Locked::Volume(volume)).await;
         if let Some(refused) = in_use() {
-            return refused;
+            return Err(refused);
         }
-        // From here on no creation of before has an effect; one that has begun has ended.
+        // One that has begun has ended.
         let epoch = self.removed.get(&snapshot).map_or(key.epoch, |epoch| epoch.max(key.epoch));
         self.removed.insert(snapshot, epoch);
-        match self.on_files(move |images| images.delete_snapshot(volume, snapshot)).await {
-            Ok(()) => Outcome::done(),
-            Err(error) => error.into_outcome(),
-        }
+        Ok(guards)
     }
 
     pub(super) async fn revert_to_snapshot(&self, key: CallKey, snapshot: SnapshotId) -> Outcome {

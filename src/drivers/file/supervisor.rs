@@ -2,6 +2,7 @@
 //! same names. A fenced name is in no record, so it never comes back.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -18,6 +19,7 @@ use super::copy::Calls;
 use super::daemon::Daemon;
 use super::mirror::abandon;
 use super::names::Image;
+use super::target::Targets;
 use super::{FileBackend, OpenError};
 use crate::domain::ids::VolumeId;
 
@@ -32,11 +34,29 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
-/// A storage daemon, for `hearth daemons list`.
+/// Which daemon of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DaemonKind {
+    /// The storage daemon with this index.
+    Storage(usize),
+    /// The iSCSI target daemon.
+    Target,
+}
+
+impl fmt::Display for DaemonKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Storage(index) => index.fmt(formatter),
+            Self::Target => formatter.write_str("target"),
+        }
+    }
+}
+
+/// A daemon, for `hearth daemons list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaemonInfo {
-    /// Its index within the backend.
-    pub index: usize,
+    /// Which one.
+    pub kind: DaemonKind,
     /// Its process.
     pub pid: i32,
     /// Exports that it serves; none when it does not answer.
@@ -48,7 +68,7 @@ pub struct DaemonInfo {
 pub enum StopError {
     /// No such slot.
     #[error("there is no daemon {0}")]
-    NotFound(usize),
+    NotFound(DaemonKind),
     /// Somebody may be reading and writing through it.
     #[error("the daemon serves {0} exports: detach the volumes first")]
     InUse(usize),
@@ -67,6 +87,9 @@ impl FileBackend {
         self.take_pool().await?;
         for daemon in &self.daemons {
             daemon.own();
+        }
+        if let Some(targets) = &self.targets {
+            targets.own();
         }
         let removed = match self.on_files(|images| images.remove_temporaries(|_| true)).await {
             Ok(removed) => removed,
@@ -89,6 +112,14 @@ impl FileBackend {
         }
         for (daemon, complete) in self.daemons.iter().zip(complete) {
             self.home().spawn(supervise(Arc::downgrade(self), daemon.clone(), complete));
+        }
+        if let Some(targets) = &self.targets {
+            let wanted = self.wanted().clone();
+            let names = wanted.values().flat_map(|wanted| wanted.exports.keys());
+            if let Err(error) = targets.keep_only(names).await {
+                tracing::warn!(backend = %self.options.name, %error, "targets of ended exports are left");
+            }
+            self.home().spawn(supervise_targets(Arc::downgrade(self), targets.clone()));
         }
         Ok(())
     }
@@ -120,14 +151,35 @@ impl FileBackend {
                 Some(link) => link.exports().await.ok().map(|exports| exports.values().map(|names| names.len()).sum()),
                 None => None,
             };
-            infos.extend(pid.map(|pid| DaemonInfo { index: daemon.index, pid, exports }));
+            infos.extend(pid.map(|pid| DaemonInfo { kind: DaemonKind::Storage(daemon.index), pid, exports }));
+        }
+        if let Some(targets) = &self.targets {
+            match targets.info().await {
+                Ok(running) => infos.extend(running.map(|(pid, count)| DaemonInfo {
+                    kind: DaemonKind::Target,
+                    pid,
+                    exports: Some(count),
+                })),
+                Err(error) => tracing::warn!(backend = %self.options.name, %error, "the target daemon is not asked"),
+            }
         }
         infos
     }
 
     /// Ends a daemon that nobody uses; refused while it serves, or shall serve, an export.
-    pub async fn stop_daemon(&self, index: usize) -> Result<(), StopError> {
-        let daemon = self.daemons.get(index).ok_or(StopError::NotFound(index))?;
+    pub async fn stop_daemon(&self, kind: DaemonKind) -> Result<(), StopError> {
+        let index = match (kind, &self.targets) {
+            (DaemonKind::Storage(index), _) => index,
+            (DaemonKind::Target, None) => return Err(StopError::NotFound(kind)),
+            (DaemonKind::Target, Some(targets)) => {
+                let unreachable = |_| StopError::Unreachable;
+                return match targets.info().await.map_err(unreachable)? {
+                    Some((_, count)) if count > 0 => Err(StopError::InUse(count)),
+                    _ => targets.stop().await.map_err(|error| StopError::Io(io::Error::other(error))),
+                };
+            }
+        };
+        let daemon = self.daemons.get(index).ok_or(StopError::NotFound(kind))?;
         let exports = daemon.exports(&self.home()).await.map_err(|_| StopError::Unreachable)?;
         let served: usize = exports.values().map(|names| names.len()).sum();
         let wanted: usize = self.wanted_at(index).values().sum();
@@ -243,5 +295,41 @@ async fn supervise(backend: Weak<FileBackend>, daemon: Arc<Daemon>, mut complete
         let Some(backend) = backend.upgrade() else { return };
         complete = backend.restore(&daemon).await;
         retry = if complete { RETRY_FIRST } else { (retry * 2).min(RETRY_MAX) };
+    }
+}
+
+/// Lives as long as the backend: waits for the target daemon's death, and makes its targets again, by a new process.
+async fn supervise_targets(backend: Weak<FileBackend>, targets: Arc<Targets>) {
+    let mut retry = None;
+    loop {
+        let process = targets.process();
+        let died = async {
+            match &process {
+                Some(process) => drop(process.exited().await),
+                None => std::future::pending().await,
+            }
+        };
+        let due = async {
+            match retry {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = died => tracing::warn!("the iSCSI target daemon has died"),
+            () = due => {}
+            // Another process, made for an export: the others are still to be served.
+            () = targets.changed.notified() => {}
+        }
+        let Some(backend) = backend.upgrade() else { return };
+        let mut complete = true;
+        for daemon in &backend.daemons {
+            complete &= backend.restore(daemon).await;
+        }
+        retry = match (complete, retry) {
+            (true, _) => None,
+            (false, None) => Some(RETRY_FIRST),
+            (false, Some(wait)) => Some((wait * 2).min(RETRY_MAX)),
+        };
     }
 }

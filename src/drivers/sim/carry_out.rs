@@ -9,7 +9,7 @@ use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, SnapshotId, VolumeId};
 
 use super::state::{Change, SimClone, SimContents, SimDevice, SimExport, State, WriteRecord};
-use super::{moves, snapshots};
+use super::{moves, objects, snapshots};
 
 /// The member of the connection information that names the export.
 pub const EXPORT_MEMBER: &str = "export";
@@ -59,6 +59,15 @@ pub fn storage(state: &State, call: &Call, free_gib: u64, meanwhile: Meanwhile) 
         Request::CreateClonedVolume { source_volume_id, size_gib } => {
             create_copy(state, &call.key, *source_volume_id, None, *size_gib, free_gib)
         }
+        Request::Adopt { reference, size_gib } => objects::adopt(state, &call.key, reference, *size_gib),
+        Request::Disown => objects::disown(state, &call.key),
+        Request::AdoptSnapshot { snapshot_id, reference, size_gib } => {
+            objects::adopt_snapshot(state, &call.key, *snapshot_id, reference, *size_gib)
+        }
+        Request::DisownSnapshot { snapshot_id } => {
+            objects::disown_snapshot(state, &call.key, *snapshot_id, meanwhile.snapshot_is_read)
+        }
+        Request::ListObjects => objects::list(state),
         Request::Delete => delete(state, &call.key),
         Request::Extend { new_size_gib } => extend(state, volume_id, *new_size_gib, free_gib),
         Request::Export { attachment_id, export, connector, mode } => {

@@ -251,7 +251,9 @@ impl Calls {
 
     fn meanwhile(&self, call: &Call) -> Meanwhile {
         let snapshot_is_read = match &call.request {
-            Request::DeleteSnapshot { snapshot_id } => self.read.contains_key(snapshot_id),
+            Request::DeleteSnapshot { snapshot_id } | Request::DisownSnapshot { snapshot_id } => {
+                self.read.contains_key(snapshot_id)
+            }
             _ => false,
         };
         Meanwhile { busy: self.busy.contains_key(&call.key.volume_id), snapshot_is_read }

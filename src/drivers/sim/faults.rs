@@ -15,10 +15,15 @@ use crate::runtime::Randomness;
 use super::latency::{Latency, LatencyTable};
 
 /// The names of all requests, for checking rules.
-pub const REQUEST_NAMES: [&str; 20] = [
+pub const REQUEST_NAMES: [&str; 25] = [
     "create",
     "create_cloned_volume",
     "create_volume_from_snapshot",
+    "adopt",
+    "disown",
+    "adopt_snapshot",
+    "disown_snapshot",
+    "list_objects",
     "copy_from_backend",
     "create_mirror_target",
     "delete",

@@ -5,11 +5,12 @@
 //! repairs anything and never knows which volumes are multiattach. Called through the pool like every driver; tests also
 //! look into it and write through its exports by [`SimTruth`], and break it by [`FaultPlan`].
 //!
-//! `state` is the truth and its changes, `carry_out` and `snapshots` the rules of the requests, `consumers` the check of promise I1,
+//! `state` is the truth and its changes, `carry_out`, `snapshots` and `objects` the rules of the requests, `consumers` the check of promise I1,
 //! `journal` the file, `engine` keys, latency and faults; `process` and `remote` are the two ends of a backend that runs
 //! as a process of its own.
 
 mod carry_out;
+mod change;
 mod consumers;
 mod engine;
 mod faults;
@@ -17,6 +18,7 @@ mod journal;
 mod latency;
 mod lines;
 mod moves;
+mod objects;
 pub mod process;
 pub mod remote;
 mod snapshots;
@@ -42,7 +44,7 @@ pub use faults::{Fault, FaultError, FaultPlan, FaultRule, HungCall, REQUEST_NAME
 pub use journal::{Durability, JournalError};
 pub use latency::{Latency, LatencyTable};
 pub(in crate::drivers) use moves::{Elsewhere, export_of};
-pub use state::{SimClone, SimContents, SimDevice, SimExport, SimSnapshot, SimVolume, WriteRecord};
+pub use state::{SimClone, SimContents, SimDevice, SimExport, SimObject, SimSnapshot, SimVolume, WriteRecord};
 pub use truth::SimTruth;
 
 /// The simulated storage backend.

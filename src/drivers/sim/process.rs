@@ -185,6 +185,10 @@ fn answer_control(backend: &SimBackend, control: Control) -> Say {
             Ok(write) => Say::Writes { writes: vec![write] },
             Err(error) => Say::Error { text: error.to_string() },
         },
+        Control::PlaceObject { reference, object } => match truth.place_object(&reference, object) {
+            Ok(()) => Say::Ok,
+            Err(error) => Say::Error { text: error.to_string() },
+        },
         Control::GuestWrite { guest, attachment_id, marker } => {
             match truth.guest_write(&guest, attachment_id, &marker) {
                 Ok(write) => Say::Writes { writes: write.into_iter().collect() },

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, CallKey};
 use crate::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId, VolumeId};
+use crate::domain::reference::{snapshot_reference, volume_reference};
 
+pub use super::change::{Change, Entry};
 use super::consumers::Watch;
 
 /// Answers kept for repeated keys. Older keys are carried out again, which is idempotent by state.
@@ -67,6 +69,26 @@ pub struct SimSnapshot {
     pub markers: Vec<String>,
 }
 
+/// Something at the backend that is not Hearth's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimObject {
+    /// Its size, MiB: it need not be whole GiB.
+    pub size_mib: u64,
+    /// What was written to it, in order.
+    #[serde(default)]
+    pub markers: Vec<String>,
+    /// It was a snapshot of this volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_of: Option<VolumeId>,
+}
+
+impl SimObject {
+    /// Rounded up.
+    pub fn size_gib(&self) -> u32 {
+        u32::try_from(self.size_mib.div_ceil(1024)).unwrap_or(u32::MAX)
+    }
+}
+
 /// A live export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SimExport {
@@ -117,154 +139,6 @@ pub struct Remembered {
     pub answer: Answer,
 }
 
-/// One change of the truth: a line of the journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "change", rename_all = "snake_case")]
-pub enum Change {
-    /// A volume came to be.
-    VolumeCreated {
-        /// The volume.
-        volume_id: VolumeId,
-        /// GiB.
-        size_gib: u32,
-    },
-    /// A volume came to be with the contents of another one, or of a snapshot.
-    VolumeCloned {
-        /// The new volume.
-        volume_id: VolumeId,
-        /// GiB.
-        size_gib: u32,
-        /// Where its contents come from.
-        cloned: SimClone,
-    },
-    /// A volume came here from another backend, or is blank for a guest's mirror to fill.
-    VolumeArrived {
-        /// The volume.
-        volume_id: VolumeId,
-        /// What it holds.
-        contents: SimContents,
-        /// By which operation.
-        moved_by: OperationId,
-    },
-    /// A volume is gone with all its content.
-    VolumeDeleted {
-        /// The volume.
-        volume_id: VolumeId,
-        /// The epoch of the delete: older creates have no effect any more.
-        #[serde(default)]
-        epoch: u64,
-    },
-    /// A volume has grown.
-    VolumeGrown {
-        /// The volume.
-        volume_id: VolumeId,
-        /// New size, GiB.
-        size_gib: u32,
-    },
-    /// What a volume holds is kept.
-    SnapshotCreated {
-        /// The volume.
-        volume_id: VolumeId,
-        /// The snapshot.
-        snapshot_id: SnapshotId,
-    },
-    /// A snapshot is gone.
-    SnapshotDeleted {
-        /// The volume.
-        volume_id: VolumeId,
-        /// The snapshot.
-        snapshot_id: SnapshotId,
-        /// The epoch of the delete: older creations have no effect any more.
-        epoch: u64,
-    },
-    /// A volume is what its snapshot has kept.
-    VolumeReverted {
-        /// The volume.
-        volume_id: VolumeId,
-        /// The snapshot.
-        snapshot_id: SnapshotId,
-    },
-    /// An export is served.
-    ExportOpened {
-        /// Its name.
-        export: ExportName,
-        /// What it serves to whom.
-        of: SimExport,
-    },
-    /// An export name is closed for ever, whether or not it was ever open.
-    ExportFenced {
-        /// The name.
-        export: ExportName,
-    },
-    /// A device is in a guest.
-    Plugged {
-        /// The guest.
-        server_id: ServerId,
-        /// The attachment.
-        attachment_id: AttachmentId,
-        /// The device.
-        device: SimDevice,
-    },
-    /// A device is gone from a guest.
-    Unplugged {
-        /// The guest.
-        server_id: ServerId,
-        /// The attachment.
-        attachment_id: AttachmentId,
-    },
-    /// A guest sees a new size.
-    GuestResized {
-        /// The guest.
-        server_id: ServerId,
-        /// The attachment.
-        attachment_id: AttachmentId,
-        /// GiB.
-        size_gib: u32,
-    },
-    /// A guest's disk is copied to another backend while it is written.
-    MirrorBegun {
-        /// The guest.
-        server_id: ServerId,
-        /// The attachment.
-        attachment_id: AttachmentId,
-        /// The destination's export.
-        export: ExportName,
-    },
-    /// A guest's disk is not copied any more, and not to this export ever.
-    MirrorEnded {
-        /// The guest.
-        server_id: ServerId,
-        /// The attachment.
-        attachment_id: AttachmentId,
-        /// The destination's export; none: the connection information named none.
-        export: Option<ExportName>,
-    },
-    /// A volume holds what a guest's disk holds elsewhere.
-    VolumeFilled {
-        /// The volume.
-        volume_id: VolumeId,
-        /// What was written there, in order.
-        markers: Vec<String>,
-    },
-    /// Somebody wrote, or tried to.
-    Wrote {
-        /// The record.
-        write: WriteRecord,
-    },
-}
-
-/// One line of the journal: the effect of a call and its answer together, so that a crash never keeps one without the
-/// other.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The effect; none when the call found everything as it should be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub change: Option<Change>,
-    /// The answered call; none for what was not a keyed call.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remembered: Option<Remembered>,
-}
-
 /// Under what an answer is remembered.
 type Slot = (CallKey, Cow<'static, str>);
 
@@ -275,6 +149,8 @@ pub struct State {
     pub volumes: BTreeMap<VolumeId, SimVolume>,
     /// Snapshots, by their volumes.
     pub snapshots: BTreeMap<VolumeId, BTreeMap<SnapshotId, SimSnapshot>>,
+    /// What is not Hearth's, by its reference.
+    pub objects: BTreeMap<String, SimObject>,
     /// Snapshots that were deleted, and the epoch of the last delete.
     pub removed_snapshots: BTreeMap<SnapshotId, u64>,
     /// Exports that are served.
@@ -384,6 +260,41 @@ impl State {
                 self.used_gib += u64::from(size_gib);
                 None
             }
+            Change::ObjectPlaced { reference, object } => {
+                self.objects.insert(reference, object);
+                None
+            }
+            Change::VolumeAdopted { volume_id, reference } => {
+                let object = self.objects.remove(&reference)?;
+                let size_gib = object.size_gib();
+                self.volumes
+                    .insert(volume_id, SimVolume { size_gib, markers: object.markers, cloned: None, moved_by: None });
+                self.used_gib += u64::from(size_gib);
+                None
+            }
+            Change::VolumeDisowned { volume_id, epoch } => {
+                let fence = self.removed.entry(volume_id).or_default();
+                *fence = epoch.max(*fence);
+                let SimVolume { size_gib, markers, .. } = self.volumes.remove(&volume_id)?;
+                self.used_gib -= u64::from(size_gib);
+                let object = SimObject { size_mib: u64::from(size_gib) * 1024, markers, snapshot_of: None };
+                self.objects.insert(volume_reference(volume_id), object);
+                None
+            }
+            Change::SnapshotAdopted { volume_id, snapshot_id, reference } => {
+                let object = self.objects.remove(&reference)?;
+                let kept = SimSnapshot { size_gib: object.size_gib(), markers: object.markers };
+                self.used_gib += u64::from(kept.size_gib);
+                self.snapshots.entry(volume_id).or_default().insert(snapshot_id, kept);
+                None
+            }
+            Change::SnapshotDisowned { volume_id, snapshot_id, epoch } => {
+                let SimSnapshot { size_gib, markers } = self.take_snapshot(volume_id, snapshot_id, epoch)?;
+                let size_mib = u64::from(size_gib) * 1024;
+                let object = SimObject { size_mib, markers, snapshot_of: Some(volume_id) };
+                self.objects.insert(snapshot_reference(snapshot_id), object);
+                None
+            }
             Change::VolumeDeleted { volume_id, epoch } => {
                 let fence = self.removed.entry(volume_id).or_default();
                 *fence = epoch.max(*fence);
@@ -405,14 +316,7 @@ impl State {
                 None
             }
             Change::SnapshotDeleted { volume_id, snapshot_id, epoch } => {
-                let fence = self.removed_snapshots.entry(snapshot_id).or_default();
-                *fence = epoch.max(*fence);
-                let snapshots = self.snapshots.get_mut(&volume_id)?;
-                let gone = snapshots.remove(&snapshot_id)?;
-                if snapshots.is_empty() {
-                    self.snapshots.remove(&volume_id);
-                }
-                self.used_gib -= u64::from(gone.size_gib);
+                self.take_snapshot(volume_id, snapshot_id, epoch);
                 None
             }
             Change::VolumeReverted { volume_id, snapshot_id } => {
@@ -475,6 +379,19 @@ impl State {
                 None
             }
         }
+    }
+
+    /// Takes a snapshot away, and what might bring it back.
+    fn take_snapshot(&mut self, volume_id: VolumeId, snapshot_id: SnapshotId, epoch: u64) -> Option<SimSnapshot> {
+        let fence = self.removed_snapshots.entry(snapshot_id).or_default();
+        *fence = epoch.max(*fence);
+        let snapshots = self.snapshots.get_mut(&volume_id)?;
+        let gone = snapshots.remove(&snapshot_id)?;
+        if snapshots.is_empty() {
+            self.snapshots.remove(&volume_id);
+        }
+        self.used_gib -= u64::from(gone.size_gib);
+        Some(gone)
     }
 
     fn end_mirror(&mut self, server_id: &ServerId, attachment_id: AttachmentId) {

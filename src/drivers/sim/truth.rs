@@ -15,7 +15,7 @@ use super::consumers::{Consumer, Overlap, consumers};
 use super::engine::Work;
 use super::journal::{Durability, Journal, JournalError};
 use super::moves::{self, Elsewhere};
-use super::state::{Change, Entry, Remembered, SimContents, SimDevice, SimExport, State, WriteRecord};
+use super::state::{Change, Entry, Remembered, SimContents, SimDevice, SimExport, SimObject, State, WriteRecord};
 
 /// The truth. Cheap to clone; all clones are the same truth.
 #[derive(Clone)]
@@ -205,6 +205,17 @@ impl SimTruth {
             kept.commit(Entry { change: Some(change), remembered: None })?;
         }
         Ok(())
+    }
+
+    /// Puts something at the backend that is not Hearth's.
+    pub fn place_object(&self, reference: &str, object: SimObject) -> Result<(), JournalError> {
+        let change = Change::ObjectPlaced { reference: reference.to_owned(), object };
+        self.lock().commit(Entry { change: Some(change), remembered: None })
+    }
+
+    /// What lies there that is not Hearth's.
+    pub fn object(&self, reference: &str) -> Option<SimObject> {
+        self.lock().state.objects.get(reference).cloned()
     }
 
     /// What is true of a volume, seen from outside the driver.

@@ -11,7 +11,7 @@ use crate::drivers::Capacity;
 use super::consumers::Overlap;
 use super::faults::{FaultRule, HungCall};
 use super::latency::LatencyTable;
-use super::state::{SimContents, WriteRecord};
+use super::state::{SimContents, SimObject, WriteRecord};
 
 /// The longest line that either end reads; a longer one ends the connection.
 pub const LINE_BOUND: usize = 64 << 20;
@@ -117,6 +117,13 @@ pub enum Control {
         export: ExportName,
         /// What to write.
         marker: String,
+    },
+    /// Puts something at the backend that is not Hearth's.
+    PlaceObject {
+        /// What it is called.
+        reference: String,
+        /// What it is.
+        object: SimObject,
     },
     /// Writes from a guest.
     GuestWrite {

@@ -173,6 +173,7 @@ impl<'a> Builder<'a> {
             wanted: None,
             bootable: false,
             origin: None,
+            adopts: None,
         }
     }
 }

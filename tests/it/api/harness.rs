@@ -12,7 +12,7 @@ use hearth::domain::ids::{ProjectId, UserId};
 use hearth::domain::quota::Limits;
 use hearth::domain::server::HypervisorKind;
 use hearth::drivers::pool::{DriverPool, PoolOptions};
-use hearth::drivers::sim::{Fault, FaultPlan, FaultRule, SimBackend, SimOptions};
+use hearth::drivers::sim::{Fault, FaultPlan, FaultRule, SimBackend, SimOptions, SimTruth};
 use hearth::drivers::{Backend, Hypervisor};
 use hearth::identity::MappedToken;
 use hearth::runtime::{Clock, Placement, Randomness};
@@ -35,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Harness {
     pub address: SocketAddr,
     pub service: Service,
+    pub truth: SimTruth,
     faults: Vec<FaultPlan>,
     client: reqwest::Client,
     handle: ServerHandle,
@@ -149,6 +150,7 @@ impl Harness {
         let placement = Placement::arbiters(1);
         let sims =
             (1..).zip(backends).map(|(seed, _)| SimBackend::new(SimOptions::in_memory(seed))).collect::<Vec<_>>();
+        let truth = sims[0].truth();
         let faults = sims.iter().map(|sim| sim.faults()).collect();
         let hypervisor: Arc<dyn Hypervisor> = sims[0].hypervisor_with(sims[1..].iter().map(|sim| &**sim));
         let named = backends.iter().zip(sims);
@@ -172,7 +174,7 @@ impl Harness {
         let handle = server.handle();
         actix_web::rt::spawn(server);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, service, faults, client, handle }
+        Self { address, service, truth, faults, client, handle }
     }
 
     /// The next call of `request` at each backend is not answered before [`Self::until_released`].

@@ -1,6 +1,7 @@
 //! The members of every answer at every version that changes them, nested ones too, as a client sees them. Rules of single
 //! views are in `views` and `snapshots`; this is the whole of what comes over the wire.
 
+use hearth::drivers::sim::SimObject;
 use serde_json::{Value, json};
 
 use super::harness::{ADMIN, Harness, MEMBER};
@@ -156,6 +157,37 @@ async fn what_hangs_on_volumes_and_snapshots() {
     let set = json!({"os-set_image_metadata": {"metadata": {"os_type": "linux"}}});
     told.call("POST", &action, Some(set), "{metadata:{os_type}}").await;
     told.call("POST", &action, Some(json!({"os-show_image_metadata": null})), "{metadata:{os_type}}").await;
+    harness.stop().await;
+}
+
+#[actix_web::test]
+async fn manageable_volumes_and_snapshots() {
+    let harness = Harness::start().await;
+    let told = Told { harness: &harness, version: "3.71" };
+    let object = SimObject { size_mib: 1024, markers: Vec::new(), snapshot_of: None };
+    for name in ["a", "b"] {
+        harness.truth.place_object(name, object.clone()).unwrap();
+    }
+    let query = "?host=sim@sim%23pool";
+    let (row, more) = ("reference:{source-name} safe_to_manage size", "cinder_id extra_info reason_not_safe");
+    told.get(&format!("/v3/manageable_volumes{query}"), &format!("{{manageable-volumes:[{{{row}}}]}}")).await;
+    let detail = format!("{{manageable-volumes:[{{{more} {row}}}]}}");
+    told.get(&format!("/v3/manageable_volumes/detail{query}"), &detail).await;
+    let body = json!({"volume": {"host": "sim@sim#pool", "ref": {"source-name": "a"}, "metadata": {"k": "v"}}});
+    let volume = "{attachments:[] availability_zone bootable consistencygroup_id created_at description encrypted id \
+                  links:[{href rel}] metadata:{k} migration_status multiattach name os-vol-host-attr:host \
+                  os-vol-mig-status-attr:migstat os-vol-mig-status-attr:name_id os-vol-tenant-attr:tenant_id \
+                  replication_status size snapshot_id source_volid status updated_at user_id volume_type}";
+    let made = told.call("POST", "/v3/manageable_volumes", Some(body), &format!("{{volume:{volume}}}")).await;
+    let id = made["volume"]["id"].as_str().unwrap();
+    harness.until(id, "available").await;
+    let body = json!({"snapshot": {"volume_id": id, "ref": {"source-name": "b"}, "metadata": {"k": "v"}}});
+    let snapshot = "{created_at description id metadata:{k} name size status updated_at volume_id}";
+    told.call("POST", "/v3/manageable_snapshots", Some(body), &format!("{{snapshot:{snapshot}}}")).await;
+    let row = "reference:{source-name} safe_to_manage size source_reference:{source-name}";
+    told.get(&format!("/v3/manageable_snapshots{query}"), &format!("{{manageable-snapshots:[{{{row}}}]}}")).await;
+    let detail = format!("{{manageable-snapshots:[{{{more} {row}}}]}}");
+    told.get(&format!("/v3/manageable_snapshots/detail{query}"), &detail).await;
     harness.stop().await;
 }
 

@@ -11,7 +11,7 @@ const NIL: &str = "00000000-0000-0000-0000-000000000000";
 
 impl Harness {
     /// An available snapshot.
-    async fn snapshot(&self, volume: &str) -> String {
+    pub async fn snapshot(&self, volume: &str) -> String {
         let body = json!({"snapshot": {"volume_id": volume}});
         let got = self.post("/v3/snapshots", &body).token(MEMBER).volume("3.66").send().await;
         assert_eq!(got.status, 202, "{}", got.text);
@@ -21,7 +21,7 @@ impl Harness {
     }
 
     /// Waits for a snapshot's status, or `gone`.
-    async fn until_snapshot(&self, id: &str, status: &str) -> Value {
+    pub async fn until_snapshot(&self, id: &str, status: &str) -> Value {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
         loop {
             let got = self.ask("GET", &format!("/v3/snapshots/{id}")).token(ADMIN).send().await;

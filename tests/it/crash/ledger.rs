@@ -56,6 +56,7 @@ pub enum Change {
     Connect(String),
     Complete(String),
     Release(String),
+    Unmanage,
     Delete,
 }
 
@@ -70,6 +71,7 @@ impl Change {
             Self::Connect(_) => "attachment update",
             Self::Complete(_) => "attachment complete",
             Self::Release(_) => "attachment delete",
+            Self::Unmanage => "unmanage",
             Self::Delete => "delete",
         }
     }
@@ -84,7 +86,7 @@ impl Change {
             Self::Reserve => with(Row::Reserved(String::new())),
             Self::Connect(id) => with(Row::Connected(id.clone())),
             Self::Complete(id) => with(Row::Attached(id.clone())),
-            Self::Delete => None,
+            Self::Unmanage | Self::Delete => None,
         }
     }
 
@@ -106,6 +108,7 @@ impl Change {
             Self::Connect(id) => ("PUT", row(id), json!({"attachment": {"connector": {"host": "foreign-host"}}}), 200),
             Self::Complete(id) => ("POST", format!("{}/action", row(id)), json!({"os-complete": null}), 204),
             Self::Release(id) => ("DELETE", row(id), Value::Null, 200),
+            Self::Unmanage => ("POST", action, json!({"os-unmanage": null}), 202),
             Self::Delete => ("DELETE", format!("/v3/volumes/{volume}"), Value::Null, 202),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ledger::{Change, Known, Row};
 use super::site::{Said, Site};
@@ -25,22 +25,24 @@ pub struct Owner {
     site: Arc<Site>,
     name: String,
     pub id: String,
+    /// Where the volume is made from what is there, and what that is called.
+    pub adopts: Option<(String, String)>,
     /// None: there is no volume.
     pub known: Option<Known>,
 }
 
 impl Owner {
     pub fn new(site: &Arc<Site>, name: impl Into<String>) -> Self {
-        Self { site: Arc::clone(site), name: name.into(), id: String::new(), known: None }
+        Self { site: Arc::clone(site), name: name.into(), id: String::new(), adopts: None, known: None }
     }
 
     /// Asks for a volume under a name that nobody had before.
     pub async fn create(&mut self, name: String, size: u64) -> Took {
         assert_eq!(self.known, None);
         self.name = name;
-        let body = json!({"volume": {"name": self.name, "size": size}});
         let known = Some(Known { size, row: Row::Nobody });
-        match self.site.ask("POST", "/v3/volumes", &body).await {
+        let (path, body) = self.creation(size);
+        match self.site.ask("POST", path, &body).await {
             Said::Answer(202, body) => {
                 self.id = body["volume"]["id"].as_str().expect("an id").to_owned();
                 self.known = known;
@@ -59,6 +61,17 @@ impl Owner {
                 }
                 several => panic!("one request made {several:?}"),
             },
+        }
+    }
+
+    /// Path and body of the request for a volume.
+    fn creation(&self, size: u64) -> (&'static str, Value) {
+        match &self.adopts {
+            None => ("/v3/volumes", json!({"volume": {"name": self.name, "size": size}})),
+            Some((host, reference)) => {
+                let volume = json!({"name": self.name, "host": host, "ref": {"source-name": reference}});
+                ("/v3/manageable_volumes", json!({"volume": volume}))
+            }
         }
     }
 
@@ -139,6 +152,10 @@ impl Owner {
         match self.create(name.clone(), size).await {
             Took::Effect => {}
             Took::LostWithout => assert_eq!(self.create(name, size).await, Took::Effect),
+            Took::LostWithEffect if self.adopts.is_some() => {
+                let (path, body) = self.creation(size);
+                retries.insert("manage", self.site.ask("POST", path, &body).await.status());
+            }
             Took::LostWithEffect => {
                 // there is no idempotency key here: a retry makes a second volume
                 let mut second = Owner::new(&self.site, "second");
@@ -179,16 +196,24 @@ pub async fn life(site: &Arc<Site>, each: &mut impl AsyncFnMut(&mut Owner)) -> B
         each(&mut owner).await;
     }
     let Some(Known { row: Row::Reserved(id), .. }) = owner.known.clone() else { panic!("{:?}", owner.known) };
+    let (_, shown) = site.get(&format!("/v3/volumes/{}", owner.id)).await;
+    let host = shown["volume"]["os-vol-host-attr:host"].as_str().expect("a host").to_owned();
     for change in [
         Change::Connect(id.clone()),
         Change::Complete(id.clone()),
         Change::Release(id),
         Change::Extend(3),
-        Change::Delete,
+        Change::Unmanage,
     ] {
         owner.insist(&change, &mut retries).await;
         each(&mut owner).await;
     }
+    let mut again = Owner::new(site, "again");
+    again.adopts = Some((host, format!("volume-{}", owner.id)));
+    again.insist_on_creation(3, &mut retries).await;
+    each(&mut again).await;
+    again.insist(&Change::Delete, &mut retries).await;
+    each(&mut again).await;
     site.assert_sound().await;
     assert!(site.stored().await.is_empty(), "{:?}", site.stored().await);
     retries

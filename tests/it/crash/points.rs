@@ -79,6 +79,8 @@ async fn r100_dying_before_every_reply_and_a_retry_gets_the_documented_answer() 
         // no idempotency key: a second volume
         ("create", 202),
         ("delete", 404),
+        ("manage", 400),
+        ("unmanage", 404),
         // a second attachment of the same server: live migration needs it
         ("attachment create", 200),
         ("attachment update", 200),

@@ -11,7 +11,9 @@ use hearth::domain::placement::Standing;
 use hearth::domain::quota::Limits;
 use hearth::domain::status::{AttachStatus, VolumeStatus};
 use hearth::domain::time::Timestamp;
-use hearth::domain::volume::command::{CreateSnapshot, CreateVolume, Hosts, MigrateVolume, RetypeVolume, ServerAttach};
+use hearth::domain::volume::command::{
+    Adoption, CreateSnapshot, CreateVolume, Hosts, MigrateVolume, RetypeVolume, ServerAttach,
+};
 use hearth::domain::volume::{Caller, Command, Facts};
 use hearth::domain::volume_type::ExtraSpecs;
 use serde_json::{Value, json};
@@ -39,7 +41,23 @@ pub fn snapshot_create(n: u8, in_use_allowed: bool) -> Command {
         description: None,
         metadata: Metadata::default(),
         in_use_allowed,
+        adopts: None,
     }))
+}
+
+/// What lies at the backend and is not Hearth's.
+pub const OBJECT: &str = "lvol0";
+
+/// A snapshot that is there already.
+pub fn snapshot_manage(n: u8) -> Command {
+    let Command::SnapshotCreate(mut request) = snapshot_create(n, true) else { unreachable!("it creates") };
+    request.adopts = Some(Adoption { reference: OBJECT.into(), size_gib: 1 });
+    Command::SnapshotCreate(request)
+}
+
+/// A volume that is there already.
+pub fn manage_command() -> Command {
+    Command::Create(Box::new(CreateVolume { adopts: Some(OBJECT.into()), ..create_volume(false) }))
 }
 
 /// The `n`th operation.
@@ -144,6 +162,7 @@ fn create_volume(multiattach: bool) -> CreateVolume {
         wanted: None,
         bootable: false,
         origin: None,
+        adopts: None,
     }
 }
 

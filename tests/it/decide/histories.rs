@@ -169,6 +169,36 @@ fn snapshots_beside_attachments() {
 }
 
 #[test]
+fn what_a_backend_has_is_managed_and_let_go_of() {
+    const ACTS: &[Act] = &[
+        Act::Manage,
+        Act::Unmanage,
+        Act::Delete,
+        Act::ForceDelete,
+        Act::Extend,
+        Act::Reset(VolumeStatus::Available),
+        Act::Reset(VolumeStatus::Error),
+    ];
+    explore(&[], ACTS, (3, 1, 1));
+    explore(PLAIN, &[Act::Unmanage, Act::Delete, Act::ForceDelete, Act::ServerAttach("a"), Act::Snapshot], (2, 1, 1));
+}
+
+#[test]
+fn snapshots_are_managed_and_let_go_of() {
+    const ACTS: &[Act] = &[
+        Act::SnapshotManage,
+        Act::SnapshotUnmanage,
+        Act::SnapshotDelete,
+        Act::SnapshotForceDelete,
+        Act::SnapshotReset(SnapshotStatus::Error),
+        Act::ForceCascade,
+        Act::Unmanage,
+    ];
+    explore(PLAIN, ACTS, (2, 1, 1));
+    explore(&[Act::Create { multiattach: false }, Act::Snapshot], ACTS, (2, 1, 1));
+}
+
+#[test]
 fn compute_attaches_and_detaches() {
     const ACTS: &[Act] =
         &[Act::ServerAttach("a"), Act::ServerAttach("b"), Act::ServerDetach("a"), Act::ServerGone("a")];

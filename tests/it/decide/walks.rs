@@ -32,6 +32,7 @@ const CREATES: &[Act] = &[
     Act::Create { multiattach: false },
     Act::Create { multiattach: true },
     Act::CreateNowhere,
+    Act::Manage,
 ];
 
 const ACTS: &[Act] = &[
@@ -74,6 +75,9 @@ const ACTS: &[Act] = &[
     Act::SnapshotForceDelete,
     Act::SnapshotReset(SnapshotStatus::Error),
     Act::Revert,
+    Act::Unmanage,
+    Act::SnapshotManage,
+    Act::SnapshotUnmanage,
     Act::Reset(VolumeStatus::Available),
     Act::Reset(VolumeStatus::InUse),
     Act::Reset(VolumeStatus::Error),
@@ -278,6 +282,10 @@ impl Walk {
             Step::Create,
             Step::Delete,
             Step::Extend,
+            Step::Adopt,
+            Step::Disown,
+            Step::AdoptSnapshot { snapshot_id: build::snapshot_id(1) },
+            Step::DisownSnapshot { snapshot_id: build::snapshot_id(1) },
             Step::Borrow,
             Step::Copy,
             Step::Revert,

@@ -2,7 +2,7 @@
 //!
 //! A driver is added by one line: `conformance!(name, subject)`, where `subject` is an async function that gives a fresh,
 //! empty [`Subject`](super::subject::Subject). `storage_conformance!` leaves the exports out, where they have nothing to
-//! do with what makes the subject another one.
+//! do with what makes the subject another one, and `export_conformance!` has nothing else.
 
 use super::subject;
 
@@ -75,7 +75,6 @@ macro_rules! export_rules {
                 extend_keeps_the_exports_under_their_names,
                 delete_refuses_live_exports,
                 the_inventory_names_the_exports,
-                a_clone_of_an_exported_volume_is_whole_and_leaves_the_exports,
             ]
         );
     };
@@ -110,8 +109,35 @@ macro_rules! snapshot_rules {
     };
 }
 
-macro_rules! exported_snapshot_rules {
+macro_rules! adoption_rules {
     ($subject:path) => {
+        rules_as_tests!(
+            adoptions,
+            $subject,
+            [
+                an_object_becomes_the_volume_with_what_it_holds,
+                an_object_is_given_the_rest_of_its_last_gib,
+                an_adoption_is_idempotent_by_key_and_by_state,
+                what_cannot_be_adopted_stays_what_it_is,
+                of_two_adoptions_of_one_object_one_has_it,
+                what_is_let_go_of_keeps_what_it_holds_under_its_reference,
+                letting_go_is_idempotent_and_done_when_nothing_is_there,
+                letting_go_never_takes_the_place_of_another_object,
+                letting_go_refuses_a_volume_with_snapshots,
+                what_was_let_go_of_is_not_brought_back_by_an_adoption_on_its_way,
+                an_object_becomes_a_snapshot_with_what_it_holds,
+                what_cannot_be_adopted_as_a_snapshot_stays_what_it_is,
+                a_snapshot_that_is_let_go_of_can_be_adopted_again,
+                a_snapshot_that_was_let_go_of_is_not_brought_back_by_an_adoption_on_its_way,
+            ]
+        );
+    };
+}
+
+macro_rules! exported_copy_rules {
+    ($subject:path) => {
+        rules_as_tests!(exports, $subject, [a_clone_of_an_exported_volume_is_whole_and_leaves_the_exports]);
+        rules_as_tests!(adoptions_and_exports, $subject, [letting_go_refuses_live_exports]);
         rules_as_tests!(
             snapshots_of_exports,
             $subject,
@@ -169,8 +195,9 @@ macro_rules! conformance {
             use super::subject;
             storage_rules!($subject);
             snapshot_rules!($subject);
+            adoption_rules!($subject);
             export_rules!($subject);
-            exported_snapshot_rules!($subject);
+            exported_copy_rules!($subject);
         }
     };
 }
@@ -182,6 +209,17 @@ macro_rules! storage_conformance {
             use super::subject;
             storage_rules!($subject);
             snapshot_rules!($subject);
+            adoption_rules!($subject);
+        }
+    };
+}
+
+/// The rules of exports only: not every protocol bears a copy on every file system.
+macro_rules! export_conformance {
+    ($driver:ident, $subject:path) => {
+        mod $driver {
+            use super::subject;
+            export_rules!($subject);
         }
     };
 }
@@ -192,6 +230,8 @@ conformance!(sim_remote, subject::sim_remote);
 conformance!(file, subject::file);
 conformance!(file_restarted, subject::file_restarted);
 storage_conformance!(file_reflink, subject::file_reflink);
+export_conformance!(file_local, subject::file_local);
+export_conformance!(file_iscsi, subject::file_iscsi);
 
 move_conformance!(sim_memory_moves, subject::sim_memory);
 move_conformance!(sim_file_moves, subject::sim_file);

@@ -10,9 +10,9 @@ use std::rc::Rc;
 use std::sync::Weak;
 
 use hearth::domain::ids::{ExportName, VolumeId};
-use hearth::drivers::sim::SimBackend;
 use hearth::drivers::sim::remote::SimRemote;
 use hearth::drivers::sim::wire::{Control, Say};
+use hearth::drivers::sim::{SimBackend, SimObject};
 
 /// A simulated backend that is opened anew now and then.
 pub type Current = Rc<RefCell<Weak<SimBackend>>>;
@@ -66,6 +66,29 @@ impl Inside {
                 other => panic!("no snapshot: {other:?}"),
             },
             Self::Files(pool) => blocks(&path(pool, volume_id)),
+        }
+    }
+
+    /// Puts something there that is not Hearth's, with what was written to it.
+    pub async fn place(&self, reference: &str, size_mib: u64, marks: &[u8]) {
+        let markers = marks.iter().map(ToString::to_string).collect();
+        let object = SimObject { size_mib, markers, snapshot_of: None };
+        match self {
+            Self::Sim(current) => {
+                let sim = current.borrow().upgrade().expect("open between calls");
+                sim.truth().place_object(reference, object).expect("kept");
+            }
+            Self::Remote(socket) => {
+                let control = Control::PlaceObject { reference: reference.to_owned(), object };
+                assert_eq!(SimRemote::new(socket).control(control).await, Ok(Say::Ok));
+            }
+            Self::Files(pool) => {
+                let file = File::create_new(pool.join(reference)).expect("made");
+                file.set_len(size_mib << 20).expect("sized");
+                for mark in marks {
+                    file.write_all_at(&[*mark; BLOCK], u64::from(*mark) << 22).expect("written");
+                }
+            }
         }
     }
 

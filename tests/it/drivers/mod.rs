@@ -3,6 +3,7 @@
 //!
 //! A new driver is put to the test by one line in `conformance.rs`.
 
+mod adoption_rules;
 mod conformance;
 mod features;
 pub mod file;

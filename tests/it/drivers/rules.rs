@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use hearth::domain::backend::{Answer, CauseKind, Outcome, Request, Truth};
 
+pub use super::adoption_rules::{adoptions, adoptions_and_exports};
 pub use super::snapshot_rules::{snapshots, snapshots_of_exports};
 use super::subject::{
     Subject, assert_not_done, assert_refused, call, connection, export, export_name, size, unexport, volume,

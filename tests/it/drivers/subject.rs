@@ -7,12 +7,12 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hearth::domain::attachment::AttachMode;
-use hearth::domain::backend::{Answer, Call, CallKey, CauseKind, Guest, Outcome, Request, Truth};
+use hearth::domain::backend::{Answer, BackendObject, Call, CallKey, CauseKind, Guest, Outcome, Request, Truth};
 use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId, VolumeId};
 use hearth::domain::operation::Step;
 use hearth::domain::server::HypervisorKind;
 use hearth::drivers::Backend;
-use hearth::drivers::file::FileBackend;
+use hearth::drivers::file::{FileBackend, Protocol};
 use hearth::drivers::sim::process::{ServeOptions, serve};
 use hearth::drivers::sim::remote::SimRemote;
 use hearth::drivers::sim::{DEFAULT_TOTAL_GIB, Durability, LatencyTable, SimBackend, SimOptions, SimTruth};
@@ -134,6 +134,22 @@ impl Subject {
         self.inside.contents(volume_id).await
     }
 
+    /// Puts something at the backend, past it, that is not Hearth's.
+    pub async fn place(&self, reference: &str, size_mib: u64, marks: &[u8]) {
+        self.inside.place(reference, size_mib, marks).await;
+    }
+
+    /// Everything at the backend, by name.
+    pub async fn objects(&mut self) -> Vec<BackendObject> {
+        match self.ask(volume(0), Request::ListObjects).await {
+            Outcome::Done { answer: Answer::Objects { mut objects } } => {
+                objects.sort_by(|one, other| one.reference.cmp(&other.reference));
+                objects
+            }
+            other => panic!("a list is answered with objects, not {other:?}"),
+        }
+    }
+
     /// The room that the volume takes, KiB; simulated ones take none.
     pub fn allocated_kib(&self, volume_id: VolumeId) -> u64 {
         self.inside.allocated_kib(volume_id)
@@ -195,26 +211,42 @@ pub async fn sim_remote() -> Subject {
 
 /// The `file` backend with its storage daemons.
 pub async fn file() -> Subject {
-    let (open, inside, ground) = file_opener(None);
+    let (open, inside, ground) = file_opener(None, Protocol::Nbd);
     Subject::new(open, inside, ground).await
 }
 
 /// The same, started again before each call, as after a restart of the service; the daemons go on.
 pub async fn file_restarted() -> Subject {
-    let (open, inside, ground) = file_opener(None);
+    let (open, inside, ground) = file_opener(None, Protocol::Nbd);
     Subject::reopened(open, inside, ground).await
 }
 
 /// The same on a file system that shares blocks. Where this user may not mount one it says so, and the pool lies where the
 /// others do.
 pub async fn file_reflink() -> Subject {
-    let (open, inside, ground) = file_opener(super::file::reflink::ReflinkFileSystem::mount());
+    let (open, inside, ground) = file_opener(super::file::reflink::ReflinkFileSystem::mount(), Protocol::Nbd);
     Subject::new(open, inside, ground).await
 }
 
-fn file_opener(pool: Option<super::file::reflink::ReflinkFileSystem>) -> (Open, Inside, Vec<Box<dyn Any>>) {
+/// Real files, shown as files to who connects.
+pub async fn file_local() -> Subject {
+    let (open, inside, ground) = file_opener(None, Protocol::Local);
+    Subject::new(open, inside, ground).await
+}
+
+/// Real files by iSCSI.
+pub async fn file_iscsi() -> Subject {
+    let (open, inside, ground) = file_opener(None, super::file::iscsi::protocol());
+    Subject::new(open, inside, ground).await
+}
+
+fn file_opener(
+    pool: Option<super::file::reflink::ReflinkFileSystem>,
+    protocol: Protocol,
+) -> (Open, Inside, Vec<Box<dyn Any>>) {
     let ground = super::file::Ground::new();
     let mut options = ground.options();
+    options.protocol = protocol;
     if let Some(mounted) = &pool {
         options.path = mounted.pool();
         // It is small, and the volumes are empty.

@@ -68,6 +68,11 @@ async fn the_openstack_command_line() {
 }
 
 #[tokio::test]
+async fn the_openstack_image_commands() {
+    script(&start().await, "openstack_images.py").await;
+}
+
+#[tokio::test]
 async fn the_cinder_command_line() {
     script(&start().await, "cinder_cli.py").await;
 }

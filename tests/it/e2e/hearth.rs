@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::drivers::file::unmount_below;
+
 /// Everything that is waited for in these tests comes within this time, or the test fails and says what did not come.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,13 +27,23 @@ pub fn binary() -> &'static Path {
 
 /// Settings as environment variables: a change of the working directory or of a default never reaches these tests.
 #[derive(Clone, Debug, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    log: Option<PathBuf>,
+}
 
 impl Environment {
     /// `set("server.listen", "127.0.0.1:0")`.
     pub fn set(mut self, key: &str, value: impl Into<String>) -> Self {
         let name = key.split('.').map(str::to_ascii_uppercase).collect::<Vec<_>>().join("__");
-        self.0.insert(format!("HEARTH__{name}"), value.into());
+        self.variables.insert(format!("HEARTH__{name}"), value.into());
+        self
+    }
+
+    /// Everything that the service can say goes to this file.
+    pub fn log_to(mut self, path: &Path) -> Self {
+        self.variables.insert("HEARTH_LOG".into(), "trace".into());
+        self.log = Some(path.to_owned());
         self
     }
 }
@@ -49,7 +61,11 @@ pub fn command_of(program: &Path, environment: &Environment) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEARTH__")) {
         command.env_remove(name);
     }
-    command.envs(&environment.0).stdin(Stdio::null()).kill_on_drop(true);
+    if let Some(path) = &environment.log {
+        let file = std::fs::File::options().create(true).append(true).open(path).expect("a log file");
+        command.stderr(file);
+    }
+    command.envs(&environment.variables).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
@@ -253,7 +269,7 @@ impl Hearth {
         self.state_file(&format!("pools/{backend}/{id}.raw"))
     }
 
-    /// The storage daemons that work for this state directory, by their command lines: also those which no record names.
+    /// The storage and target daemons that work for this state directory: also those which no record names.
     pub fn daemon_pids(&self) -> Vec<i32> {
         let mark = format!("{}/run/", self.state.path().display());
         let processes = std::fs::read_dir("/proc").expect("/proc");
@@ -262,7 +278,12 @@ impl Hearth {
                 let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
                 let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
                 let text = String::from_utf8_lossy(&command_line).into_owned();
-                (text.contains("qemu-storage-daemon") && text.contains(&mark)).then_some(pid)
+                // The target daemon has its directory in its environment.
+                let is_target = || {
+                    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                    text.contains("tgtd") && String::from_utf8_lossy(&environment).contains(&mark)
+                };
+                (text.contains("qemu-storage-daemon") && text.contains(&mark) || is_target()).then_some(pid)
             })
             .collect()
     }
@@ -291,6 +312,7 @@ impl Drop for Hearth {
             // SAFETY: plain system call; the process was recognised by its command line just now
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
+        unmount_below(self.state.path());
     }
 }
 

@@ -6,6 +6,7 @@ mod failures;
 pub mod guest;
 pub mod hearth;
 pub mod host;
+mod iscsi;
 mod maintenance;
 mod migrate;
 mod moves;

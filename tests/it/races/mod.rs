@@ -6,6 +6,7 @@ mod detach;
 mod hosts;
 mod lifecycle;
 mod lists;
+mod manage;
 mod marks;
 mod metadata;
 mod moves;

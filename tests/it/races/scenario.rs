@@ -12,7 +12,7 @@ use hearth::domain::volume::command::{CreateSnapshot, MigrateVolume};
 use hearth::domain::volume::state::Origin;
 use hearth::domain::volume::{Command, Refusal, Reply, VolumeState};
 use hearth::domain::volume_type::ExtraSpecs;
-use hearth::drivers::sim::{Fault, FaultRule, Latency};
+use hearth::drivers::sim::{Fault, FaultRule, Latency, SimObject};
 use hearth::sim::{Node, World, WorldOptions, simulate};
 use serde_json::{Value, json};
 
@@ -116,6 +116,7 @@ impl<'a> Client<'a> {
             description: None,
             metadata: Metadata::default(),
             in_use_allowed: true,
+            adopts: None,
         };
         self.ask(id, Command::SnapshotCreate(Box::new(request))).await
     }
@@ -138,6 +139,24 @@ impl<'a> Client<'a> {
 
     pub async fn cascade(&self, id: VolumeId) -> Option<Result<Reply, RequestError>> {
         self.ask(id, Command::Delete { force: false, cascade: true }).await
+    }
+
+    /// Puts something at the backend that is not Hearth's, with one write in it.
+    pub fn place(&self, reference: &str, marker: &str) {
+        let object = SimObject { size_mib: 1024, markers: vec![marker.to_owned()], snapshot_of: None };
+        self.world.backend().truth().place_object(reference, object).expect("kept");
+    }
+
+    /// Takes an object of 1 GiB as a volume.
+    pub async fn manage(&self, id: VolumeId, reference: &str) -> Option<Result<Reply, RequestError>> {
+        let Command::Create(mut request) = self.world.create_command(id, 1) else { unreachable!("it creates") };
+        (request.adopts, request.wanted, request.host) =
+            (Some(reference.into()), None, Some("sim@sim#pool".to_owned()));
+        self.ask(id, Command::Create(request)).await
+    }
+
+    pub async fn unmanage(&self, id: VolumeId) -> Option<Result<Reply, RequestError>> {
+        self.ask(id, Command::Unmanage).await
     }
 
     /// A snapshot's id.

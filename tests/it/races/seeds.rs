@@ -15,6 +15,7 @@ use hearth::drivers::sim::{Fault, FaultRule, Latency, When};
 use hearth::sim::{BACKEND, OTHER_BACKEND, World, WorldOptions, simulate};
 use hearth::store::TypeChange;
 
+use super::manage::copies;
 use super::scenario::{Client, PATIENCE};
 
 /// Seeds of an ordinary run.
@@ -24,12 +25,17 @@ const REQUESTS: u64 = 12;
 const CLIENTS: u64 = 4;
 const SERVERS: [&str; 3] = ["a", "b", "c"];
 
+/// What lies at the backend from the start, and what is written in it.
+const OBJECT: &str = "lvol0";
+const KEPT: &str = "kept";
+
 /// What the clients know because it was answered.
 #[derive(Default)]
 struct Known {
     /// The largest size that an answered request asked for and that no fault may have prevented.
     created: BTreeMap<VolumeId, bool>,
     deleted: Vec<VolumeId>,
+    let_go: Vec<VolumeId>,
     rows: Vec<(VolumeId, AttachmentId)>,
     /// What guests were told is written.
     written: BTreeMap<VolumeId, Vec<String>>,
@@ -53,10 +59,10 @@ fn history(seed: u64) {
     simulate(WorldOptions::seeded(seed), async |world: &World| {
         let multi = world.volume_id();
         let plain = [world.volume_id(), world.volume_id()];
-        let volumes = [plain[0], plain[1], multi];
+        let volumes = [plain[0], plain[1], multi, world.volume_id()];
         let known = RefCell::new(Known::default());
         let incarnations = 1 + world.randomness().below(4);
-        for _ in 0..incarnations {
+        for incarnation in 0..incarnations {
             for (_, backend) in world.backends() {
                 backend.faults().set(faults(world)).expect("the rules make sense");
             }
@@ -66,6 +72,9 @@ fn history(seed: u64) {
             let working = async {
                 for server in SERVERS {
                     client.server(server).await;
+                }
+                if incarnation == 0 {
+                    client.place(OBJECT, KEPT);
                 }
                 let clients = (0..CLIENTS).map(|_| work(&client, &volumes, multi, &known));
                 futures_util::future::join_all(clients).await;
@@ -100,8 +109,12 @@ fn history(seed: u64) {
             let lost = written.iter().filter(|marker| is_there && !contents.contains(marker)).collect::<Vec<_>>();
             assert!(lost.is_empty(), "{id}: writes are lost: {lost:?} of {written:?}, there are {contents:?}");
         }
+        if !known.deleted.contains(&volumes[3]) {
+            assert_eq!(copies(world, KEPT), 1, "what nobody asked to delete is lost, or there twice");
+        }
         for (id, certain) in &known.created {
-            let gone = client.view(*id).await.is_none() && !known.deleted.contains(id);
+            let was_to_go = known.deleted.contains(id) || known.let_go.contains(id);
+            let gone = client.view(*id).await.is_none() && !was_to_go;
             assert!(!(*certain && gone), "I4: an answered create is lost");
         }
         node.settle(PATIENCE).await.expect("alive");
@@ -148,6 +161,8 @@ fn faults(world: &World) -> Vec<FaultRule> {
         "mirror_guest",
         "pivot_guest",
         "unmirror_guest",
+        "adopt",
+        "disown",
     ];
     let count = pick.below(4);
     (0..count)
@@ -169,15 +184,16 @@ fn faults(world: &World) -> Vec<FaultRule> {
 }
 
 /// One client: random requests with random pauses.
-async fn work(client: &Client<'_>, volumes: &[VolumeId; 3], multi: VolumeId, known: &RefCell<Known>) {
+async fn work(client: &Client<'_>, volumes: &[VolumeId; 4], multi: VolumeId, known: &RefCell<Known>) {
     let pick = client.world.randomness();
     for _ in 0..REQUESTS {
         client.world.pass_time(Duration::from_millis(pick.below(400))).await;
-        let id = volumes[usize::try_from(pick.below(3)).expect("small")];
+        let id = volumes[usize::try_from(pick.below(4)).expect("small")];
         let server = SERVERS[usize::try_from(pick.below(3)).expect("small")];
         let host = format!("host-of-{server}");
         guest_writes(client, id, known).await;
-        match pick.below(16) {
+        match pick.below(17) {
+            0 | 1 if id == volumes[3] => manage(client, id, known).await,
             0 | 1 => create(client, id, id == multi, known).await,
             2 | 3 => drop(client.server_attach(server, id).await),
             4 => drop(client.server_detach(server, id).await),
@@ -211,6 +227,11 @@ async fn work(client: &Client<'_>, volumes: &[VolumeId; 3], multi: VolumeId, kno
             11 | 12 => drop(client.migrate(id, if pick.below(2) == 0 { BACKEND } else { OTHER_BACKEND }).await),
             13 => drop(client.ask(id, retype(world_types(client).await, pick.below(3))).await),
             14 => drop(client.complete(id, pick.below(3) > 0).await),
+            15 => {
+                if let Some(Ok(_)) = client.unmanage(id).await {
+                    known.borrow_mut().let_go.push(id);
+                }
+            }
             _ => {
                 let update = hearth::domain::volume::command::UpdateVolume {
                     name: Some(Some(format!("n{}", pick.below(100)))),
@@ -284,6 +305,16 @@ async fn create(client: &Client<'_>, id: VolumeId, multiattach: bool, known: &Re
     let Command::Create(mut request) = client.world.create_command(id, 1) else { unreachable!("it creates") };
     request.multiattach = multiattach;
     if let Some(Ok(_)) = client.ask(id, Command::Create(request)).await {
+        known.borrow_mut().created.insert(id, true);
+    }
+}
+
+async fn manage(client: &Client<'_>, id: VolumeId, known: &RefCell<Known>) {
+    if known.borrow().created.contains_key(&id) {
+        return;
+    }
+    known.borrow_mut().created.insert(id, false);
+    if let Some(Ok(_)) = client.manage(id, OBJECT).await {
         known.borrow_mut().created.insert(id, true);
     }
 }

@@ -49,6 +49,7 @@ fn r17_a_snapshot_that_comes_second_is_refused_unless_the_volume_in_use_will_do(
             description: None,
             metadata: Default::default(),
             in_use_allowed: false,
+            adopts: None,
         };
         let refused = refusal(client.ask(id, Command::SnapshotCreate(Box::new(request))).await);
         assert!(matches!(refused, Refusal::InvalidVolume(_)), "{refused:?}");

@@ -313,6 +313,7 @@ async fn create_at(live: &Live, backend: &str, index: usize) -> VolumeId {
         wanted: None,
         bootable: false,
         origin: None,
+        adopts: None,
     }));
     live.service.volume_command(volume_id, command, caller()).await.expect("created");
     assert_eq!(id_of(&live.show(volume_id).await), volume_id);

@@ -187,7 +187,9 @@ fn a_volume_that_its_backend_lacks() {
 
 #[test]
 fn after_a_failed_create_or_delete_the_volume_may_be_there_or_not() {
-    for status in [VolumeStatus::Error, VolumeStatus::ErrorDeleting] {
+    for status in
+        [VolumeStatus::Error, VolumeStatus::ErrorDeleting, VolumeStatus::ErrorManaging, VolumeStatus::ErrorUnmanaging]
+    {
         let without_rows = |survey: &mut Survey| {
             survey.volumes[0].volume.status = status;
             survey.volumes[0].attachments.clear();

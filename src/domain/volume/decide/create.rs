@@ -1,4 +1,5 @@
-//! `POST /volumes`: the row, its quota and the intent in one commit; the backend afterwards.
+//! `POST /volumes`: the row, its quota and the intent in one commit; the backend afterwards. And `POST
+//! /manageable_volumes`, where the backend has it already: its size is reserved until it is the volume's.
 
 use super::draft::Draft;
 use crate::domain::metadata::Metadata;
@@ -13,6 +14,14 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
     if let Some(refusal) = over_volume_size(request.size_gib, facts) {
         return Verdict::Refuse(refusal);
     }
+    let host = host(request, facts);
+    if request.adopts.is_some() && host.is_none() {
+        return Verdict::Refuse(Refusal::BadRequest("Service is unavailable at this time.".to_owned()));
+    }
+    let (status, size_gib) = match request.adopts {
+        None => (VolumeStatus::Creating, request.size_gib),
+        Some(_) => (VolumeStatus::Managing, 0),
+    };
     let volume = Volume {
         id: request.volume_id,
         generation: 0,
@@ -21,8 +30,8 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         user_id: caller.requester.user_id.clone(),
         name: request.name.as_deref().map(Text::from),
         description: request.description.as_deref().map(Text::from),
-        size_gib: request.size_gib,
-        status: VolumeStatus::Creating,
+        size_gib,
+        status,
         previous_status: None,
         attach_status: AttachStatus::Detached,
         migration_status: None,
@@ -30,7 +39,7 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
         multiattach: request.multiattach,
         volume_type_id: request.volume_type_id,
         availability_zone: Text::common(&request.availability_zone),
-        host: host(request, facts),
+        host,
         metadata: request.metadata.clone(),
         image_metadata: Metadata::default(),
         admin_metadata: Metadata::default(),
@@ -49,9 +58,16 @@ pub(super) fn create(request: &CreateVolume, caller: &Caller, facts: &Facts) -> 
     };
     let state = VolumeState { volume, attachments: Vec::new(), operations: Vec::new(), snapshots: Vec::new() };
     let mut draft = Draft::fresh(state, caller, facts);
-    match request.origin {
-        None => drop(draft.begin(OperationKind::Create, 0)),
-        Some(origin) => {
+    match (&request.adopts, request.origin) {
+        (Some(reference), _) => {
+            let kind = OperationKind::Manage { reference: reference.clone(), size_gib: request.size_gib };
+            let id = draft.begin(kind, 0);
+            if let Some(operation) = draft.operation_mut(id) {
+                operation.reserved_gib = request.size_gib;
+            }
+        }
+        (None, None) => drop(draft.begin(OperationKind::Create, 0)),
+        (None, Some(origin)) => {
             // The source may refuse: the answer waits for it.
             let id = draft.begin(OperationKind::CreateFrom(origin), 0);
             draft.reply_when_ended(id);

@@ -230,8 +230,8 @@ impl<'a> Draft<'a> {
 
     /// Begins the removal of exports that no row owns, if there are any and no connection work is under way.
     pub(super) fn repair_if_idle(&mut self) {
-        let deleting =
-            self.next.operation_in(Lane::Data).is_some_and(|operation| operation.kind == OperationKind::Delete);
+        let takes_away = |kind: &OperationKind| matches!(kind, OperationKind::Delete | OperationKind::Unmanage);
+        let deleting = self.next.operation_in(Lane::Data).is_some_and(|operation| takes_away(&operation.kind));
         if !self.next.volume.orphan_exports.is_empty()
             && !self.next.volume.deleted
             && !deleting
@@ -344,10 +344,12 @@ fn must_wait(state: &VolumeState, kind: &OperationKind) -> bool {
     let is_lent = |id| state.volume.loans.iter().any(|loan| loan.snapshot_id == id);
     match kind {
         OperationKind::Extend { .. } => state.operation_in(Lane::Snapshot).is_some() || is_lent(None),
-        OperationKind::Delete | OperationKind::Revert { .. } => {
+        OperationKind::Delete | OperationKind::Unmanage | OperationKind::Revert { .. } => {
             state.operation_in(Lane::Snapshot).is_some() || !state.volume.loans.is_empty()
         }
-        OperationKind::DeleteSnapshot { snapshot_id } => is_lent(Some(*snapshot_id)),
+        OperationKind::DeleteSnapshot { snapshot_id } | OperationKind::UnmanageSnapshot { snapshot_id } => {
+            is_lent(Some(*snapshot_id))
+        }
         OperationKind::Migrate(_) => {
             let others = [Lane::Snapshot, Lane::Connection];
             others.iter().any(|lane| state.operation_in(*lane).is_some()) || !state.volume.loans.is_empty()

@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::results::{MAX_TRIES, done, settle_ended, unexport_row, unexported};
 use super::snapshot::set_status;
-use super::{connection, moving, release, settle};
+use super::{connection, manage, moving, release, settle};
 use crate::domain::backend::{Answer, Cause, CauseKind};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId, SnapshotId};
@@ -63,8 +63,14 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
             draft.tell_owner(message(operation, "008", "012", cause));
             draft.end(id, Err(Refusal::Backend(cause.text.clone())));
         }
-        Step::Extend if cause.kind == CauseKind::NoSpace => {
-            // Like a capacity check that fails: the volume goes back to what its rows say (volume-actions.md §2.1).
+        Step::Adopt => {
+            settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorManaging);
+            draft.tell_owner(message(operation, "008", "012", cause));
+            draft.end(id, Err(Refusal::Backend(cause.text.clone())));
+        }
+        Step::Disown => manage::failed(draft, operation, cause),
+        Step::Extend if matches!(cause.kind, CauseKind::NoSpace | CauseKind::Busy) => {
+            // Nothing was begun. Like a capacity check that fails: the volume goes back to what its rows say (volume-actions.md §2.1).
             draft.tell_owner(message(operation, "007", "003", cause));
             settle_ended(draft, id, Err(Refusal::Backend(cause.text.clone())));
         }
@@ -89,12 +95,14 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
             }
             draft.end(id, Err(Refusal::Backend(cause.text.clone())));
         }
-        Step::CreateSnapshot { snapshot_id } => {
+        Step::CreateSnapshot { snapshot_id } | Step::AdoptSnapshot { snapshot_id } => {
             set_status(draft, *snapshot_id, SnapshotStatus::Error);
             draft.tell_owner(about_snapshot(operation, *snapshot_id, "009", "013", cause));
             draft.end(id, Err(Refusal::Backend(cause.text.clone())));
         }
-        Step::DeleteSnapshot { snapshot_id } => snapshot_delete_failed(draft, operation, *snapshot_id, cause),
+        Step::DeleteSnapshot { snapshot_id } | Step::DisownSnapshot { snapshot_id } => {
+            snapshot_delete_failed(draft, operation, *snapshot_id, cause);
+        }
         Step::Export { export } if !is_own_export(operation, export) => connection_kept(draft, operation, cause),
         Step::Export { export } if matches!(operation.kind, OperationKind::Initialize { .. }) => {
             connection::forget(&mut draft.next, export);
@@ -193,9 +201,12 @@ fn snapshot_delete_failed(draft: &mut Draft<'_>, operation: &Operation, snapshot
 
 /// The export is certainly still there: repair keeps at it, and nothing else is connected before that.
 pub(super) fn unexport_failed(draft: &mut Draft<'_>, operation: &Operation, export: &ExportName) {
-    if matches!(operation.kind, OperationKind::Repair | OperationKind::Delete) {
-        if operation.kind == OperationKind::Delete && operation.attempt >= MAX_TRIES {
+    if matches!(operation.kind, OperationKind::Repair | OperationKind::Delete | OperationKind::Unmanage) {
+        if operation.kind != OperationKind::Repair && operation.attempt >= MAX_TRIES {
             let cause = Cause::new(CauseKind::Busy, "an export of the volume cannot be removed");
+            if operation.kind == OperationKind::Unmanage {
+                return manage::failed(draft, operation, &cause);
+            }
             draft.tell_owner(message(operation, "017", "001", &cause));
             settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorDeleting);
             return draft.end(operation.id, Err(Refusal::Backend(cause.text)));
@@ -268,6 +279,7 @@ pub(super) fn given_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Cau
                 settle::data_work_failed(&mut draft.next, VolumeStatus::ErrorDeleting);
                 draft.end(operation.id, Err(Refusal::Backend(hung.text)));
             }
+            OperationKind::Unmanage => manage::failed(draft, operation, &hung),
             OperationKind::Repair => {
                 // The orphan stays registered; repair waits at `Drain` until the backend has answered.
                 draft.run(operation.id, Step::Drain);
@@ -315,6 +327,16 @@ pub(super) fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
         OperationKind::Create => failed(draft, &Operation { step: Step::Create, ..operation.clone() }, &cause),
         OperationKind::CreateFrom(_) => {
             failed(draft, &Operation { step: Step::Copy, ..operation.clone() }, &cause);
+        }
+        OperationKind::Manage { .. } => failed(draft, &Operation { step: Step::Adopt, ..operation.clone() }, &cause),
+        OperationKind::Unmanage => manage::failed(draft, operation, &cause),
+        OperationKind::ManageSnapshot { snapshot_id, .. } => {
+            let step = Step::AdoptSnapshot { snapshot_id: *snapshot_id };
+            failed(draft, &Operation { step, ..operation.clone() }, &cause);
+        }
+        OperationKind::UnmanageSnapshot { snapshot_id } => {
+            let step = Step::DisownSnapshot { snapshot_id: *snapshot_id };
+            failed(draft, &Operation { step, ..operation.clone() }, &cause);
         }
         OperationKind::Revert { .. } => settle_ended(draft, id, Err(Refusal::Backend(cause.text))),
         OperationKind::CreateSnapshot { snapshot_id } => {

@@ -4,6 +4,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `create`, `update`, `extend`, `revert`, `delete`, `reset` | the volume's own verbs |
+//! | `manage` | what is let go of and stays at its backend |
 //! | `snapshot` | its snapshots |
 //! | `migrate` | its way to another backend or type: what is admitted, and how it is called off |
 //! | `moving` | the steps of that way |
@@ -32,6 +33,7 @@ mod failures;
 mod flags;
 mod guard;
 mod lend;
+mod manage;
 mod metadata;
 mod migrate;
 mod moving;
@@ -101,6 +103,7 @@ pub fn decide(
     match command {
         Command::Create(_) => Verdict::Refuse(Refusal::Conflict(format!("volume {volume_id} exists already"))),
         Command::Update(change) => update::update(state, change, caller, facts),
+        Command::Unmanage => manage::unmanage(state, caller, facts),
         Command::Delete { force, cascade } => delete::delete(state, *force, *cascade, caller, facts),
         Command::WriteMetadata(write) => metadata::write(state, write, caller, facts),
         Command::SetBootable { bootable } => flags::set_bootable(state, *bootable, caller, facts),
@@ -119,6 +122,7 @@ pub fn decide(
             snapshot::write_metadata(state, *snapshot_id, change, caller, facts)
         }
         Command::SnapshotDelete { snapshot_id, force } => snapshot::delete(state, *snapshot_id, *force, caller, facts),
+        Command::SnapshotUnmanage { snapshot_id } => manage::unmanage_snapshot(state, *snapshot_id, caller, facts),
         Command::SnapshotResetStatus { snapshot_id, status } => {
             snapshot::reset_status(state, *snapshot_id, *status, caller, facts)
         }

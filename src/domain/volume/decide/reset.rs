@@ -24,10 +24,12 @@ pub(super) fn reset_status(
             "cannot reset-state to in-use because volume does not have any attachment".to_owned(),
         ));
     }
-    if state.operations.iter().any(|operation| operation.kind == OperationKind::Delete) {
-        return Verdict::Refuse(Refusal::InvalidVolume(
-            "a delete of the volume is running and cannot be reset".to_owned(),
-        ));
+    let takes_away = |kind: &OperationKind| matches!(kind, OperationKind::Delete | OperationKind::Unmanage);
+    if let Some(running) = state.operations.iter().find(|operation| takes_away(&operation.kind)) {
+        let verb = running.kind.name();
+        return Verdict::Refuse(Refusal::InvalidVolume(format!(
+            "a {verb} of the volume is running and cannot be reset"
+        )));
     }
 
     let mut draft = Draft::of(state, caller, facts);
@@ -85,6 +87,7 @@ pub(super) fn reset_status(
 /// volume that nobody has seen complete is in error.
 fn words_of_cut_off_work(next: &mut VolumeState, before: &VolumeState) {
     match before.operation_in(Lane::Data).map(|running| &running.kind) {
+        Some(OperationKind::Manage { .. }) => settle::data_work_failed(next, VolumeStatus::ErrorManaging),
         Some(kind) if kind.creates_volume() => settle::data_work_failed(next, VolumeStatus::Error),
         Some(_) => settle::data_work_ended(next),
         None if before.operations.is_empty() => {}

@@ -3,7 +3,7 @@
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
 use super::snapshot::set_status;
-use super::{connection, moving, release, resume, settle, steps};
+use super::{connection, manage, moving, release, resume, settle, steps};
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::document::Document;
@@ -162,10 +162,14 @@ fn finding(step: &Step, operation: &Operation, outcome: &Outcome) -> Finding {
         return Finding::Unclear;
     }
     let is_done = match step {
-        Step::Create | Step::Copy => truth.exists,
-        Step::CreateSnapshot { snapshot_id } => truth.snapshots.contains(snapshot_id),
-        Step::DeleteSnapshot { snapshot_id } => !truth.snapshots.contains(snapshot_id),
-        Step::Delete => !truth.exists,
+        Step::Create | Step::Copy | Step::Adopt => truth.exists,
+        Step::CreateSnapshot { snapshot_id } | Step::AdoptSnapshot { snapshot_id } => {
+            truth.snapshots.contains(snapshot_id)
+        }
+        Step::DeleteSnapshot { snapshot_id } | Step::DisownSnapshot { snapshot_id } => {
+            !truth.snapshots.contains(snapshot_id)
+        }
+        Step::Delete | Step::Disown => !truth.exists,
         Step::Extend => match operation.kind {
             OperationKind::Extend { new_size_gib } => truth.exists && truth.size_gib >= new_size_gib,
             _ => false,
@@ -210,12 +214,13 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
             // Rows may exist already (a reservation made while the volume was being filled): they decide.
             settle_ended(draft, id, Ok(()));
         }
+        Step::Adopt => adopted(draft, operation, answer),
         Step::Extend => extended(draft, operation, answer),
         Step::ResizeGuest { attachment_id } => match steps::next_guest(&draft.next, Some(*attachment_id)) {
             Some(step) => draft.run(id, step),
             None => settle_ended(draft, id, Ok(())),
         },
-        Step::Delete => {
+        Step::Delete | Step::Disown => {
             draft.next.volume.deleted = true;
             draft.next.volume.deleted_at = Some(draft.facts.now);
             draft.next.attachments.clear();
@@ -223,11 +228,11 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
             draft.end(id, Ok(()));
         }
         Step::Revert => settle_ended(draft, id, Ok(())),
-        Step::CreateSnapshot { snapshot_id } => {
+        Step::CreateSnapshot { snapshot_id } | Step::AdoptSnapshot { snapshot_id } => {
             set_status(draft, *snapshot_id, SnapshotStatus::Available);
             draft.end(id, Ok(()));
         }
-        Step::DeleteSnapshot { snapshot_id } => {
+        Step::DeleteSnapshot { snapshot_id } | Step::DisownSnapshot { snapshot_id } => {
             draft.next.snapshots.retain(|snapshot| snapshot.id != *snapshot_id);
             match operation.kind {
                 OperationKind::Delete => {
@@ -272,6 +277,16 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
 pub(super) fn settle_ended(draft: &mut Draft<'_>, id: OperationId, answer: Result<(), Refusal>) {
     settle::data_work_ended(&mut draft.next);
     draft.end(id, answer);
+}
+
+/// The object is the volume: what was reserved for it is its size.
+fn adopted(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
+    let OperationKind::Manage { size_gib, .. } = operation.kind else { return };
+    draft.next.volume.size_gib = match answer {
+        Answer::Size { size_gib: real } => (*real).max(size_gib),
+        _ => size_gib,
+    };
+    settle_ended(draft, operation.id, Ok(()));
 }
 
 fn extended(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
@@ -349,6 +364,10 @@ pub(super) fn unexported(draft: &mut Draft<'_>, operation: &Operation) {
     match (&operation.kind, &operation.undoing) {
         (OperationKind::Delete, _) => {
             let step = steps::next_removal(&draft.next);
+            draft.run(id, step);
+        }
+        (OperationKind::Unmanage, _) => {
+            let step = manage::next_step(&draft.next);
             draft.run(id, step);
         }
         (OperationKind::Repair, _) => match steps::next_orphan(&draft.next) {

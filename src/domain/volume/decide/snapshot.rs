@@ -52,6 +52,12 @@ pub(super) fn create(state: &VolumeState, request: &CreateSnapshot, caller: &Cal
     if let Some(running) = state.data_work() {
         return refuse(format!("a {} of the volume is running", running.kind.name()));
     }
+    if let Some(adoption) = request.adopts.as_ref().filter(|adoption| adoption.size_gib > volume.size_gib) {
+        return refuse(format!(
+            "a snapshot of {} GiB is larger than volume {} ({} GiB).",
+            adoption.size_gib, volume.id, volume.size_gib
+        ));
+    }
     if state.snapshot(request.snapshot_id).is_some() {
         return Verdict::Refuse(Refusal::Conflict(format!("snapshot {} exists already", request.snapshot_id)));
     }
@@ -65,13 +71,18 @@ pub(super) fn create(state: &VolumeState, request: &CreateSnapshot, caller: &Cal
         description: request.description.as_deref().map(Text::from),
         status: SnapshotStatus::Creating,
         progress: 0,
-        size_gib: volume.size_gib,
+        size_gib: request.adopts.as_ref().map_or(volume.size_gib, |adoption| adoption.size_gib),
         metadata: request.metadata.clone(),
         consumes_quota: true,
         created_at: facts.now,
         updated_at: None,
     });
-    draft.begin(OperationKind::CreateSnapshot { snapshot_id: request.snapshot_id }, 0);
+    let snapshot_id = request.snapshot_id;
+    let kind = match &request.adopts {
+        None => OperationKind::CreateSnapshot { snapshot_id },
+        Some(adoption) => OperationKind::ManageSnapshot { snapshot_id, reference: adoption.reference.clone() },
+    };
+    draft.begin(kind, 0);
     draft.judge_growth();
     draft.finish()
 }
@@ -131,9 +142,9 @@ pub(super) fn delete(state: &VolumeState, id: SnapshotId, force: bool, caller: &
             refuse_delete(false)
         };
     }
-    // Its volume is being put back to it, or removed with it: neither can be cut short.
-    let is_needed = state.data_work().is_some_and(|running| match running.kind {
-        OperationKind::Revert { snapshot_id } => snapshot_id == id,
+    // Its volume is being put back to it, or removed with it, or its data are promised to stay: none can be cut short.
+    let is_needed = state.operations.iter().any(|running| match running.kind {
+        OperationKind::Revert { snapshot_id } | OperationKind::UnmanageSnapshot { snapshot_id } => snapshot_id == id,
         OperationKind::Delete => true,
         _ => false,
     });
@@ -152,7 +163,7 @@ pub(super) fn delete(state: &VolumeState, id: SnapshotId, force: bool, caller: &
     draft.finish()
 }
 
-fn refuse_delete(force: bool) -> Verdict {
+pub(super) fn refuse_delete(force: bool) -> Verdict {
     let status = if force { "" } else { "status must be available or error and " };
     Verdict::Refuse(Refusal::InvalidSnapshot(format!("Snapshot {status}must not be part of a group.")))
 }
@@ -170,7 +181,8 @@ pub(super) fn reset_status(
     }
     let mut draft = Draft::of(state, caller, facts);
     if let Some(running) = work_on(state, id) {
-        if matches!(running.kind, OperationKind::DeleteSnapshot { .. } | OperationKind::Delete) {
+        let takes_away = matches!(running.kind, OperationKind::DeleteSnapshot { .. } | OperationKind::Delete);
+        if takes_away || running.kind.keeps_data() {
             let text = "a delete of the snapshot is running and cannot be reset";
             return Verdict::Refuse(Refusal::InvalidSnapshot(text.to_owned()));
         }
@@ -217,7 +229,7 @@ pub(super) fn progress(
 }
 
 /// The open operation that takes or removes this snapshot, alone or with its volume.
-fn work_on(state: &VolumeState, id: SnapshotId) -> Option<&Operation> {
+pub(super) fn work_on(state: &VolumeState, id: SnapshotId) -> Option<&Operation> {
     let is_meant = |kind: &OperationKind| kind.snapshot_id() == Some(id) || *kind == OperationKind::Delete;
     state.operations.iter().find(|operation| is_meant(&operation.kind))
 }
@@ -243,8 +255,8 @@ pub(super) fn release(draft: &mut Draft<'_>) {
     };
     let bound = draft.next.snapshots.iter().filter(is_bound);
     for (id, progress) in bound.map(|snapshot| (snapshot.id, snapshot.progress)).collect::<Vec<_>>() {
-        let removal = Step::DeleteSnapshot { snapshot_id: id };
-        let status = if draft.next.volume.outstanding.iter().any(|call| call.key.step == removal) {
+        let is_removal = |step: &Step| matches!(step, Step::DeleteSnapshot { snapshot_id } | Step::DisownSnapshot { snapshot_id } if *snapshot_id == id);
+        let status = if draft.next.volume.outstanding.iter().any(|call| is_removal(&call.key.step)) {
             SnapshotStatus::ErrorDeleting
         } else if progress == 100 {
             SnapshotStatus::Available

@@ -1,6 +1,6 @@
 //! The operations' plans: which step comes first, what each step asks of whom.
 
-use super::{connection, moving, release, settle};
+use super::{connection, manage, moving, release, settle};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::Request;
 use crate::domain::document::Document;
@@ -19,6 +19,10 @@ pub(super) fn first_step(state: &mut VolumeState, id: OperationId) -> Step {
     match &operation.kind {
         OperationKind::Create => Step::Create,
         OperationKind::CreateFrom(_) => Step::Borrow,
+        OperationKind::Manage { .. } => Step::Adopt,
+        OperationKind::Unmanage => manage::next_step(state),
+        OperationKind::ManageSnapshot { snapshot_id, .. } => Step::AdoptSnapshot { snapshot_id: *snapshot_id },
+        OperationKind::UnmanageSnapshot { snapshot_id } => Step::DisownSnapshot { snapshot_id: *snapshot_id },
         OperationKind::Extend { .. } => Step::Extend,
         OperationKind::Delete => next_removal(state),
         OperationKind::Revert { .. } => Step::Revert,
@@ -103,6 +107,10 @@ pub(super) fn has_backend_call(step: &Step) -> bool {
     match step {
         Step::Create
         | Step::Copy
+        | Step::Adopt
+        | Step::Disown
+        | Step::AdoptSnapshot { .. }
+        | Step::DisownSnapshot { .. }
         | Step::Delete
         | Step::Extend
         | Step::Revert
@@ -178,6 +186,22 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
         Step::CreateSnapshot { snapshot_id } => (backend, Request::CreateSnapshot { snapshot_id: *snapshot_id }),
         Step::DeleteSnapshot { snapshot_id } => (backend, Request::DeleteSnapshot { snapshot_id: *snapshot_id }),
         Step::Create => (backend, Request::Create { size_gib: state.volume.size_gib }),
+        Step::Adopt => match &operation.kind {
+            OperationKind::Manage { reference, size_gib } => {
+                (backend, Request::Adopt { reference: reference.to_string(), size_gib: *size_gib })
+            }
+            _ => return None,
+        },
+        Step::AdoptSnapshot { snapshot_id } => match &operation.kind {
+            OperationKind::ManageSnapshot { reference, .. } => {
+                let size_gib = state.snapshot(*snapshot_id)?.size_gib;
+                let reference = reference.to_string();
+                (backend, Request::AdoptSnapshot { snapshot_id: *snapshot_id, reference, size_gib })
+            }
+            _ => return None,
+        },
+        Step::Disown => (backend, Request::Disown),
+        Step::DisownSnapshot { snapshot_id } => (backend, Request::DisownSnapshot { snapshot_id: *snapshot_id }),
         Step::Delete => (backend, Request::Delete),
         Step::Extend => match &operation.kind {
             OperationKind::Extend { new_size_gib } => (backend, Request::Extend { new_size_gib: *new_size_gib }),

@@ -116,6 +116,11 @@ impl QmpHypervisor {
             Request::Create { .. }
             | Request::CreateClonedVolume { .. }
             | Request::CreateVolumeFromSnapshot { .. }
+            | Request::Adopt { .. }
+            | Request::Disown
+            | Request::AdoptSnapshot { .. }
+            | Request::DisownSnapshot { .. }
+            | Request::ListObjects
             | Request::CopyFromBackend { .. }
             | Request::CreateMirrorTarget { .. }
             | Request::Delete

@@ -19,6 +19,9 @@ pub enum Act {
     },
     /// No backend fits it.
     CreateNowhere,
+    /// From what the backend has.
+    Manage,
+    Unmanage,
     Rename,
     /// To the backend where it is not.
     Migrate,
@@ -59,6 +62,10 @@ pub enum Act {
     /// The first one.
     SnapshotDelete,
     SnapshotForceDelete,
+    /// From what the backend has.
+    SnapshotManage,
+    /// The first one.
+    SnapshotUnmanage,
     SnapshotReset(SnapshotStatus),
     /// To the last one.
     Revert,
@@ -90,7 +97,7 @@ impl Act {
     pub fn applies(self, world: &World) -> bool {
         let rows = world.live().map_or(0, |state| state.attachments.len());
         match self {
-            Self::Create { .. } | Self::CreateNowhere => world.volume.is_none(),
+            Self::Create { .. } | Self::CreateNowhere | Self::Manage => world.volume.is_none(),
             Self::Connect(row, _)
             | Self::ConnectByService(row, _)
             | Self::Complete(row)
@@ -98,7 +105,7 @@ impl Act {
             | Self::DeleteRowByUser(row)
             | Self::DetachRow(row)
             | Self::ForceDetachRow(row) => row < rows,
-            Self::SnapshotDelete | Self::SnapshotForceDelete | Self::SnapshotReset(_) => {
+            Self::SnapshotDelete | Self::SnapshotForceDelete | Self::SnapshotUnmanage | Self::SnapshotReset(_) => {
                 world.live().is_some_and(|state| !state.snapshots.is_empty())
             }
             _ => world.live().is_some(),
@@ -117,6 +124,8 @@ impl Act {
         let command = match self {
             Self::Create { multiattach } => build::create_command(multiattach),
             Self::CreateNowhere => build::create_nowhere_command(),
+            Self::Manage => build::manage_command(),
+            Self::Unmanage => Command::Unmanage,
             Self::Rename => {
                 Command::Update(UpdateVolume { name: Some(Some("renamed".to_owned())), ..UpdateVolume::default() })
             }
@@ -161,6 +170,8 @@ impl Act {
             Self::SnapshotOffline => build::snapshot_create(world.asked, false),
             Self::SnapshotDelete => Command::SnapshotDelete { snapshot_id: first, force: false },
             Self::SnapshotForceDelete => Command::SnapshotDelete { snapshot_id: first, force: true },
+            Self::SnapshotManage => build::snapshot_manage(world.asked),
+            Self::SnapshotUnmanage => Command::SnapshotUnmanage { snapshot_id: first },
             Self::SnapshotReset(status) => Command::SnapshotResetStatus { snapshot_id: first, status },
             Self::Revert => Command::Revert { snapshot_id: snapshots.last().map(|snapshot| snapshot.id) },
             Self::Reset(status) => build::reset(Some(status), None),

@@ -6,7 +6,10 @@ use hearth::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Outcome, 
 use hearth::domain::document::Document;
 use hearth::domain::ids::{AttachmentId, ExportName, OperationId, ServerId, SnapshotId};
 use hearth::domain::operation::Step;
+use hearth::domain::reference::{snapshot_reference, volume_reference};
 use serde_json::json;
+
+use crate::decide::build;
 
 /// A call that goes on at the backend although its caller has given it up, or has died.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub struct Backend {
     pub exports: BTreeMap<ExportName, Consumer>,
     pub fenced: BTreeSet<ExportName>,
     pub snapshots: BTreeSet<SnapshotId>,
+    /// What is not Hearth's, by its reference.
+    pub objects: BTreeSet<String>,
     /// Whoever brought the volume here.
     pub moved_by: Option<OperationId>,
     /// The epoch of the last delete: what is older brings nothing back.
@@ -53,7 +58,7 @@ pub struct Backend {
 }
 
 /// What is true at both backends, and in the guests.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Truths {
     /// Where the volume is made.
     pub here: Backend,
@@ -67,6 +72,20 @@ pub struct Truths {
     pub stopped: BTreeSet<ExportName>,
     /// Calls that go on without anybody waiting for them.
     pub running: Vec<Running>,
+}
+
+impl Default for Truths {
+    /// With one object that can be managed.
+    fn default() -> Self {
+        Self {
+            here: Backend { objects: BTreeSet::from([build::OBJECT.to_owned()]), ..Backend::default() },
+            there: Backend::default(),
+            devices: BTreeMap::new(),
+            mirrors: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+            running: Vec::new(),
+        }
+    }
 }
 
 impl Truths {
@@ -210,6 +229,37 @@ impl Backend {
             },
             // No operation of this model issues them.
             Request::CreateClonedVolume { .. } | Request::CreateVolumeFromSnapshot { .. } => refused(CauseKind::Other),
+            Request::Adopt { reference, size_gib } => match self.size_gib {
+                None if self.objects.remove(reference) => {
+                    self.size_gib = Some(*size_gib);
+                    done(Answer::Size { size_gib: *size_gib })
+                }
+                Some(existing) if existing == *size_gib => done(Answer::Size { size_gib: *size_gib }),
+                _ => refused(CauseKind::Other),
+            },
+            Request::Disown if !self.exports.is_empty() || !self.snapshots.is_empty() => refused(CauseKind::Busy),
+            Request::Disown => {
+                if self.size_gib.take().is_some() {
+                    self.objects.insert(volume_reference(build::VOLUME));
+                }
+                Outcome::done()
+            }
+            Request::AdoptSnapshot { snapshot_id, reference, .. } => {
+                let is_there = self.size_gib.is_some() && self.snapshots.contains(snapshot_id);
+                if is_there || (self.size_gib.is_some() && self.objects.remove(reference)) {
+                    self.snapshots.insert(*snapshot_id);
+                    Outcome::done()
+                } else {
+                    refused(CauseKind::Other)
+                }
+            }
+            Request::DisownSnapshot { snapshot_id } => {
+                if self.snapshots.remove(snapshot_id) {
+                    self.objects.insert(snapshot_reference(*snapshot_id));
+                }
+                Outcome::done()
+            }
+            Request::ListObjects => refused(CauseKind::Other),
             Request::CreateSnapshot { .. } | Request::RevertToSnapshot { .. } if self.size_gib.is_none() => {
                 refused(CauseKind::Other)
             }

@@ -18,7 +18,7 @@ impl World {
         let into = &mut hasher;
         self.volume.as_deref().inspect(|state| hash_state(state, into));
         for backend in [&self.truths.here, &self.truths.there] {
-            (backend.size_gib, &backend.exports, &backend.snapshots, &backend.fenced).hash(into);
+            (backend.size_gib, &backend.exports, &backend.snapshots, &backend.fenced, &backend.objects).hash(into);
             (backend.moved_by, backend.removed, backend.written).hash(into);
         }
         (&self.truths.devices, &self.truths.mirrors, &self.truths.stopped).hash(into);
@@ -111,6 +111,7 @@ fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
     operation.undoing.as_ref().map(|cause| cause.kind).hash(into);
     match &operation.kind {
         OperationKind::Extend { new_size_gib } => new_size_gib.hash(into),
+        OperationKind::Manage { size_gib, .. } => size_gib.hash(into),
         OperationKind::Connect { connector, row_is_new, .. } => (host(Some(connector)), row_is_new).hash(into),
         OperationKind::Initialize { connection_id, connector, mode } => {
             (connection_id, host(Some(connector)), mode).hash(into);
@@ -152,6 +153,7 @@ fn hash_outcome(outcome: &Outcome, into: &mut DefaultHasher) {
             Answer::Truth { truth } => {
                 (truth.exists, truth.size_gib, &truth.exports, &truth.snapshots, truth.busy).hash(into)
             }
+            Answer::Objects { objects } => (7, objects.len()).hash(into),
             Answer::Plugged { plugged, export } => (3, plugged, export).hash(into),
         },
         Outcome::Refused { cause } => (4, cause.kind).hash(into),

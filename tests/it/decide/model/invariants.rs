@@ -9,6 +9,7 @@ use hearth::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use hearth::domain::volume::command::Ticket;
 use hearth::domain::volume::{Command, Decision, Job, Verdict, VolumeState};
 
+use super::backend::Backend;
 use super::world::{Broken, World};
 
 macro_rules! hold {
@@ -128,6 +129,7 @@ fn of_usage(before: Option<&VolumeState>, command: &Command, decision: &Decision
         let growth = match operation.kind {
             // the volume's own size counts from the moment it has grown
             OperationKind::Extend { new_size_gib } => new_size_gib.saturating_sub(next.volume.size_gib),
+            OperationKind::Manage { size_gib, .. } => size_gib,
             _ => 0,
         };
         hold!(operation.reserved_gib == growth, "{} GiB reserved for {growth} GiB", operation.reserved_gib);
@@ -167,6 +169,9 @@ pub fn of_world(world: &World) -> Result<(), Broken> {
 
 /// What is true of the backend as long as it says the truth.
 fn of_backend(world: &World, state: &VolumeState) -> Result<(), Broken> {
+    let has = |backend: &Backend| backend.size_gib.is_some() || !backend.objects.is_empty();
+    let is_there = has(world.home()) || has(world.away());
+    hold!(is_there || !world.ghost.keeps_data, "data are lost that nobody has asked to delete");
     if state.volume.deleted {
         for backend in [world.home(), world.away()] {
             hold!(backend.size_gib.is_none(), "the volume is deleted and exists at a backend");
@@ -188,6 +193,10 @@ fn every_call_is_known(world: &World, state: &VolumeState) -> Result<(), Broken>
         matches!(
             step,
             Step::Create
+                | Step::Adopt
+                | Step::Disown
+                | Step::AdoptSnapshot { .. }
+                | Step::DisownSnapshot { .. }
                 | Step::Extend
                 | Step::Delete
                 | Step::Revert
@@ -259,6 +268,10 @@ fn every_word_has_an_owner(world: &World, state: &VolumeState) -> Result<(), Bro
     if world.ghost.status_by_hand != Some(volume.status) {
         let has_owner = match volume.status {
             VolumeStatus::Creating => runs(&|kind| *kind == OperationKind::Create),
+            VolumeStatus::Managing => runs(&|kind| matches!(kind, OperationKind::Manage { .. })),
+            VolumeStatus::Unmanaging | VolumeStatus::ErrorManagingDeleting => {
+                runs(&|kind| *kind == OperationKind::Unmanage)
+            }
             VolumeStatus::Extending => runs(&|kind| matches!(kind, OperationKind::Extend { .. })),
             VolumeStatus::Reverting => runs(&|kind| matches!(kind, OperationKind::Revert { .. })),
             VolumeStatus::Deleting => runs(&|kind| *kind == OperationKind::Delete),
@@ -318,6 +331,9 @@ fn every_operation_has_its_word(world: &World, state: &VolumeState) -> Result<()
             OperationKind::Migrate(_) if world.ghost.was_reset => state.volume.status,
             OperationKind::Migrate(ref migration) if migration.retype.is_some() => VolumeStatus::Retyping,
             OperationKind::Migrate(_) => state.volume.status,
+            OperationKind::Manage { .. } => VolumeStatus::Managing,
+            OperationKind::Unmanage if state.volume.status == VolumeStatus::Unmanaging => VolumeStatus::Unmanaging,
+            OperationKind::Unmanage => VolumeStatus::ErrorManagingDeleting,
             _ => VolumeStatus::Deleting,
         };
         hold!(state.volume.status == word, "{} runs while the status is {}", running.kind.name(), state.volume.status);
@@ -340,7 +356,14 @@ fn every_snapshot_has_its_word(world: &World, state: &VolumeState) -> Result<(),
             state.operations.iter().any(|operation| is_meant(&operation.kind))
         };
         let id = snapshot.id;
-        let taken = runs(&|kind| *kind == OperationKind::CreateSnapshot { snapshot_id: id });
+        let taken = runs(&|kind| match kind {
+            OperationKind::CreateSnapshot { snapshot_id } | OperationKind::ManageSnapshot { snapshot_id, .. } => {
+                *snapshot_id == id
+            }
+            _ => false,
+        });
+        let let_go = runs(&|kind| *kind == OperationKind::UnmanageSnapshot { snapshot_id: id });
+        hold!(let_go == (snapshot.status == SnapshotStatus::Unmanaging), "let go: {let_go}, {}", snapshot.status);
         let removed = runs(&|kind| *kind == OperationKind::DeleteSnapshot { snapshot_id: id });
         let reverted = runs(&|kind| *kind == OperationKind::Revert { snapshot_id: id });
         let goes_along = runs(&|kind| *kind == OperationKind::Delete);

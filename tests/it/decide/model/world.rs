@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hearth::domain::backend::{CallKey, CauseKind, Outcome, Request};
 use hearth::domain::ids::{AttachmentId, OperationId, ServerId};
-use hearth::domain::operation::Lane;
+use hearth::domain::operation::{Lane, OperationKind};
 use hearth::domain::status::VolumeStatus;
 use hearth::domain::volume::command::{ReplyWhen, Ticket};
 use hearth::domain::volume::{Caller, Command, Decision, Job, JobTarget, Refusal, Verdict, VolumeState, decide};
@@ -82,6 +82,8 @@ pub struct Ghost {
     pub was_reconnected: bool,
     /// An administrator has set the word of a snapshot.
     pub snapshot_by_hand: bool,
+    /// The data may not be lost: they are to become the volume, or to be let go of, and no delete has been accepted since.
+    pub keeps_data: bool,
     /// Results need not be true: nothing can be promised about the backend.
     pub was_lied_to: bool,
     /// Whom each row that ever existed was for.
@@ -394,6 +396,17 @@ impl World {
     }
 
     fn commit(&mut self, command: &Command, decision: Decision) -> Result<(), Broken> {
+        for operation in &decision.next.operations {
+            let is_known = self
+                .volume
+                .as_ref()
+                .is_some_and(|before| before.operations.iter().any(|known| known.id == operation.id));
+            match operation.kind {
+                OperationKind::Delete if !is_known => self.ghost.keeps_data = false,
+                OperationKind::Manage { .. } | OperationKind::Unmanage if !is_known => self.ghost.keeps_data = true,
+                _ => {}
+            }
+        }
         for row in &decision.next.attachments {
             self.ghost.servers.entry(row.id).or_insert_with(|| row.instance_uuid.clone());
         }

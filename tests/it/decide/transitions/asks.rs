@@ -11,6 +11,7 @@ pub const VERBS: Asks = &[
     ("update", Act::Rename),
     ("delete", Act::Delete),
     ("force delete", Act::ForceDelete),
+    ("unmanage", Act::Unmanage),
     ("extend < 3.42", Act::ExtendOffline),
     ("extend", Act::Extend),
     ("reset available", Act::Reset(VolumeStatus::Available)),
@@ -50,6 +51,8 @@ pub const SNAPSHOTS: Asks = &[
     ("revert", Act::Revert),
     ("delete snapshot", Act::SnapshotDelete),
     ("force delete snapshot", Act::SnapshotForceDelete),
+    ("manage snapshot", Act::SnapshotManage),
+    ("unmanage snapshot", Act::SnapshotUnmanage),
     ("cascade", Act::Cascade),
     ("force cascade", Act::ForceCascade),
 ];

@@ -93,6 +93,8 @@ pub const AT_REST: &[Situation] = &[
         &[NEW, Done(ServerAttach("a")), Begun(Extend), Ended(Fate::Fails)],
     ),
     at("error_deleting", &[ErrorDeleting], &[NEW, Begun(Delete), Ended(Fate::Fails)]),
+    at("error_managing: not adopted", &[ErrorManaging], &[Begun(Manage), Ended(Fate::Fails)]),
+    at("error_unmanaging: not let go", &[ErrorUnmanaging], &[NEW, Begun(Unmanage), Ended(Fate::Fails)]),
     at("attaching: marked", &[Attaching], &[NEW, Done(Mark)]),
     at("attaching: marked, server, multi", &[Attaching], &[NEW_MULTI, Done(ServerAttach("a")), Done(Mark)]),
     at(
@@ -112,6 +114,7 @@ pub const AT_REST: &[Situation] = &[
     by_hand("available: never placed", &[Available], &[Begun(CreateNowhere), Ended(Fate::Fails)]),
     by_hand("downloading", &[Downloading], &[NEW]),
     by_hand("maintenance", &[Maintenance], &[NEW]),
+    by_hand("managing", &[Managing], &[NEW]),
     by_hand("error_managing", &[ErrorManaging], &[NEW]),
     by_hand("error, error_restoring", &[Error, ErrorRestoring], &[NEW]),
     by_hand("other errors", &[ErrorBackingUp, ErrorUnmanaging, ErrorManagingDeleting], &[NEW]),
@@ -130,22 +133,16 @@ pub const AT_REST: &[Situation] = &[
 ];
 
 /// Words of work that this release has not, or that nothing owns because an administrator has set them.
-const OTHER_WORDS: &[VolumeStatus] = &[
-    Creating,
-    Extending,
-    Managing,
-    BackingUp,
-    RestoringBackup,
-    AwaitingTransfer,
-    Uploading,
-    Retyping,
-    Reverting,
-    Unmanaging,
-];
+const OTHER_WORDS: &[VolumeStatus] =
+    &[Creating, Extending, BackingUp, RestoringBackup, AwaitingTransfer, Uploading, Retyping, Reverting, Unmanaging];
 
 /// An operation is open. The name says at which step.
 pub const UNDER_WAY: &[Situation] = &[
     at("creating", &[Creating], &[Begun(Create { multiattach: false })]),
+    at("managing", &[Managing], &[Begun(Manage)]),
+    at("unmanaging", &[Unmanaging], &[NEW, Begun(Unmanage)]),
+    at("available: snapshot managing", &[Available], &[NEW, Begun(SnapshotManage)]),
+    at("available: snapshot unmanaging", &[Available], &[NEW, Done(Snapshot), Begun(SnapshotUnmanage)]),
     at("available: snapshot creating", &[Available], &[NEW, Begun(Snapshot)]),
     at("available: snapshot deleting", &[Available], &[NEW, Done(Snapshot), Begun(SnapshotDelete)]),
     at("reverting", &[Reverting], &[NEW, Done(Snapshot), Begun(Revert)]),

@@ -4,7 +4,7 @@ use hearth::domain::attachment::AttachMode;
 use hearth::domain::backend::{CauseKind, Outcome, Request};
 use hearth::domain::ids::{ExportName, VolumeId};
 use hearth::drivers::Backend;
-use hearth::drivers::file::StopError;
+use hearth::drivers::file::{DaemonKind, StopError};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -162,13 +162,16 @@ async fn volumes_are_spread_over_daemons_that_stop_only_when_nothing_is_exported
     let daemons = within(pool.backend.daemons()).await;
     assert_eq!(daemons.len(), 2);
     assert_eq!(daemons.iter().filter_map(|daemon| daemon.exports).sum::<usize>(), exports.len());
-    assert!(matches!(within(pool.backend.stop_daemon(0)).await, Err(StopError::InUse(_))));
-    assert!(matches!(within(pool.backend.stop_daemon(7)).await, Err(StopError::NotFound(7))));
+    assert!(matches!(within(pool.backend.stop_daemon(DaemonKind::Storage(0))).await, Err(StopError::InUse(_))));
+    assert!(matches!(
+        within(pool.backend.stop_daemon(DaemonKind::Storage(7))).await,
+        Err(StopError::NotFound(DaemonKind::Storage(7)))
+    ));
     for (volume, name) in &exports {
         assert_eq!(pool.unexport(*volume, name).await, Outcome::done());
     }
     for index in 0..2 {
-        within(pool.backend.stop_daemon(index)).await.expect("stopped");
+        within(pool.backend.stop_daemon(DaemonKind::Storage(index))).await.expect("stopped");
     }
     assert!(within(pool.backend.daemons()).await.is_empty());
     assert!(pool.daemon_pids().is_empty());

@@ -3,7 +3,10 @@
 pub mod clone;
 mod exports;
 mod files;
+pub mod iscsi;
+mod local;
 mod moves;
+mod objects;
 pub mod reflink;
 mod restart;
 pub mod snapshots;
@@ -19,7 +22,7 @@ use hearth::domain::backend::{Answer, Call, CallKey, CauseKind, Outcome, Request
 use hearth::domain::ids::{AttachmentId, ExportName, OperationId, SnapshotId, VolumeId};
 use hearth::domain::operation::Step;
 use hearth::drivers::Backend;
-use hearth::drivers::file::{FileBackend, FileOptions};
+use hearth::drivers::file::{DaemonKind, FileBackend, FileOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +34,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes of a GiB.
 pub const GIB: u64 = 1 << 30;
+
+/// Who connects to exports.
+pub const INITIATOR: &str = "iqn.1994-05.com.redhat:client";
 
 /// Waits for an answer, bounded.
 pub async fn within<T>(what: impl Future<Output = T>) -> T {
@@ -79,6 +85,17 @@ impl Drop for Ground {
             // SAFETY: plain system call; for a process that is not this one's child it does nothing.
             unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
         }
+        unmount_below(self.root.path());
+    }
+}
+
+/// The files that killed daemons showed stay behind as mount points.
+pub fn unmount_below(root: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("readable");
+    for path in mounts.lines().filter_map(|line| line.split(' ').nth(1)) {
+        if Path::new(path).starts_with(root) {
+            let _ = std::process::Command::new("umount").args(["-l", path]).status();
+        }
     }
 }
 
@@ -121,10 +138,20 @@ impl Pool {
     }
 
     pub async fn export(&self, volume: VolumeId, export: &ExportName, mode: AttachMode) -> Outcome {
+        self.export_for(&json!({ "host": "here", "initiator": INITIATOR }), volume, export, mode).await
+    }
+
+    pub async fn export_for(
+        &self,
+        connector: &Value,
+        volume: VolumeId,
+        export: &ExportName,
+        mode: AttachMode,
+    ) -> Outcome {
         let request = Request::Export {
             attachment_id: AttachmentId(Uuid::new_v4()),
             export: export.clone(),
-            connector: json!({ "host": "here" }).into(),
+            connector: connector.clone().into(),
             mode,
         };
         self.call(volume, request).await
@@ -132,8 +159,12 @@ impl Pool {
 
     /// A writable export under a new name, with its connection information.
     pub async fn exported(&self, volume: VolumeId) -> (ExportName, Value) {
+        self.exported_as(volume, AttachMode::ReadWrite).await
+    }
+
+    pub async fn exported_as(&self, volume: VolumeId, mode: AttachMode) -> (ExportName, Value) {
         let name = export_name();
-        let info = connection(self.export(volume, &name, AttachMode::ReadWrite).await);
+        let info = connection(self.export(volume, &name, mode).await);
         (name, info)
     }
 
@@ -174,6 +205,14 @@ impl Pool {
         paths
     }
 
+    /// The process of one daemon.
+    pub fn pid(&self, kind: DaemonKind) -> Option<i32> {
+        recorded_pid(&self.options.state_dir.join(match kind {
+            DaemonKind::Storage(index) => index.to_string(),
+            DaemonKind::Target => "target".to_owned(),
+        }))
+    }
+
     /// Pids on record in the state directory.
     pub fn daemon_pids(&self) -> Vec<i32> {
         daemon_pids(&self.options.state_dir)
@@ -183,9 +222,15 @@ impl Pool {
 fn recorded_pid(dir: &Path) -> Option<i32> {
     let record: Value = serde_json::from_slice(&std::fs::read(dir.join("daemon.json")).ok()?).ok()?;
     let pid = i32::try_from(record["pid"].as_i64()?).ok()?;
-    // The pid may have another owner by now.
-    let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    String::from_utf8_lossy(&command_line).contains(dir.to_str()?).then_some(pid)
+    // The pid may have another owner by now. The storage daemon has its directory among its arguments, the target daemon in
+    // its environment.
+    let has_dir = |of: &str| {
+        std::fs::read(format!("/proc/{pid}/{of}")).ok().is_some_and(|bytes| {
+            let dir = dir.as_os_str().as_encoded_bytes();
+            bytes.windows(dir.len()).any(|part| part == dir)
+        })
+    };
+    (has_dir("cmdline") || has_dir("environ")).then_some(pid)
 }
 
 pub fn kill(pid: i32) {
@@ -244,7 +289,7 @@ fn assert_shown_to_owner(text: &str) {
     assert!(!text.contains('/') && !text.ends_with('.') && !text.is_empty(), "not for an owner's eyes: {text}");
 }
 
-/// QEMU's NBD client: one process, one connection, commands one by one.
+/// QEMU's block layer as a client (NBD, iSCSI): one process, one connection, commands one by one.
 pub struct NbdClient {
     _child: Child,
     stdin: ChildStdin,
@@ -254,18 +299,24 @@ pub struct NbdClient {
 impl NbdClient {
     /// Connects; a lost connection is tried again for `reconnect_s` seconds. `Err` has the client's words.
     pub async fn connect(info: &Value, reconnect_s: u32) -> Result<Self, String> {
-        let mut options = json!({
+        let options = json!({
             "driver": "nbd",
             "server": { "type": "unix", "path": info["path"] },
             "export": info["export"],
             "reconnect-delay": reconnect_s,
         });
-        if info["access_mode"] == "ro" {
-            options["read-only"] = true.into();
-        }
+        Self::open(options, info["access_mode"] == "ro", &[]).await
+    }
+
+    /// Opens a block device that QEMU knows; `objects` are further objects that its options name.
+    pub async fn open(mut options: Value, read_only: bool, objects: &[&str]) -> Result<Self, String> {
         let mut command = Command::new("qemu-io");
-        if info["access_mode"] == "ro" {
+        if read_only {
+            options["read-only"] = true.into();
             command.arg("-r");
+        }
+        for object in objects {
+            command.args(["--object", object]);
         }
         let mut child = command
             .arg(format!("json:{options}"))

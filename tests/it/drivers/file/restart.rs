@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use hearth::domain::attachment::AttachMode;
 use hearth::domain::backend::{Answer, Outcome, Request, Truth};
+use hearth::drivers::file::DaemonKind;
 use serde_json::Value;
 
 use super::{GIB, NbdClient, Pool, kill, signal, sized, until};
@@ -213,7 +214,7 @@ async fn a_hung_daemon_holds_up_its_own_volumes_only_and_goes_on_where_it_was() 
         }
     };
     let daemons = pool.backend.daemons().await;
-    let pid = daemons.iter().find(|daemon| daemon.index == 0).expect("runs").pid;
+    let pid = daemons.iter().find(|daemon| daemon.kind == DaemonKind::Storage(0)).expect("runs").pid;
     signal(pid, libc::SIGSTOP);
 
     let mut fence = Box::pin(pool.unexport(hung, &hung_name));

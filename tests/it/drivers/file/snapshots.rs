@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use hearth::domain::backend::{Call, CallKey, CauseKind, Outcome, Request, Truth};
 use hearth::domain::ids::{SnapshotId, VolumeId};
 use hearth::drivers::Backend;
+use hearth::drivers::file::FileOptions;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use uuid::Uuid;
@@ -30,11 +31,12 @@ const fn take(snapshot_id: SnapshotId) -> Request {
     Request::CreateSnapshot { snapshot_id }
 }
 
-pub async fn pool_that_shares() -> Option<(Pool, ReflinkFileSystem)> {
+pub async fn pool_that_shares(change: impl FnOnce(&mut FileOptions)) -> Option<(Pool, ReflinkFileSystem)> {
     let mounted = ReflinkFileSystem::mount()?;
     let pool = Pool::start_with(|options| {
         options.path = mounted.pool();
         options.max_over_subscription_ratio = 1e6;
+        change(options);
     })
     .await;
     assert!(pool.backend.capabilities().reflink);
@@ -158,7 +160,7 @@ async fn a_snapshot_by_the_storage_daemon_is_of_one_instant() {
 
 #[tokio::test]
 async fn a_snapshot_of_shared_blocks_is_of_one_instant() {
-    let Some((pool, _mounted)) = pool_that_shares().await else { return };
+    let Some((pool, _mounted)) = pool_that_shares(|_| {}).await else { return };
     holds_a_prefix(&pool).await;
 }
 

@@ -322,7 +322,41 @@ def snapshot_progress():
     gone(library.volumes, "data")
 
 
-for part in [volumes, snapshots, types, quotas, operators, attachments, old_actions, snapshot_progress]:
+def manageable():
+    """What is let go of stays where it is, and is taken back."""
+    made = fields(cinder("create", "--name", "kept", 1))
+    status("kept", "available")
+    host = show("kept")["os-vol-host-attr:host"]
+    cinder("snapshot-create", "--name", "point", "kept")
+    snapshot = snapshot_status("point", "available")
+    cinder("unmanage", "kept", fails="400")
+    cinder("snapshot-unmanage", "point")
+    gone(library.volume_snapshots, "point")
+    (row,) = table(cinder("snapshot-manageable-list", "--detailed", "True", host))
+    equal((row["reference"], row["safe_to_manage"], row["cinder_id"]),
+          (f"{{'source-name': '_snapshot-{snapshot.id}'}}", "True", "-"))
+    made_of_it = fields(cinder("snapshot-manage", "--name", "point", "--metadata", "k=v", "--", "kept", f"_snapshot-{snapshot.id}"))
+    equal((made_of_it["status"], made_of_it["size"]), ("creating", "1"))
+    snapshot_status("point", "available")
+    cinder("snapshot-unmanage", "point")
+    gone(library.volume_snapshots, "point")
+
+    cinder("unmanage", "kept")
+    gone(library.volumes, "kept")
+    for detail in ["True", "False"]:
+        (row,) = table(cinder("manageable-list", "--detailed", detail, host))
+        equal((row["reference"], row["size"], row["safe_to_manage"]),
+              (f"{{'source-name': 'volume-{made['id']}'}}", "1", "True"))
+    cinder("manage", "--name", "no", host, "nothing", fails="the backend has no object of this name")
+    again = fields(cinder("manage", "--name", "again", "--metadata", "k=v", "--bootable", "--", host, f"volume-{made['id']}"))
+    equal((again["status"], again["size"]), ("creating", "0"))
+    equal(status("again", "available").size, 1)
+    equal((show("again")["bootable"], show("again")["metadata"]), ("true", "k : v"))
+    cinder("delete", "again")
+    gone(library.volumes, "again")
+
+
+for part in [volumes, snapshots, types, quotas, operators, attachments, old_actions, snapshot_progress, manageable]:
     part()
 equal(table(cinder("list", "--all-tenants")), [])
 print("everything held")

@@ -280,7 +280,35 @@ def attachments():
     gone("data", storage.find_volume)
 
 
-for part in [volumes, snapshots, types, quotas, operators, attachments]:
+def manageable():
+    """What is let go of stays where it is, and is taken back."""
+    made = shown("volume", "create", "--size", 1, "kept")
+    status("kept", "available")
+    (pool,) = shown("volume", "backend", "pool", "list")
+    host = pool["Name"]
+    point = shown("volume", "snapshot", "create", "--volume", "kept", "point")
+    snapshot_status("point", "available")
+    openstack("volume", "snapshot", "delete", "--remote", "point")
+    gone("point", storage.find_snapshot)
+    (row,) = shown("block", "storage", "snapshot", "manageable", "list", host)
+    equal((row["reference"], row["safe_to_manage"]), ({"source-name": f"_snapshot-{point['id']}"}, True))
+    openstack("volume", "snapshot", "create", "--remote-source", f"source-name=_snapshot-{point['id']}", "--volume", "kept", "point")
+    snapshot_status("point", "available")
+    openstack("volume", "snapshot", "delete", "--remote", "point")
+    gone("point", storage.find_snapshot)
+
+    openstack("volume", "delete", "--remote", "kept")
+    gone("kept", storage.find_volume)
+    (row,) = shown("block", "storage", "volume", "manageable", "list", "--long", host)
+    equal((row["reference"], row["size"], row["safe_to_manage"], row["cinder_id"]),
+          ({"source-name": f"volume-{made['id']}"}, 1, True, None))
+    openstack("volume", "create", "--host", host, "--remote-source", f"source-name=volume-{made['id']}", "again")
+    equal(status("again", "available").size, 1)
+    openstack("volume", "delete", "again")
+    gone("again", storage.find_volume)
+
+
+for part in [volumes, snapshots, types, quotas, operators, attachments, manageable]:
     part()
 equal(shown("volume", "list", "--all-projects"), [])
 print("everything held")

@@ -1,0 +1,190 @@
+//! The Image API v2 of the embedded store, under `/image`: what clients need to make, find, fetch and remove images. Paths,
+//! words and faults are Glance's.
+//!
+//! It has a way of its own beside `dispatch`, because data goes through it as a stream in both directions. It decides nothing
+//! about images: the store does.
+
+mod data;
+mod fault;
+mod list;
+mod members;
+mod patch;
+mod route;
+mod view;
+
+use std::sync::Arc;
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::Value;
+
+use self::fault::Fault;
+use self::route::Resource;
+pub use self::route::serves;
+use super::call::url_id;
+use super::dispatch::{authenticate, body_read, links, text};
+use super::server::ApiState;
+use crate::domain::ids::{ImageId, RequestId};
+use crate::identity::noauth::host_is_loopback;
+use crate::identity::{RequestContext, policy_enforce};
+use crate::images::{DirectoryStore, ImageCaller};
+
+/// An answer, and what the log and the metrics say of it.
+pub struct Answered {
+    /// The response.
+    pub response: HttpResponse,
+    /// The path without what a client chose.
+    pub template: &'static str,
+    /// The internal cause of a 5xx.
+    pub cause: Option<String>,
+}
+
+/// Answers one request.
+pub async fn answer(request: &HttpRequest, payload: Payload, api: &Data<ApiState>, id: &RequestId) -> Answered {
+    let resource = route::resource(request.uri().path());
+    let template = resource.as_ref().map_or("-", Resource::template);
+    match handle(request, payload, api, id, resource).await {
+        Ok(response) => Answered { response, template, cause: None },
+        Err(fault) => {
+            let response = fault.response(text(request.headers(), &header::ACCEPT));
+            Answered { response, template, cause: fault.cause }
+        }
+    }
+}
+
+/// What a handler gets.
+struct Asked<'a> {
+    store: &'a Arc<DirectoryStore>,
+    context: RequestContext,
+    caller: ImageCaller,
+    /// Where `/image` is, for locations.
+    base: String,
+    query: &'a str,
+    headers: &'a HeaderMap,
+    payload: Payload,
+}
+
+impl Asked<'_> {
+    /// Policy, where the caller's own project is the target: whose images they are the store judges.
+    fn enforce(&self, rule: &'static str) -> Result<(), Fault> {
+        Ok(policy_enforce(&self.context, rule, &self.context.project_id)?)
+    }
+
+    /// The body as JSON.
+    async fn json(self) -> Result<(Value, ImageCaller, String), Fault> {
+        let body = body_read(self.headers, self.payload).await?;
+        let value = serde_json::from_slice(&body).map_err(|_| Fault::new(400, "Malformed JSON in request body."))?;
+        Ok((value, self.caller, self.base))
+    }
+}
+
+async fn handle(
+    request: &HttpRequest,
+    payload: Payload,
+    api: &Data<ApiState>,
+    id: &RequestId,
+    resource: Option<Resource>,
+) -> Result<HttpResponse, Fault> {
+    let headers = request.headers();
+    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
+    if !host_is_loopback(host) {
+        return Err(Fault::new(403, "The Host header does not name this machine."));
+    }
+    let base = links(api, request, host, "", None).base + "/image";
+    if let (Some(resource), &Method::GET) = (&resource, request.method())
+        && let Some((status, versions)) = view::versions(resource, &base, api.options.image_store.is_some())
+    {
+        return Ok(json(status, &versions));
+    }
+    let context = authenticate(api, headers, None, id).ok_or_else(|| Fault::new(401, fault::UNAUTHENTICATED))?;
+    let store = api.options.image_store.as_ref().ok_or_else(Fault::unrouted)?;
+    let resource = resource.ok_or_else(Fault::unrouted)?;
+    let caller = ImageCaller { project_id: context.project_id.clone(), is_admin: context.is_admin };
+    let query = request.uri().query().unwrap_or_default();
+    let asked = Asked { store, context, caller, base, query, headers, payload };
+    match (request.method().as_str(), &resource) {
+        ("GET", Resource::Images) => list(asked),
+        ("POST", Resource::Images) => create(asked).await,
+        ("GET", Resource::Image(id)) => show(&asked, id),
+        ("PATCH", Resource::Image(id)) => update(asked, id).await,
+        ("DELETE", Resource::Image(id)) => delete(asked, id).await,
+        ("GET", Resource::File(id)) => data::download(asked, id).await,
+        ("PUT", Resource::File(id)) => data::upload(asked, id).await,
+        ("PUT", Resource::Tag(id, tag)) => tag_set(asked, id, tag, true).await,
+        ("DELETE", Resource::Tag(id, tag)) => tag_set(asked, id, tag, false).await,
+        ("GET", Resource::Schema(name)) => schema(name),
+        _ => Err(Fault::new(405, "The method specified is not allowed for this resource.")),
+    }
+}
+
+fn json(status: u16, body: &Value) -> HttpResponse {
+    HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::OK))
+        .insert_header((header::CONTENT_TYPE, "application/json; charset=UTF-8"))
+        .body(body.to_string())
+}
+
+fn empty() -> HttpResponse {
+    HttpResponse::NoContent().finish()
+}
+
+/// An id in a path; whatever is none is not found.
+fn image_id(text: &str) -> Result<ImageId, Fault> {
+    url_id(text).map(ImageId).ok_or_else(|| Fault::no_image(text))
+}
+
+fn list(asked: Asked<'_>) -> Result<HttpResponse, Fault> {
+    asked.enforce("get_images")?;
+    let wanted = list::Wanted::parse(asked.query)?;
+    let page = wanted.page(&asked.caller, asked.store.images(&asked.caller))?;
+    Ok(json(200, &page))
+}
+
+async fn create(asked: Asked<'_>) -> Result<HttpResponse, Fault> {
+    asked.enforce("add_image")?;
+    let store = Arc::clone(asked.store);
+    let (body, caller, base) = asked.json().await?;
+    let new = members::new_image(body)?;
+    let image = store.make(caller, new).await?;
+    let mut response = json(201, &view::image(&image));
+    if let Ok(location) = format!("{base}/v2/images/{}", image.id).try_into() {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn show(asked: &Asked<'_>, id: &str) -> Result<HttpResponse, Fault> {
+    asked.enforce("get_image")?;
+    let image = asked.store.image(&asked.caller, image_id(id)?)?;
+    Ok(json(200, &view::image(&image)))
+}
+
+async fn update(asked: Asked<'_>, id: &str) -> Result<HttpResponse, Fault> {
+    asked.enforce("modify_image")?;
+    let id = image_id(id)?;
+    patch::check_media_type(asked.headers)?;
+    let store = Arc::clone(asked.store);
+    let (body, caller, _) = asked.json().await?;
+    let changes = patch::parse(body)?;
+    let image = store.change(caller, id, move |image| changes.apply(image)).await?;
+    Ok(json(200, &view::image(&image)))
+}
+
+async fn delete(asked: Asked<'_>, id: &str) -> Result<HttpResponse, Fault> {
+    asked.enforce("delete_image")?;
+    asked.store.remove(asked.caller, image_id(id)?).await?;
+    Ok(empty())
+}
+
+async fn tag_set(asked: Asked<'_>, id: &str, tag: &str, is_wanted: bool) -> Result<HttpResponse, Fault> {
+    asked.enforce("modify_image")?;
+    let (id, tag) = (image_id(id)?, members::tag(tag)?);
+    let changed = asked.store.change(asked.caller, id, move |image| members::tag_set(image, tag, is_wanted));
+    changed.await?;
+    Ok(empty())
+}
+
+fn schema(name: &str) -> Result<HttpResponse, Fault> {
+    Ok(json(200, &view::schema(name).ok_or_else(Fault::unrouted)?))
+}
