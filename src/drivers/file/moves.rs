@@ -63,7 +63,8 @@ impl FileBackend {
         };
         let key = arrival.key.clone();
         let copying = move |images: &Arc<Images>| arrival.copy(images, &*from, &state);
-        let copied = self.on_files_holding((guard, running), copying).await;
+        // In this order: whoever gets the lock next finds no copy under way.
+        let copied = self.on_files_holding((running, guard), copying).await;
         // Until here: a watch that is dropped cuts the copy off.
         drop(watch);
         self.made(key, copied.map(|(bytes, _held)| bytes))
