@@ -48,7 +48,7 @@ fn a_mirror_in_a_guest_may_take_any_time_while_it_makes_progress_and_not_longer(
         let stall = options().deadlines.copy_stall;
         for copied in 1..=3 {
             bench.backend.copied.store(copied, Ordering::SeqCst);
-            tokio::time::sleep(stall).await;
+            tokio::time::advance(stall).await;
             bench.settle().await;
             assert!(bench.nothing_told(), "it goes on");
         }
