@@ -240,7 +240,8 @@ async fn work(client: &Client<'_>, volumes: &[VolumeId; 4], multi: VolumeId, kno
                 }
             }
             16 | 17 => drop(client.upload(id, client.image_id(), true).await),
-            18 => drop(client.reimage(id, client.image(), true).await),
+            // What was taken under management must be there to the end.
+            18 if id != volumes[3] => drop(client.reimage(id, client.image(), true).await),
             _ => {
                 let update = hearth::domain::volume::command::UpdateVolume {
                     name: Some(Some(format!("n{}", pick.below(100)))),

@@ -62,7 +62,7 @@ def from_images():
         made = shown("volume", "create", "--image", name, "--size", "1", f"of-{name}")
         equal(made["status"], "creating")
         volume = status(made["id"], "available")
-        equal((volume["status"], volume["bootable"]), ("available", "true"))
+        equal((volume["status"], volume["bootable"]), ("available", True))
         kept = volume["volume_image_metadata"]
         equal((kept["image_name"], kept["disk_format"]), (name, disk_format))
         holds(made["id"], data)
@@ -111,7 +111,7 @@ def reimage(one, data):
     blank = shown("volume", "create", "--size", "1", "blank")["id"]
     status(blank, "available")
     cinder("reimage", blank, one, project="admin")
-    equal(status(blank, "available")["bootable"], "true")
+    equal(status(blank, "available")["bootable"], True)
     holds(blank, data)
 
 
