@@ -199,7 +199,7 @@ impl Bench {
 
 /// Without a look at each byte: that takes a test's build long.
 fn is_zero(bytes: &[u8]) -> bool {
-    const ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+    static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
     bytes.chunks(ZEROS.len()).all(|piece| *piece == ZEROS[..piece.len()])
 }
 
