@@ -231,7 +231,8 @@ pub enum Request {
     /// Copy the plugged volume to another connection of it while the guest goes on, until both are level; from then on every
     /// write of the guest is on both before the guest hears that it is done. `Done`: they are level; the guest still reads
     /// through the old connection. Already level for this destination, or moved there: `Done`; under way for it: joined, also across
-    /// a restart of the service. `Refused` or `Failed`: the guest uses the old connection only, and nothing of the new one is left open.
+    /// a restart of the service. A call that is late, so that the guest has been moved by a younger operation since: `Refused`.
+    /// `Refused` or `Failed`: the guest uses the old connection only, and nothing of the new one is left open.
     MirrorGuest {
         /// The attachment.
         attachment_id: AttachmentId,

@@ -122,6 +122,11 @@ impl ExportName {
         Self(format!("{attachment}.{epoch}").into())
     }
 
+    /// The epoch of the operation that made it up; none: it was made up by nobody's operation.
+    pub fn epoch(&self) -> Option<u64> {
+        self.0.rsplit_once('.')?.1.parse().ok()
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

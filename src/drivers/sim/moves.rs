@@ -95,6 +95,9 @@ pub fn mirror(
     if home.mirror(server_id, attachment_id) == Some(&export) {
         return Err(Box::new(Effect::unchanged(Answer::Nothing)));
     }
+    if export.epoch() < device.export.epoch() {
+        return refused("the guest was moved by a later operation");
+    }
     if home.stopped_mirrors.contains(&export) {
         return refused("the copy was stopped by a later request");
     }

@@ -48,7 +48,7 @@ POST /volumes/{id}/action os-begin_detaching
 POST /volumes/{id}/action os-roll_detaching
 POST /volumes/{id}/action os-initialize_connection
 POST /volumes/{id}/action os-terminate_connection
-POST /volumes/{id}/action os-volume_upload_image - volumes to and from images are to come
+POST /volumes/{id}/action os-volume_upload_image
 POST /volumes/{id}/action os-extend
 POST /volumes/{id}/action os-extend_volume_completion
 POST /volumes/{id}/action os-update_readonly_flag
@@ -57,7 +57,7 @@ POST /volumes/{id}/action os-set_bootable
 POST /volumes/{id}/action os-set_image_metadata
 POST /volumes/{id}/action os-unset_image_metadata
 POST /volumes/{id}/action os-show_image_metadata
-POST /volumes/{id}/action os-reimage @68 - volumes to and from images are to come
+POST /volumes/{id}/action os-reimage @68
 POST /volumes/{id}/action revert @40
 POST /volumes/{id}/action os-reset_status
 POST /volumes/{id}/action os-force_delete

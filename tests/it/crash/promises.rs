@@ -58,7 +58,7 @@ async fn an_ordered_end_between_all_requests_changes_nothing() {
         ends += 1;
     })
     .await;
-    assert_eq!(ends, 10);
+    assert_eq!(ends, 12);
 }
 
 /// Many requests wait in one volume's actor and in the writer's queue when the process dies.

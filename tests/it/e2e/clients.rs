@@ -72,6 +72,19 @@ async fn the_openstack_image_commands() {
     script(&start().await, "openstack_images.py").await;
 }
 
+/// Between two simulated backends.
+#[tokio::test]
+async fn moves_and_changes_of_the_type() {
+    let environment = Environment::default()
+        .set("backends.0.name", "simulated")
+        .set("backends.0.driver", "sim")
+        .set("backends.1.name", "other")
+        .set("backends.1.driver", "sim");
+    let hearth = Hearth::start(environment).await;
+    hearth.wait_until_ready().await;
+    script(&hearth, "moves_cli.py").await;
+}
+
 /// On real files, whose bytes are compared.
 #[tokio::test]
 async fn volumes_from_images_and_images_of_volumes() {

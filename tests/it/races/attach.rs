@@ -9,7 +9,7 @@ use hearth::drivers::sim::{Fault, FaultRule, Latency};
 use hearth::sim::{World, WorldOptions, simulate};
 use serde_json::json;
 
-use super::scenario::{Client, accepted, alive, in_world, refusal, row_of};
+use super::scenario::{Client, accepted, alive, in_world, refusal, row_of, slow};
 
 #[test]
 fn r01_two_servers_race_for_a_plain_volume_and_one_gets_it() {
@@ -346,5 +346,48 @@ fn r84_live_rows_block_a_second_attach_whatever_the_word_says() {
         assert!(matches!(refusal(client.delete(id).await), Refusal::InvalidVolume(_)), "R-57: live rows block delete");
         let force = client.ask(id, Command::Delete { force: true, cascade: false }).await;
         assert!(matches!(refusal(force), Refusal::InvalidVolume(_)));
+    });
+}
+
+/// A forced delete ignores the volume's word, but not the promise that was given to a server: with a row that is only reserved,
+/// in the midst of its connect, and connected.
+#[test]
+fn r57_a_live_row_blocks_a_delete_in_every_form() {
+    in_world(57, async |client| {
+        let id = client.available(1).await;
+        let row = row_of(&accepted(client.attachment_create(id, None, None).await));
+        let refused = async || {
+            for (force, cascade) in [(false, false), (true, false), (false, true), (true, true)] {
+                let answer = client.ask(id, Command::Delete { force, cascade }).await;
+                assert!(matches!(refusal(answer), Refusal::InvalidVolume(_)), "force {force}, cascade {cascade}");
+            }
+        };
+        refused().await;
+        client.world.backend().faults().set(vec![slow("export", 3)]).expect("rules");
+        let (connected, ()) = futures_util::join!(client.attachment_update(id, row, "h"), refused());
+        accepted(connected);
+        refused().await;
+        accepted(client.attachment_complete(id, row).await);
+        refused().await;
+        accepted(client.attachment_delete(id, row).await);
+        accepted(client.ask(id, Command::Delete { force: true, cascade: false }).await);
+        alive(client.wait_gone(id).await);
+        client.assert_clean().await;
+    });
+}
+
+/// The word that an operator sets stands until something happens to the volume; then the rows say what it is.
+#[test]
+fn r86_a_word_that_the_rows_do_not_bear_is_corrected_at_the_next_event() {
+    in_world(86, async |client| {
+        let id = client.available(1).await;
+        let first = row_of(&accepted(client.attachment_create(id, None, None).await));
+        accepted(client.reset(id, VolumeStatus::InUse).await);
+        assert_eq!(alive(client.view(id).await).volume.status, VolumeStatus::InUse);
+        accepted(client.attachment_update(id, first, "h1").await);
+        assert_eq!(alive(client.view(id).await).volume.status, VolumeStatus::Attaching);
+        accepted(client.attachment_delete(id, first).await);
+        alive(client.wait(id, VolumeStatus::Available).await);
+        client.assert_clean().await;
     });
 }

@@ -197,6 +197,8 @@ impl QmpHypervisor {
     ) -> Result<Outcome, QmpError> {
         if !*begun {
             let _changing = disk.link.changing.lock().await;
+            // A younger move ends every older one: what is late begins nothing any more.
+            self.stop_before(disk.attachment, key.epoch.saturating_sub(1));
             if self.is_stopped(key, disk.attachment) {
                 return Ok(moves::stopped());
             }
@@ -229,8 +231,7 @@ impl QmpHypervisor {
 
     async fn unmirror(&self, guest: &Guest, key: &CallKey, attachment: AttachmentId, info: &Value) -> Outcome {
         // From here on no call of before begins anything, and one that copies ends.
-        let epoch = self.stopped.get(&attachment).map_or(key.epoch, |epoch| epoch.max(key.epoch));
-        self.stopped.insert(attachment, epoch);
+        self.stop_before(attachment, key.epoch);
         // No mirror leads there.
         let Some(to) = Destination::parse(info) else { return Outcome::done() };
         let link = match self.connect(guest).await {
@@ -247,7 +248,13 @@ impl QmpHypervisor {
         })
     }
 
-    /// Whether the move that the call belongs to was given up.
+    /// The moves up to this epoch have ended.
+    fn stop_before(&self, attachment: AttachmentId, epoch: u64) {
+        let known = self.stopped.get(&attachment).unwrap_or_default();
+        self.stopped.insert(attachment, epoch.max(known));
+    }
+
+    /// Whether the move that the call belongs to was given up, or is followed by another one.
     fn is_stopped(&self, key: &CallKey, attachment: AttachmentId) -> bool {
         self.stopped.get(&attachment).is_some_and(|stopped| key.epoch <= stopped)
     }

@@ -121,19 +121,25 @@ impl Truths {
         consumer: Consumer,
         busy: bool,
     ) -> Outcome {
-        let (size_gib, written) = match request {
+        let (size_gib, (written, is_filled)) = match request {
             Request::CopyFromBackend { size_gib, .. } => {
                 let source = self.at(!is_here);
                 if source.size_gib != Some(*size_gib) || !source.exports.is_empty() {
                     return refused(CauseKind::Busy);
                 }
-                (*size_gib, source.written)
+                (*size_gib, (source.written, source.is_filled))
             }
-            Request::CreateMirrorTarget { size_gib } => (*size_gib, 0),
+            Request::CreateMirrorTarget { size_gib } => (*size_gib, (0, false)),
             _ => return self.at_mut(is_here).carry_out(request, by, consumer, busy),
         };
         let by = by.expect("a call of an operation");
-        self.at_mut(is_here).arrive(by, size_gib, written)
+        let target = self.at_mut(is_here);
+        let is_new = target.size_gib.is_none();
+        let outcome = target.arrive(by, size_gib, written);
+        if is_new && target.size_gib.is_some() {
+            target.is_filled = is_filled;
+        }
+        outcome
     }
 
     /// Carries out a guest's call.
@@ -169,10 +175,14 @@ impl Truths {
                 if self.devices.get(&device) == Some(&export) {
                     return Outcome::done();
                 }
-                if !self.devices.contains_key(&device) || !self.serves(&export) || self.stopped.contains(&export) {
+                let is_late = self.devices.get(&device).is_none_or(|present| export.epoch() < present.epoch());
+                if is_late || !self.serves(&export) || self.stopped.contains(&export) {
                     return refused(CauseKind::Guest);
                 }
-                self.at_mut(is_here).written = self.at(!is_here).written;
+                let source = self.at(!is_here);
+                let (written, is_filled) = (source.written, source.is_filled);
+                let target = self.at_mut(is_here);
+                (target.written, target.is_filled) = (written, is_filled);
                 self.mirrors.insert(device, export);
                 Outcome::done()
             }

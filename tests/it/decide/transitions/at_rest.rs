@@ -307,6 +307,7 @@ available: snapshot in error       | 400 status | 400 status            | ✓   
 in-use: server, snapshot           | 400 status | 400 status            | ✓                  | served             | served
 error                              | 400 status | 400 status            | 400 status         | served             | served
 error: never placed                | 400 status | 400 status            | 400 status         | served             | served
+available: from an image           | ✓: survey  | → maintenance: survey | → retyping: survey | served             | served
 error_extending                    | 400 status | 400 status            | 400 status         | served             | served
 error_extending: server            | 400 status | 400 status            | 400 status         | served             | served
 error_deleting                     | 400 status | 400 status            | 400 status         | served             | served
@@ -325,7 +326,8 @@ downloading                        | 400 status | 400 status            | 400 st
 maintenance                        | 400 status | 400 status            | 400 status         | served             | served
 managing                           | 400 status | 400 status            | 400 status         | served             | served
 error_managing                     | 400 status | 400 status            | 400 status         | served             | served
-error, error_restoring             | 400 status | 400 status            | 400 status         | served             | served
+error: no work                     | 400 status | 400 status            | 400 status         | served             | served
+error_restoring                    | 400 status | 400 status            | 400 status         | served             | served
 other errors                       | 400 status | 400 status            | 400 status         | served             | served
 reserved                           | 400 status | 400 status            | 400 status         | served             | served
 attaching                          | 400 status | 400 status            | 400 status         | served             | served

@@ -250,6 +250,14 @@ available: repair ⇒ available                        | beside ⇒ available | 
 pub const MOVES: &str = "
 situation                                            | migrate            | migrate, locked    | retype             | complete migration      | call off
 creating ⇒ available                                 | 400 status         | 400 status         | 400 status         | served ⇒ available      | served ⇒ available
+creating: from an image ⇒ available                  | 400 status         | 400 status         | 400 status         | served ⇒ available      | served ⇒ available
+downloading: from an image ⇒ available               | 400 status         | 400 status         | 400 status         | served ⇒ available      | served ⇒ available
+downloading: from an image, row ⇒ reserved           | 400 status         | 400 status         | 400 status         | served ⇒ reserved       | served ⇒ reserved
+downloading: reimage ⇒ available                     | 400 status         | 400 status         | 400 status         | served ⇒ available      | served ⇒ available
+downloading: reimage, row ⇒ reserved                 | 400 status         | 400 status         | 400 status         | served ⇒ reserved       | served ⇒ reserved
+uploading ⇒ available                                | 400 status         | 400 status         | 400 status         | served ⇒ available      | served ⇒ available
+uploading: row ⇒ in-use                              | 400 status         | 400 status         | 400 status         | served ⇒ in-use         | served ⇒ in-use
+uploading: server ⇒ in-use                           | 400 status         | 400 status         | 400 status         | served ⇒ in-use         | served ⇒ in-use
 managing ⇒ available                                 | 400 status         | 400 status         | 400 status         | served ⇒ available      | served ⇒ available
 unmanaging ⇒ gone                                    | 400 status         | 400 status         | 400 status         | served ⇒ gone           | served ⇒ gone
 available: snapshot managing ⇒ available             | 400 status         | 400 status         | 400 status         | served ⇒ available      | served ⇒ available
@@ -289,41 +297,49 @@ available: repair ⇒ available                        | next ⇒ available   | 
 
 /// Images: the contents of one in the place of its own, and one that is made of it.
 pub const IMAGES: &str = "
-situation                                            | reimage          | reimage, reserved | upload             | upload, force
-creating ⇒ available                                 | 400 status       | 400 status        | 400 status         | 400 status
-creating: from an image ⇒ available                  | 400 status       | 400 status        | 400 status         | 400 status
-downloading: from an image ⇒ available               | 400 status       | 400 status        | 400 status         | 400 status
-downloading: from an image, row ⇒ reserved           | 400 status       | 400 status        | 400 status         | 400 status
-downloading: reimage ⇒ available                     | 400 status       | 400 status        | 400 status         | 400 status
-downloading: reimage, row ⇒ reserved                 | 400 status       | 400 status        | 400 status         | 400 status
-uploading ⇒ available                                | 400 status       | 400 status        | 400 status         | 400 status
-uploading: row ⇒ in-use                              | 400 status       | 400 status        | 400 status         | 400 status
-uploading: server ⇒ in-use                           | 400 status       | 400 status        | 400 status         | 400 status
-managing ⇒ available                                 | 400 status       | 400 status        | 400 status         | 400 status
-unmanaging ⇒ gone                                    | 400 status       | 400 status        | 400 status         | 400 status
-available: snapshot managing ⇒ available             | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
-available: snapshot unmanaging ⇒ available           | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
-available: snapshot creating ⇒ available             | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
-available: snapshot deleting ⇒ available             | next ⇒ available | next ⇒ available  | beside ⇒ available | beside ⇒ available
-reverting ⇒ available                                | 400 status       | 400 status        | 400 status         | 400 status
-deleting: cascade ⇒ gone                             | 400 status       | 400 status        | 400 status         | 400 status
-reserved: server, export ⇒ in-use                    | 400 status       | 400 status        | 400 status         | 400 status
-attaching: server, plug ⇒ in-use                     | 400 status       | 400 status        | 400 status         | 400 status
-in-use: server c of two, export ⇒ in-use             | 409              | 409               | 400 status         | beside ⇒ in-use
-reserved: row, update ⇒ attaching                    | 400 status       | 400 status        | 400 status         | 400 status
-reserved: two rows, update of the second ⇒ attaching | 409              | 409               | 400 status         | 400 status
-reserved: row, create connected ⇒ attaching          | 400 status       | 400 status        | 400 status         | 400 status
-attaching: row, update to b ⇒ attaching              | 400 status       | 400 status        | 400 status         | 400 status
-in-use: row, delete ⇒ available                      | 400 status       | 400 status        | 400 status         | beside ⇒ available
-detaching: server, unplug ⇒ available                | 400 status       | 400 status        | 400 status         | 400 status
-detaching: server, unexport ⇒ available              | 400 status       | 400 status        | 400 status         | 400 status
-detaching: server of two, unplug ⇒ in-use            | 409              | 409               | 400 status         | 400 status
-detaching: server c of two, unplug ⇒ in-use          | 409              | 409               | 400 status         | 400 status
-extending ⇒ available                                | 400 status       | 400 status        | 400 status         | 400 status
-extending: server ⇒ in-use                           | 400 status       | 400 status        | 400 status         | 400 status
-deleting ⇒ gone                                      | 400 status       | 400 status        | 400 status         | 400 status
-available: initialize a ⇒ available                  | 400 status       | 400 status        | beside ⇒ available | beside ⇒ available
-in-use: terminate a ⇒ in-use                         | 400 status       | 400 status        | 400 status         | beside ⇒ in-use
-in-use: detach a ⇒ available                         | 400 status       | 400 status        | 400 status         | beside ⇒ available
-available: repair ⇒ available                        | 400 status       | 400 status        | beside ⇒ available | beside ⇒ available
+situation                                            | reimage            | reimage, reserved  | upload             | upload, force
+creating ⇒ available                                 | 400 status         | 400 status         | 400 status         | 400 status
+creating: from an image ⇒ available                  | 400 status         | 400 status         | 400 status         | 400 status
+downloading: from an image ⇒ available               | 400 status         | 400 status         | 400 status         | 400 status
+downloading: from an image, row ⇒ reserved           | 400 status         | 400 status         | 400 status         | 400 status
+downloading: reimage ⇒ available                     | 400 status         | 400 status         | 400 status         | 400 status
+downloading: reimage, row ⇒ reserved                 | 400 status         | 400 status         | 400 status         | 400 status
+uploading ⇒ available                                | 400 status         | 400 status         | 400 status         | 400 status
+uploading: row ⇒ in-use                              | 400 status         | 400 status         | 400 status         | 400 status
+uploading: server ⇒ in-use                           | 400 status         | 400 status         | 400 status         | 400 status
+managing ⇒ available                                 | 400 status         | 400 status         | 400 status         | 400 status
+unmanaging ⇒ gone                                    | 400 status         | 400 status         | 400 status         | 400 status
+available: snapshot managing ⇒ available             | next ⇒ available   | next ⇒ available   | beside ⇒ available | beside ⇒ available
+available: snapshot unmanaging ⇒ available           | next ⇒ available   | next ⇒ available   | beside ⇒ available | beside ⇒ available
+available: snapshot creating ⇒ available             | next ⇒ available   | next ⇒ available   | beside ⇒ available | beside ⇒ available
+available: snapshot deleting ⇒ available             | next ⇒ available   | next ⇒ available   | beside ⇒ available | beside ⇒ available
+reverting ⇒ available                                | 400 status         | 400 status         | 400 status         | 400 status
+deleting: cascade ⇒ gone                             | 400 status         | 400 status         | 400 status         | 400 status
+reserved: server, export ⇒ in-use                    | 400 status         | 400 status         | 400 status         | 400 status
+attaching: server, plug ⇒ in-use                     | 400 status         | 400 status         | 400 status         | 400 status
+in-use: server c of two, export ⇒ in-use             | 409                | 409                | 400 status         | beside ⇒ in-use
+reserved: row, update ⇒ attaching                    | 400 status         | 400 status         | 400 status         | 400 status
+reserved: two rows, update of the second ⇒ attaching | 409                | 409                | 400 status         | 400 status
+reserved: row, create connected ⇒ attaching          | 400 status         | 400 status         | 400 status         | 400 status
+attaching: row, update to b ⇒ attaching              | 400 status         | 400 status         | 400 status         | 400 status
+in-use: row, delete ⇒ available                      | 400 status         | 400 status         | 400 status         | beside ⇒ available
+detaching: server, unplug ⇒ available                | 400 status         | 400 status         | 400 status         | 400 status
+detaching: server, unexport ⇒ available              | 400 status         | 400 status         | 400 status         | 400 status
+detaching: server of two, unplug ⇒ in-use            | 409                | 409                | 400 status         | 400 status
+detaching: server c of two, unplug ⇒ in-use          | 409                | 409                | 400 status         | 400 status
+extending ⇒ available                                | 400 status         | 400 status         | 400 status         | 400 status
+extending: server ⇒ in-use                           | 400 status         | 400 status         | 400 status         | 400 status
+deleting ⇒ gone                                      | 400 status         | 400 status         | 400 status         | 400 status
+available: migrating, survey ⇒ available             | 400 status         | 400 status         | 400 status         | 400 status
+available: migrating, transfer ⇒ available           | 400 status         | 400 status         | 400 status         | 400 status
+maintenance: migrating, transfer ⇒ available         | 400 status         | 400 status         | 400 status         | 400 status
+retyping: transfer ⇒ available                       | 400 status         | 400 status         | 400 status         | 400 status
+in-use: migrating, mirror ⇒ in-use                   | 400 status         | 400 status         | 400 status         | 400 status
+in-use: migrating, pivot ⇒ in-use                    | 400 status         | 400 status         | 400 status         | 400 status
+retyping: server, mirror ⇒ in-use                    | 400 status         | 400 status         | 400 status         | 400 status
+available: moved, the old place ⇒ available          | beside ⇒ available | beside ⇒ available | beside ⇒ available | beside ⇒ available
+available: initialize a ⇒ available                  | 400 status         | 400 status         | beside ⇒ available | beside ⇒ available
+in-use: terminate a ⇒ in-use                         | 400 status         | 400 status         | 400 status         | beside ⇒ in-use
+in-use: detach a ⇒ available                         | 400 status         | 400 status         | 400 status         | beside ⇒ available
+available: repair ⇒ available                        | 400 status         | 400 status         | beside ⇒ available | beside ⇒ available
 ";
