@@ -15,7 +15,7 @@ use super::server::ApiState;
 use crate::actors::{RequestError, Service, Unanswered};
 use crate::domain::ids::{AttachmentId, ProjectId, VolumeId};
 use crate::domain::volume::{Command, Reply, VolumeState};
-use crate::identity::{RequestContext, policy_enforce};
+use crate::identity::RequestContext;
 use crate::store::Keyed;
 
 /// What a handler gets.
@@ -105,7 +105,12 @@ impl Call {
 
     /// Policy on an object of `target`.
     pub fn enforce(&self, rule: &'static str, target: &ProjectId) -> Result<(), Problem> {
-        Ok(policy_enforce(&self.context, rule, target)?)
+        Ok(self.api.options.policy.enforce(&self.context, rule, target)?)
+    }
+
+    /// Whether the caller passes `rule` on an object of `target`.
+    pub fn allows(&self, rule: &str, target: &ProjectId) -> bool {
+        self.api.options.policy.allows(&self.context, rule, target)
     }
 
     /// Policy where the caller's own project is the target.

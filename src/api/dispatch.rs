@@ -27,8 +27,8 @@ use super::{admin, compute, image, v3};
 use crate::actors::Unanswered;
 use crate::domain::ids::{ProjectId, RequestId};
 use crate::faults::{self, CrashPoint};
+use crate::identity::RequestContext;
 use crate::identity::noauth::{Tokens, host_is_loopback};
-use crate::identity::{RequestContext, policy_enforce};
 use crate::telemetry::{self, RequestIds, RequestLine, request_log};
 
 /// A body that is too large is still read (and thrown away) up to this size, so that the client gets its answer instead of
@@ -224,7 +224,7 @@ async fn handle(
         return Err(Problem::MalformedUrl);
     }
     if path.side == Side::Admin {
-        policy_enforce(&context, "hearth:admin", &context.project_id)?;
+        api.options.policy.enforce(&context, "hearth:admin", &context.project_id)?;
     }
     exchange.empty_is_html = matches!(route, Route::MappingCreate(_)) && version >= Microversion::v2(101);
     let if_match = text(headers, &header::IF_MATCH).map(str::to_owned);

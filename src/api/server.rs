@@ -15,7 +15,7 @@ use super::idempotency::Running;
 use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
-use crate::identity::Noauth;
+use crate::identity::{Noauth, Policy};
 use crate::images::{DirectoryStore, ImageService};
 use crate::runtime::{Clock, Randomness};
 use crate::telemetry::{Metrics, Sample};
@@ -49,6 +49,8 @@ pub struct ApiOptions {
     pub image_store: Option<Arc<DirectoryStore>>,
     /// Who asks.
     pub noauth: Noauth,
+    /// Who may do what.
+    pub policy: Policy,
     /// Where requests are counted, and what `/metrics` shows.
     pub metrics: Arc<Metrics>,
 }
@@ -65,6 +67,7 @@ impl Default for ApiOptions {
             force_upload: false,
             image_store: None,
             noauth: Noauth::default(),
+            policy: Policy::default(),
             metrics: Arc::default(),
         }
     }

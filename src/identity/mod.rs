@@ -8,4 +8,4 @@ pub mod policy;
 
 pub use context::RequestContext;
 pub use noauth::{MappedToken, Noauth};
-pub use policy::{Denied, policy_allows, policy_enforce};
+pub use policy::{Check, Denied, Policy};

@@ -2,6 +2,8 @@
 //!
 //! A rule that is not in the table denies everybody but does so loudly in tests: the table is the list of what is checked.
 
+use std::collections::BTreeMap;
+
 use crate::domain::ids::ProjectId;
 
 use super::context::RequestContext;
@@ -17,6 +19,8 @@ pub enum Check {
     Service,
     /// `role:admin`.
     Admin,
+    /// Nobody: the rule `!`.
+    Nobody,
 }
 
 /// Every rule that is asked, with its default.
@@ -162,24 +166,40 @@ pub const RULES: &[(&str, Check)] = &[
 #[error("policy doesn't allow {0} to be performed")]
 pub struct Denied(pub &'static str);
 
-/// Whether the caller passes `rule` on an object of `target`.
-pub fn policy_allows(context: &RequestContext, rule: &str, target: &ProjectId) -> bool {
-    let on_project = context.project_id == *target;
-    match RULES.iter().find(|(name, _)| *name == rule) {
-        Some((_, Check::Reader)) => context.is_admin || (on_project && context.has_role("reader")),
-        Some((_, Check::Member)) => context.is_admin || (on_project && context.has_role("member")),
-        Some((_, Check::Service)) => context.is_admin || context.has_role("service"),
-        Some((_, Check::Admin)) => context.is_admin,
-        None => {
-            debug_assert!(false, "rule {rule} is not in the table");
-            false
+/// The rules in force: the defaults, but for those that an operator has set.
+#[derive(Clone, Debug, Default)]
+pub struct Policy(BTreeMap<&'static str, Check>);
+
+impl Policy {
+    /// The same with another check for a rule of the table.
+    pub fn with(mut self, rule: &str, check: Check) -> Self {
+        let known = RULES.iter().find(|(name, _)| *name == rule);
+        debug_assert!(known.is_some(), "rule {rule} is not in the table");
+        self.0.extend(known.map(|(name, _)| (*name, check)));
+        self
+    }
+
+    /// Whether the caller passes `rule` on an object of `target`.
+    pub fn allows(&self, context: &RequestContext, rule: &str, target: &ProjectId) -> bool {
+        let on_project = context.project_id == *target;
+        let default = || RULES.iter().find(|(name, _)| *name == rule).map(|(_, check)| check);
+        match self.0.get(rule).or_else(default) {
+            Some(Check::Reader) => context.is_admin || (on_project && context.has_role("reader")),
+            Some(Check::Member) => context.is_admin || (on_project && context.has_role("member")),
+            Some(Check::Service) => context.is_admin || context.has_role("service"),
+            Some(Check::Admin) => context.is_admin,
+            Some(Check::Nobody) => false,
+            None => {
+                debug_assert!(false, "rule {rule} is not in the table");
+                false
+            }
         }
     }
-}
 
-/// The same as an error.
-pub fn policy_enforce(context: &RequestContext, rule: &'static str, target: &ProjectId) -> Result<(), Denied> {
-    if policy_allows(context, rule, target) { Ok(()) } else { Err(Denied(rule)) }
+    /// The same as an error.
+    pub fn enforce(&self, context: &RequestContext, rule: &'static str, target: &ProjectId) -> Result<(), Denied> {
+        if self.allows(context, rule, target) { Ok(()) } else { Err(Denied(rule)) }
+    }
 }
 
 #[cfg(test)]
@@ -214,9 +234,17 @@ mod tests {
             let context = persona(roles, project);
             let target = ProjectId::from("p");
             let found = ["volume:get", "volume:delete", "volume:force_delete"]
-                .map(|rule| policy_allows(&context, rule, &target));
+                .map(|rule| Policy::default().allows(&context, rule, &target));
             assert_eq!(found, *expected, "{roles:?} of {project}");
         }
+    }
+
+    #[test]
+    fn a_rule_that_is_set_takes_the_place_of_its_default_and_of_no_other() {
+        let (admin, target) = (persona(&["admin"], "p"), ProjectId::from("p"));
+        let policy = Policy::default().with("volume:delete", Check::Nobody);
+        let allowed = ["volume:delete", "volume:get"].map(|rule| policy.allows(&admin, rule, &target));
+        assert_eq!(allowed, [false, true]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use super::dispatch::{authenticate, body_read, links, text};
 use super::server::ApiState;
 use crate::domain::ids::{ImageId, RequestId};
 use crate::identity::noauth::host_is_loopback;
-use crate::identity::{RequestContext, policy_enforce};
+use crate::identity::{Policy, RequestContext};
 use crate::images::{DirectoryStore, ImageCaller};
 
 /// An answer, and what the log and the metrics say of it.
@@ -58,6 +58,7 @@ pub async fn answer(request: &HttpRequest, payload: Payload, api: &Data<ApiState
 struct Asked<'a> {
     store: &'a Arc<DirectoryStore>,
     context: RequestContext,
+    policy: &'a Policy,
     caller: ImageCaller,
     /// Where `/image` is, for locations.
     base: String,
@@ -69,7 +70,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Policy, where the caller's own project is the target: whose images they are the store judges.
     fn enforce(&self, rule: &'static str) -> Result<(), Fault> {
-        Ok(policy_enforce(&self.context, rule, &self.context.project_id)?)
+        Ok(self.policy.enforce(&self.context, rule, &self.context.project_id)?)
     }
 
     /// The body as JSON.
@@ -103,7 +104,7 @@ async fn handle(
     let resource = resource.ok_or_else(Fault::unrouted)?;
     let caller = ImageCaller { project_id: context.project_id.clone(), is_admin: context.is_admin };
     let query = request.uri().query().unwrap_or_default();
-    let asked = Asked { store, context, caller, base, query, headers, payload };
+    let asked = Asked { store, context, policy: &api.options.policy, caller, base, query, headers, payload };
     match (request.method().as_str(), &resource) {
         ("GET", Resource::Images) => list(asked),
         ("POST", Resource::Images) => create(asked).await,

@@ -8,11 +8,10 @@ use crate::api::call::Call;
 use crate::api::fault::Problem;
 use crate::api::schema;
 use crate::domain::ids::{ProjectId, VolumeTypeId};
-use crate::identity::policy_allows;
 use crate::store::TypeChange;
 
 fn enforce(call: &Call, rule: &str, project: &ProjectId) -> Result<(), Problem> {
-    if policy_allows(&call.context, rule, project) {
+    if call.allows(rule, project) {
         Ok(())
     } else {
         Err(Problem::Forbidden("You are not authorized to perform this operation.".to_owned()))

@@ -9,7 +9,6 @@ use crate::api::schema::{self, formats};
 use crate::api::type_cache::Types;
 use crate::domain::ids::{ProjectId, VolumeTypeId};
 use crate::domain::quota::{DEFAULT_CLASS, Limits, QuotaKey, QuotaOwner, Resource, StoredLimit, Usage};
-use crate::identity::policy_allows;
 
 /// The largest limit.
 const LIMIT_MAX: i64 = 2_147_483_647;
@@ -223,7 +222,7 @@ pub async fn limits_show(call: &Call) -> Result<Answer, Problem> {
     for (resource, maximum, _) in ABSOLUTE {
         absolute.insert(maximum.to_owned(), json!(set.limit(QuotaKey { resource, volume_type_id: None })));
     }
-    if policy_allows(&call.context, "limits_extension:used_limits", &call.context.project_id) {
+    if call.allows("limits_extension:used_limits", &call.context.project_id) {
         let usage = Usages::read(call, &project).await?.of(None);
         for (resource, _, used) in ABSOLUTE {
             absolute.insert(used.to_owned(), json!(usage.in_use(resource, set.defaults)));

@@ -10,7 +10,6 @@ use crate::api::fault::Problem;
 use crate::api::schema;
 use crate::api::views::volume_type as view;
 use crate::domain::volume_type::MULTIATTACH;
-use crate::identity::policy_allows;
 
 const CACHEABLE: &str = "cacheable";
 const IN_USE: &str = "Volume Type is currently in use.";
@@ -18,7 +17,7 @@ const IN_USE: &str = "Volume Type is currently in use.";
 async fn specs_seen(call: &Call, id: &str) -> Result<Value, Problem> {
     let row = type_visible(call, Named::Id(id)).await?;
     let rule = "volume_extension:types_extra_specs:read_sensitive";
-    Ok(view::specs(&row, policy_allows(&call.context, rule, &call.context.project_id)))
+    Ok(view::specs(&row, call.allows(rule, &call.context.project_id)))
 }
 
 fn missing(id: &str, key: &str) -> Problem {

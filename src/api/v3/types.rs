@@ -16,14 +16,13 @@ use crate::api::type_cache::Types;
 use crate::api::views::volume_type::{self as view, Sight, VISIBLE_SPECS};
 use crate::domain::ids::{ProjectId, VolumeTypeId};
 use crate::domain::volume_type::{ExtraSpecs, VolumeType};
-use crate::identity::policy_allows;
 use crate::store::{Direction, TypeChange, TypeRefused};
 
 const COLUMNS: Columns =
     Columns { aliases: &[], sortable: &["id", "name", "description", "is_public", "created_at", "updated_at"] };
 
 fn sight(call: &Call) -> Sight {
-    let allows = |rule| policy_allows(&call.context, rule, &call.context.project_id);
+    let allows = |rule| call.allows(rule, &call.context.project_id);
     Sight {
         specs: allows("volume_extension:access_types_extra_specs"),
         sensitive: allows("volume_extension:types_extra_specs:read_sensitive"),

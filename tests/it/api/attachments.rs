@@ -1,5 +1,8 @@
 //! Attachments over the wire (attachments §2).
 
+use hearth::api::ApiOptions;
+use hearth::domain::quota::Limits;
+use hearth::identity::{Check, Policy};
 use serde_json::json;
 
 use super::harness::{ADMIN, Harness, MEMBER, READER, STRANGER};
@@ -121,4 +124,34 @@ async fn r01_one_of_two_attachments_wins() {
     let lost = if one.status == 400 { one } else { two };
     assert!(lost.fault().1.starts_with("Invalid volume: "), "{}", lost.text);
     harness.stop().await;
+}
+
+/// A rule that denies is asked before anything has changed; the first attachment does not ask it.
+#[actix_web::test]
+async fn r23_a_second_attachment_of_a_bootable_volume_is_denied_before_anything_changes() {
+    let policy = Policy::default().with("volume:multiattach_bootable_volume", Check::Nobody);
+    let harness = Harness::start_with(ApiOptions { policy, ..ApiOptions::default() }, Limits::NONE).await;
+    let body = json!({"volume_type": {"name": "multi", "extra_specs": {"multiattach": "<is> True"}}});
+    assert_eq!(harness.post("/v3/types", &body).token(ADMIN).volume("3.71").send().await.status, 200);
+    for (bootable, second) in [(true, 403), (false, 200)] {
+        let volume = harness.volume(MEMBER, json!({"size": 1, "volume_type": "multi"})).await;
+        let action = json!({"os-set_bootable": {"bootable": bootable}});
+        let got =
+            harness.post(&format!("/v3/volumes/{volume}/action"), &action).token(MEMBER).volume("3.71").send().await;
+        assert_eq!(got.status, 200, "{}", got.text);
+        let create = |host: &str| json!({"attachment": {"volume_uuid": volume, "connector": {"host": host}}});
+        let attach =
+            async |host: &str| harness.post("/v3/attachments", &create(host)).token(MEMBER).volume("3.71").send().await;
+        let first = attach("h1").await;
+        assert_eq!(first.status, 200, "{}", first.text);
+        let path = format!("/v3/attachments/{}/action", first.json()["attachment"]["id"].as_str().unwrap());
+        harness.post(&path, &json!({"os-complete": null})).token(MEMBER).volume("3.71").send().await;
+        let before = harness.until(&volume, "in-use").await;
+        let got = attach("h2").await;
+        assert_eq!(got.status, second, "{}", got.text);
+        if second == 403 {
+            assert!(got.text.contains("volume:multiattach_bootable_volume"), "{}", got.text);
+            assert_eq!(harness.until(&volume, "in-use").await, before);
+        }
+    }
 }
