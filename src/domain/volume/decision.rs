@@ -40,7 +40,7 @@ pub enum JobTarget {
 /// Work to start after the commit.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Job {
-    /// A call for an operation's step; its end comes back as [`Command::JobResult`].
+    /// A call for an operation's step; its end comes back as [`Command::JobResult`](super::Command::JobResult).
     Step {
         /// For the way back.
         ticket: Ticket,
@@ -51,7 +51,7 @@ pub enum Job {
         /// Not before this much time has passed.
         delay: Duration,
     },
-    /// Look whether outstanding calls have ended; comes back as [`Command::OutstandingProbed`].
+    /// Look whether outstanding calls have ended; comes back as [`Command::OutstandingProbed`](super::Command::OutstandingProbed).
     ProbeOutstanding {
         /// The backend.
         target: JobTarget,
@@ -64,7 +64,7 @@ pub enum Job {
         /// Not before this much time has passed.
         delay: Duration,
     },
-    /// Ask the source for its contents, until it has answered; comes back as [`Command::Lent`].
+    /// Ask the source for its contents, until it has answered; comes back as [`Command::Lent`](super::Command::Lent).
     Borrow {
         /// For the way back.
         ticket: Ticket,
@@ -74,7 +74,7 @@ pub enum Job {
         size_gib: u32,
     },
     /// Look, again and again, whether a volume still reads the contents that it has borrowed; its end comes back as
-    /// [`Command::Returned`].
+    /// [`Command::Returned`](super::Command::Returned).
     WatchBorrower {
         /// That volume.
         borrower: VolumeId,
