@@ -1,5 +1,7 @@
 //! Pages of lists: `limit`, `marker`, `offset`, `sort…` and the link to the next page (errors-and-http §7).
 
+use std::cmp::Ordering;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -150,6 +152,29 @@ impl<T: Serialize> Serialize for ListBody<T> {
         }
         members.end()
     }
+}
+
+/// One page of rows that are all in memory: sorted by the keys that were asked for (`compare` is told the key), after the
+/// marker, from the offset. None: no row has the marker as its `id`.
+pub fn page_of<T>(
+    mut rows: Vec<T>,
+    page: &Paging,
+    compare: impl Fn(&str, &T, &T) -> Ordering,
+    id: impl Fn(&T) -> String,
+) -> Option<Vec<T>> {
+    for (key, direction) in page.sort.iter().rev() {
+        rows.sort_by(|one, other| {
+            let order = compare(key, one, other);
+            if *direction == Direction::Descending { order.reverse() } else { order }
+        });
+    }
+    let start = match &page.marker {
+        None => 0,
+        Some(marker) => rows.iter().position(|row| id(row) == *marker)? + 1,
+    };
+    let skip = start.saturating_add(usize::try_from(page.offset).unwrap_or(usize::MAX));
+    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
+    Some(rows.into_iter().skip(skip).take(limit).collect())
 }
 
 /// The next link, when the page is full and not empty.

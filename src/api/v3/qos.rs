@@ -17,7 +17,7 @@ use crate::domain::ids::{QosSpecsId, VolumeTypeId};
 use crate::domain::qos::{Consumer, QosSpecs};
 use crate::domain::volume::state::Volume;
 use crate::domain::volume_type::VolumeType;
-use crate::store::{Direction, QosChange, QosRefused};
+use crate::store::{QosChange, QosRefused};
 
 const COLUMNS: Columns = Columns { aliases: &[], sortable: &["id", "created_at"] };
 /// How often a change is tried anew because another writer was first.
@@ -99,26 +99,13 @@ async fn list(call: &Call) -> Result<Answer, Problem> {
             _ => true,
         });
     }
-    for (key, direction) in page.sort.iter().rev() {
-        rows.sort_by(|one, other| {
-            let order = match key.as_str() {
-                "id" => one.id.cmp(&other.id),
-                "created_at" => one.created_at.cmp(&other.created_at),
-                _ => Ordering::Equal,
-            };
-            if *direction == Direction::Descending { order.reverse() } else { order }
-        });
-    }
-    let start = match &page.marker {
-        None => 0,
-        Some(marker) => {
-            let at = rows.iter().position(|row| row.id.to_string() == *marker);
-            at.ok_or_else(|| missing(marker))? + 1
-        }
+    let compare = |key: &str, one: &QosSpecs, other: &QosSpecs| match key {
+        "id" => one.id.cmp(&other.id),
+        "created_at" => one.created_at.cmp(&other.created_at),
+        _ => Ordering::Equal,
     };
-    let skip = start.saturating_add(usize::try_from(page.offset).unwrap_or(usize::MAX));
-    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let rows: Vec<QosSpecs> = rows.into_iter().skip(skip).take(limit).collect();
+    let unknown = || missing(page.marker.as_deref().unwrap_or_default());
+    let rows = paging::page_of(rows, &page, compare, |row| row.id.to_string()).ok_or_else(unknown)?;
     let last = rows.last().map(|row| row.id.to_string());
     let next = paging::next_href(&call.query, &call.links, "qos-specs", page.limit, rows.len(), last);
     let bodies: Vec<Value> = rows.iter().map(body).collect();

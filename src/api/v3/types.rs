@@ -16,7 +16,7 @@ use crate::api::type_cache::Types;
 use crate::api::views::volume_type::{self as view, Sight, VISIBLE_SPECS};
 use crate::domain::ids::{ProjectId, VolumeTypeId};
 use crate::domain::volume_type::{ExtraSpecs, VolumeType};
-use crate::store::{Direction, TypeChange, TypeRefused};
+use crate::store::{TypeChange, TypeRefused};
 
 const COLUMNS: Columns =
     Columns { aliases: &[], sortable: &["id", "name", "description", "is_public", "created_at", "updated_at"] };
@@ -37,31 +37,18 @@ pub async fn type_list(call: &Call) -> Result<Answer, Problem> {
     let page = paging::paging(&call.query, &COLUMNS)?;
     let wanted = wanted(call)?;
     let types = call.api.types.get(call.service().store().as_ref()).await?;
-    let mut rows: Vec<&VolumeType> = types.all().iter().filter(|row| wanted.admits(row)).collect();
-    for (key, direction) in page.sort.iter().rev() {
-        rows.sort_by(|a, b| {
-            let order = match key.as_str() {
-                "name" => a.name.cmp(&b.name),
-                "description" => a.description.cmp(&b.description),
-                "is_public" => a.is_public.cmp(&b.is_public),
-                "id" => a.id.cmp(&b.id),
-                "created_at" => a.created_at.cmp(&b.created_at),
-                "updated_at" => a.updated_at.cmp(&b.updated_at),
-                _ => Ordering::Equal,
-            };
-            if *direction == Direction::Descending { order.reverse() } else { order }
-        });
-    }
-    let start = match &page.marker {
-        None => 0,
-        Some(marker) => {
-            let at = rows.iter().position(|row| row.id.to_string() == *marker);
-            at.ok_or_else(|| Problem::NotFound(Kind::VolumeType, marker.clone()))? + 1
-        }
+    let rows: Vec<&VolumeType> = types.all().iter().filter(|row| wanted.admits(row)).collect();
+    let compare = |key: &str, one: &&VolumeType, other: &&VolumeType| match key {
+        "name" => one.name.cmp(&other.name),
+        "description" => one.description.cmp(&other.description),
+        "is_public" => one.is_public.cmp(&other.is_public),
+        "id" => one.id.cmp(&other.id),
+        "created_at" => one.created_at.cmp(&other.created_at),
+        "updated_at" => one.updated_at.cmp(&other.updated_at),
+        _ => Ordering::Equal,
     };
-    let skip = start.saturating_add(usize::try_from(page.offset).unwrap_or(usize::MAX));
-    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let rows: Vec<&VolumeType> = rows.into_iter().skip(skip).take(limit).collect();
+    let unknown = || Problem::NotFound(Kind::VolumeType, page.marker.clone().unwrap_or_default());
+    let rows = paging::page_of(rows, &page, compare, |row| row.id.to_string()).ok_or_else(unknown)?;
     let sight = sight(call);
     let last = rows.last().map(|row| row.id.to_string());
     let next = paging::next_href(&call.query, &call.links, "types", page.limit, rows.len(), last);

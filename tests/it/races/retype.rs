@@ -9,30 +9,14 @@ use hearth::domain::volume_type::VolumeType;
 use hearth::drivers::sim::{Fault, FaultRule};
 use hearth::sim::{BACKEND, CallSide, OTHER_BACKEND, World, WorldOptions, simulate};
 use hearth::store::TypeChange;
-use uuid::Uuid;
 
-use super::scenario::{Client, PATIENCE, accepted, alive, in_world, refusal, slow};
+use super::scenario::{self, Client, PATIENCE, accepted, alive, in_world, refusal, slow};
 
 const STORED: &str = "the type is stored";
 
-/// A type that only this backend satisfies; none: any does.
+/// A type that is stored, and that only this backend satisfies; none: any does.
 async fn volume_type(world: &World, n: u128, backend: Option<&str>) -> VolumeType {
-    let new = VolumeType {
-        id: VolumeTypeId(Uuid::from_u128(n)),
-        revision: 1,
-        name: format!("type {n}"),
-        description: None,
-        is_public: true,
-        projects: [].into(),
-        extra_specs: backend
-            .map(|name| ("volume_backend_name".to_owned(), Some(name.to_owned())))
-            .into_iter()
-            .collect(),
-        created_at: world.now(),
-        updated_at: None,
-        encryption: None,
-        qos_specs_id: None,
-    };
+    let new = scenario::volume_type(world, n, format!("type {n}"), backend);
     world.store_now().type_change(TypeChange::Create(new.clone())).await.expect(STORED).expect(STORED);
     new
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth::actors::{RequestError, ServerAttachRequest, ServiceChange, ServiceError};
-use hearth::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
+use hearth::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use hearth::domain::metadata::Metadata;
 use hearth::domain::service::{ServiceRecord, VOLUME_BINARY};
 use hearth::domain::status::{SnapshotStatus, VolumeStatus};
 use hearth::domain::volume::command::{CreateSnapshot, MigrateVolume};
 use hearth::domain::volume::state::Origin;
 use hearth::domain::volume::{Command, Refusal, Reply, VolumeState};
-use hearth::domain::volume_type::ExtraSpecs;
+use hearth::domain::volume_type::{ExtraSpecs, VolumeType};
 use hearth::drivers::sim::{Fault, FaultRule, Latency, SimObject};
 use hearth::sim::{Node, World, WorldOptions, simulate};
 use serde_json::{Value, json};
@@ -31,6 +31,26 @@ pub fn in_world(seed: u64, scenario: impl AsyncFnOnce(&Client<'_>)) {
 /// The next call of `request` takes so long.
 pub fn slow(request: &str, seconds: u64) -> FaultRule {
     FaultRule::once(request, Fault::Delay { latency: Latency::Fixed { us: seconds * 1_000_000 } })
+}
+
+/// A type that only this backend satisfies; none: any does.
+pub fn volume_type(world: &World, id: u128, name: String, backend: Option<&str>) -> VolumeType {
+    VolumeType {
+        id: VolumeTypeId(uuid::Uuid::from_u128(id)),
+        revision: 1,
+        name,
+        description: None,
+        is_public: true,
+        projects: [].into(),
+        extra_specs: backend
+            .map(|name| ("volume_backend_name".to_owned(), Some(name.to_owned())))
+            .into_iter()
+            .collect(),
+        created_at: world.now(),
+        updated_at: None,
+        encryption: None,
+        qos_specs_id: None,
+    }
 }
 
 /// What a living process answered.

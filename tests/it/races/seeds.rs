@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hearth::domain::backend::{CauseKind, Guest};
-use hearth::domain::ids::{AttachmentId, VolumeId, VolumeTypeId};
+use hearth::domain::ids::{AttachmentId, VolumeId};
 use hearth::domain::server::HypervisorKind;
 use hearth::domain::volume::Command;
 use hearth::domain::volume::command::RetypeVolume;
@@ -17,7 +17,7 @@ use hearth::store::TypeChange;
 
 use super::images::{assert_images_whole, from_image};
 use super::manage::copies;
-use super::scenario::{Client, PATIENCE};
+use super::scenario::{Client, PATIENCE, volume_type};
 
 /// Seeds of an ordinary run.
 const BUDGET: std::ops::Range<u64> = 1_000..1_060;
@@ -274,21 +274,9 @@ async fn guest_writes(client: &Client<'_>, id: VolumeId, known: &RefCell<Known>)
 
 /// The types of the world: of each backend, and of none. Made by whoever asks first.
 async fn world_types(client: &Client<'_>) -> [VolumeType; 3] {
-    let types = [Some("sim"), Some("other"), None].map(|backend| VolumeType {
-        id: VolumeTypeId(uuid::Uuid::from_u128(0xe000 + backend.map_or(0, |name| name.len() as u128))),
-        revision: 1,
-        name: format!("type {backend:?}"),
-        description: None,
-        is_public: true,
-        projects: [].into(),
-        extra_specs: backend
-            .map(|name| ("volume_backend_name".to_owned(), Some(name.to_owned())))
-            .into_iter()
-            .collect(),
-        created_at: client.world.now(),
-        updated_at: None,
-        encryption: None,
-        qos_specs_id: None,
+    let types = [Some("sim"), Some("other"), None].map(|backend| {
+        let id = 0xe000 + backend.map_or(0, |name| name.len() as u128);
+        volume_type(client.world, id, format!("type {backend:?}"), backend)
     });
     for new in &types {
         // It may be there already.
