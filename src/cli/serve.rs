@@ -11,18 +11,18 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::clouds;
 use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
 use super::state_dir::{StateDir, StateDirError};
+use super::{auth, clouds};
 use crate::actors::{ActorOptions, Dependencies, Service};
+use crate::api::identity::CatalogOptions;
 use crate::api::server::Images;
 use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
-use crate::identity::{MappedToken, Noauth, Strategy};
 use crate::runtime::{Clock, Placement, Randomness};
-use crate::settings::{Loaded, Settings};
+use crate::settings::{ComputeMode, ImageServiceSettings, Loaded, Settings};
 use crate::store::{Store, StoreOptions, Synchronous, Transaction};
 use crate::telemetry::{Metrics, logging};
 
@@ -68,6 +68,12 @@ pub enum ServeError {
     /// The image service.
     #[error(transparent)]
     Images(#[from] ImagePartError),
+    /// The identity service's files.
+    #[error(transparent)]
+    Identity(#[from] crate::identity::local::FileError),
+    /// The users of `auth.basic`.
+    #[error(transparent)]
+    Htpasswd(#[from] crate::identity::basic::HtpasswdError),
     /// The HTTP server or the signal handlers.
     #[error("the server ended")]
     Server(#[source] io::Error),
@@ -106,14 +112,15 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     actix_web::rt::spawn(recover(service.clone()));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
-    let api =
-        ApiState::new(service.clone(), Clock::System, Randomness::from_os(), api_options(settings, metrics, &images));
+    let listening = listener.local_addr().map_err(ServeError::Server)?;
+    let auth = auth::strategy(settings, listening)?;
+    let options = ApiOptions { auth: auth.strategy, ..api_options(settings, metrics, &images) };
+    let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), options);
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
 
-    let clouds =
-        state.write(clouds::FILE_NAME, &clouds::clouds_yaml(address, settings.compute, &settings.image.service))?;
+    let clouds = state.write(clouds::FILE_NAME, &clouds::clouds_yaml(address, settings, &auth.accounts))?;
     print_welcome(address, &clouds);
 
     signals.wait().await;
@@ -177,15 +184,17 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
 }
 
 fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) -> ApiOptions {
-    let tokens = settings.auth.tokens.iter().map(|(token, who)| {
-        let mapped = MappedToken {
-            user_id: who.user.clone().into(),
-            project_id: who.project.clone().into(),
-            roles: who.roles.clone(),
-        };
-        (token.clone(), mapped)
-    });
+    let image_endpoint = match &settings.image.service {
+        ImageServiceSettings::Glance(glance) => Some(glance.endpoint.clone()),
+        ImageServiceSettings::Embedded(_) | ImageServiceSettings::None => None,
+    };
     ApiOptions {
+        public_endpoint: settings.server.public_endpoint.clone(),
+        catalog: CatalogOptions {
+            region: settings.auth.local.region.clone(),
+            compute: settings.compute == ComputeMode::Embedded,
+            image_endpoint,
+        },
         workers: threads(settings.server.workers),
         availability_zone: settings.availability_zone.clone(),
         faults_enabled: settings.faults.enabled,
@@ -193,10 +202,6 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         images: Images(images.service.clone()),
         force_upload: settings.image.force_upload,
         metrics,
-        auth: Strategy::Noauth(Noauth {
-            project: settings.auth.noauth_project.clone().into(),
-            tokens: tokens.collect(),
-        }),
         ..ApiOptions::default()
     }
 }

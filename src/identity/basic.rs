@@ -29,8 +29,6 @@ pub(super) const CHALLENGE: &str = "Basic realm=\"hearth\"";
 const HEADER_MAX: usize = 2048;
 /// So many right passwords are remembered.
 const REMEMBERED_MAX: usize = 10_000;
-/// What is compared when there is no such user, so that both take the same time: of a password that nobody has.
-const NOBODY: &str = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
 /// Who a user is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,11 +152,13 @@ impl Basic {
         if self.limiter.wait(address, name, self.clock.now()).is_some() {
             return false;
         }
-        let (found, password) = (hashes.get(name).cloned(), password.to_owned());
+        // Of a user that there is not the hash of another one is compared, so that both take the same time.
+        let is_user = hashes.contains_key(name);
+        let hash = hashes.get(name).or_else(|| hashes.values().next()).cloned();
+        let password = password.to_owned();
         let Ok(_place) = self.places.acquire().await else { return false };
         let checked = tokio::task::spawn_blocking(move || {
-            let hash = found.as_deref().unwrap_or(NOBODY);
-            bcrypt::verify(&password, hash).is_ok_and(|is_right| is_right && found.is_some())
+            hash.is_some_and(|hash| bcrypt::verify(&password, &hash).unwrap_or(false)) && is_user
         });
         let is_right = checked.await.unwrap_or(false);
         if !is_right {
@@ -238,8 +238,69 @@ fn is_bcrypt(hash: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Of "s3cret".
-    const HASH: &str = "$2y$04$yZTYGwd9GbQfJBl3gd/cZ.HzVnP6ZZD3gjcFyhYLz6NSTwY0oSrCW";
+    fn hash(password: &str) -> String {
+        bcrypt::hash_with_salt(password, 4, [7; 16]).expect("a valid cost").to_string()
+    }
+
+    fn presented<'a>(authorization: &'a str) -> Presented<'a> {
+        Presented { authorization: Some(authorization), ..Presented::default() }
+    }
+
+    fn header(name: &str, password: &str) -> String {
+        format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("{name}:{password}")))
+    }
+
+    #[tokio::test]
+    async fn the_file_says_who_has_which_password() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("htpasswd");
+        fs::write(&path, format!("mia:{}\nroot:{}\n", hash("m"), hash("r"))).expect("written");
+        let mia = BasicUser { project_id: ProjectId::from("p1"), roles: vec!["member".to_owned()] };
+        let users = BTreeMap::from([("mia".to_owned(), mia)]);
+        let basic =
+            Basic::open(&path, ProjectId::from("home"), users, Clock::System, &Randomness::from_seed(1)).expect("open");
+        let ask = async |name: &str, password: &str| {
+            let header = header(name, password);
+            basic.authenticate(presented(&header), &RequestId::from("r")).await
+        };
+        // twice: the second time it is remembered
+        for _ in 0..2 {
+            let mia = ask("mia", "m").await.expect("let in");
+            assert_eq!((mia.project_id.as_str(), mia.is_admin, mia.has_role("reader")), ("p1", false, true));
+            let root = ask("root", "r").await.expect("let in");
+            assert_eq!((root.user_id.as_str(), root.project_id.as_str(), root.is_admin), ("root", "home", true));
+        }
+        for (name, password) in [("mia", "r"), ("mia", ""), ("eve", "m"), ("root", "m"), ("Mia", "m")] {
+            assert_eq!(ask(name, password).await, None, "{name}:{password}");
+        }
+        // a password that was right is not after the file has changed
+        fs::write(&path, format!("mia:{}\n", hash("other"))).expect("written");
+        let later = SystemTime::now() + std::time::Duration::from_secs(2);
+        fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(later)).expect("touched");
+        assert_eq!(ask("mia", "m").await, None);
+        assert_eq!(ask("root", "r").await, None);
+        assert!(ask("mia", "other").await.is_some());
+    }
+
+    #[tokio::test]
+    async fn who_is_wrong_too_often_is_not_heard_for_a_while() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("htpasswd");
+        fs::write(&path, format!("mia:{}\n", hash("m"))).expect("written");
+        let clock = Clock::System;
+        let basic =
+            Basic::open(&path, ProjectId::from("p"), BTreeMap::new(), clock, &Randomness::from_seed(1)).expect("open");
+        let ask = async |password: &str, address| {
+            let header = header("mia", password);
+            basic.authenticate(Presented { address, ..presented(&header) }, &RequestId::from("r")).await.is_some()
+        };
+        let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([192, 0, 2, 1]));
+        while basic.limiter.wait(here, "mia", basic.clock.now()).is_none() {
+            assert!(!ask("wrong", here).await);
+        }
+        assert!(!ask("m", here).await, "even the right one, from there");
+        assert!(ask("m", there).await);
+    }
 
     #[test]
     fn headers_are_taken_apart() {
@@ -265,13 +326,12 @@ mod tests {
     fn a_file_has_users_with_bcrypt_hashes_only() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("htpasswd");
-        fs::write(&path, format!("# users\n\nmia:{HASH}\n")).expect("written");
+        fs::write(&path, format!("# users\n\nmia:{}\n", hash("m"))).expect("written");
         assert_eq!(read(&path).expect("readable").keys().collect::<Vec<_>>(), ["mia"]);
-        for bad in ["mia", "mia:plain", "mia:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", &format!(":{HASH}")] {
-            fs::write(&path, format!("mia:{HASH}\n{bad}\n")).expect("written");
+        for bad in ["mia", "mia:plain", "mia:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", &format!(":{}", hash("m"))] {
+            fs::write(&path, format!("mia:{}\n{bad}\n", hash("m"))).expect("written");
             let error = read(&path).expect_err(bad);
             assert!(matches!(error, HtpasswdError::Line { line: 2, .. }), "{error}");
         }
-        assert!(bcrypt::verify("anything", NOBODY).is_ok_and(|is_right| !is_right), "a hash that costs what others do");
     }
 }

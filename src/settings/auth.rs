@@ -80,6 +80,17 @@ pub enum AuthStrategy {
     Basic,
 }
 
+impl AuthStrategy {
+    /// As the settings name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Noauth => "noauth",
+            Self::Local => "local",
+            Self::Basic => "basic",
+        }
+    }
+}
+
 /// Who a fixed token stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FixedToken {

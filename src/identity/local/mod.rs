@@ -1,9 +1,9 @@
-//! Hearth's own identity service: users, projects, roles and application credentials from a file, and signed tokens
-//! (issue: the single binary offers what clients take for a Keystone).
+//! Hearth's own identity service: users, projects, roles and application credentials from a file, and signed tokens.
 //!
 //! It knows nothing of HTTP: `api/identity` speaks for it. It may be called from any thread; what hashes a password or waits
 //! for the disk says so, and belongs on a thread for that.
 
+mod bootstrap;
 mod file;
 mod limiter;
 mod login;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub use self::bootstrap::{bootstrap, initial_passwords};
 pub use self::file::{FileError, Files};
 pub use self::limiter::Limiter;
 pub use self::login::{Credential, LoginError, Named, Scope, is_domain};
@@ -40,6 +41,9 @@ use crate::runtime::{Clock, Randomness};
 
 /// The file of records is looked at for changes this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a token of [`Local::operator_token`] is valid: for one command.
+const OPERATOR_TTL: Duration = Duration::from_secs(60);
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -229,6 +233,28 @@ impl Local {
     fn usable<'a>(&self, directory: &'a Directory, id: &str) -> Option<&'a ApplicationCredential> {
         let has_ended = |one: &ApplicationCredential| one.expires_at.is_some_and(|end| end <= self.clock.now());
         directory.application_credential(id).filter(|one| !has_ended(one))
+    }
+
+    /// A token of an administrator for who can read the key anyway: the operator's own commands on this machine. None:
+    /// nobody is an administrator.
+    pub fn operator_token(&self) -> Option<String> {
+        let directory = self.directory();
+        let records = directory.records();
+        let given = records.assignments.iter().find(|given| {
+            given.roles.iter().any(|role| role == "admin")
+                && directory.user(&given.user).is_some_and(|user| user.enabled)
+                && directory.project(&given.project).is_some_and(|project| project.enabled)
+        })?;
+        let now = self.clock.now();
+        Some(self.sign(&Claims {
+            audit_id: self.randomness.uuid().simple().to_string(),
+            user: given.user.clone(),
+            project: Some(given.project.clone()),
+            application_credential: None,
+            methods: vec![Method::Token],
+            issued_at: now,
+            expires_at: now.plus(OPERATOR_TTL),
+        }))
     }
 
     /// Ends a token before its time. Waits for the disk.

@@ -13,6 +13,7 @@ mod identity;
 mod image_data;
 pub mod images;
 mod lists;
+mod local_identity;
 mod manage;
 mod moves;
 mod old_actions;

@@ -39,6 +39,11 @@ async fn script(hearth: &Hearth, name: &str) {
     command.env_clear().env("HOME", &home).env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8");
     command.env("OS_CLIENT_CONFIG_FILE", hearth.state_file("clouds.yaml")).env("OS_CLOUD", "hearth");
     command.env("HEARTH_URL", hearth.url("")).env("HEARTH_SERVER", SERVER).env("PYTHONDONTWRITEBYTECODE", "1");
+    let listening = hearth.url("").replace("http://", "");
+    command
+        .envs(hearth.environment().variables())
+        .env("HEARTH__SERVER__LISTEN", listening)
+        .env("HEARTH_BINARY", binary());
     command.arg("-W").arg("error::UserWarning").arg(&file).current_dir(&home).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output());
     let output = output.await.expect("the script ends in time").expect("Python starts");
@@ -83,6 +88,18 @@ async fn moves_and_changes_of_the_type() {
     let hearth = Hearth::start(environment).await;
     hearth.wait_until_ready().await;
     script(&hearth, "moves_cli.py").await;
+}
+
+/// Who logs in to Hearth's own identity service, and what they may do.
+#[tokio::test]
+async fn logins_by_password_token_and_application_credential() {
+    let environment = Environment::default()
+        .set("backends.0.name", "simulated")
+        .set("backends.0.driver", "sim")
+        .set("auth.strategy", "local");
+    let hearth = Hearth::start(environment).await;
+    hearth.wait_until_ready().await;
+    script(&hearth, "identity.py").await;
 }
 
 /// On real files, whose bytes are compared.
