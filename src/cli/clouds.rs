@@ -23,7 +23,7 @@ pub fn clouds_yaml(listen: SocketAddr, settings: &Settings, accounts: &[Account]
         }
         AuthStrategy::Basic => {
             text.push_str(&format!(
-                "  hearth:\n    # OS_USERNAME and OS_PASSWORD say who\n    auth_type: http_basic\n    auth:\n      endpoint: {base}/v3\n"
+                "  hearth:\n    # who: OS_USERNAME and OS_PASSWORD of the command line, username= and password= of openstacksdk\n    auth_type: http_basic\n    auth:\n      endpoint: {base}/v3\n"
             ));
             text.push_str(&overrides(&base, settings));
         }
