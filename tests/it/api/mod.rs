@@ -4,7 +4,7 @@ mod admin;
 mod attachments;
 mod compute;
 mod compute_update;
-mod coverage;
+pub mod coverage;
 mod coverage_table;
 mod filters;
 pub mod harness;
