@@ -271,7 +271,7 @@ impl Harness {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let found = self.get(path).volume("3.71").send().await.json();
-            if found.pointer(pointer).is_some_and(|found| found == expected) {
+            if found.pointer(pointer).is_some_and(|found| found == expected || found.to_string() == expected) {
                 return;
             }
             assert!(tokio::time::Instant::now() < deadline, "{path} is not {expected}: {found}");

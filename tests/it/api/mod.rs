@@ -22,7 +22,6 @@ mod placement;
 mod qos;
 mod quotas;
 mod routes;
-mod samples;
 mod schemas;
 mod snapshots;
 mod storm;

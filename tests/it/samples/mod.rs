@@ -5,8 +5,11 @@
 //! compared at its version and at the last version before the next form of the call, so that the forms of a call hold for all
 //! of its versions. Rules of single views are in `api::views`; here is the whole of what comes over the wire.
 
+mod actions;
 mod attachments;
 mod bench;
+mod compute;
+mod manage;
 mod operators;
 mod page;
 mod quotas;

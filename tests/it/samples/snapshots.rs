@@ -18,8 +18,10 @@ async fn snapshots() {
     let renamed = always(&path, json!({"snapshot": {"name": "m", "description": "e"}}));
     bench.exchanges("cinder/snapshots/snapshot-update-request.json", renamed).await;
     bench.reads("GET /v3/snapshots/{id}", &path).await;
-    bench.reads("GET /v3/snapshots", "/v3/snapshots").await;
-    bench.reads("GET /v3/snapshots/detail", "/v3/snapshots/detail").await;
+    for list in ["", "/detail", "?limit=1", "?limit=1&with_count=true"] {
+        let list = format!("/v3/snapshots{list}");
+        bench.reads(&format!("GET {list}"), &list).await;
+    }
     volumes::metadata(&bench, &path, "snapshots", "cinder/snapshots/snapshot").await;
 
     let action = format!("{path}/action");

@@ -17,13 +17,16 @@
 use super::shape::Shape;
 use crate::api::coverage::listed;
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 10] = [
     ("volumes", include_str!("table/volumes.txt")),
+    ("actions", include_str!("table/actions.txt")),
     ("snapshots", include_str!("table/snapshots.txt")),
     ("types", include_str!("table/types.txt")),
     ("attachments", include_str!("table/attachments.txt")),
+    ("manage", include_str!("table/manage.txt")),
     ("operators", include_str!("table/operators.txt")),
     ("quotas", include_str!("table/quotas.txt")),
+    ("compute", include_str!("table/compute.txt")),
     ("later", include_str!("table/later.txt")),
 ];
 

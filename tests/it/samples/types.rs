@@ -60,7 +60,9 @@ async fn encryption(bench: &Bench, kind: &impl AsyncFn() -> Call) {
     bench.exchanges("cinder/volume_type/encryption-type-create-request.json", asked).await;
     let (path, body) = asked().await;
     let id = bench.made((path.clone(), body.clone()), "/encryption/encryption_id").await;
-    bench.exchanges("cinder/volume_type/encryption-type-update-request.json", always(&format!("{path}/{id}"), body)).await;
+    bench
+        .exchanges("cinder/volume_type/encryption-type-update-request.json", always(&format!("{path}/{id}"), body))
+        .await;
     bench.reads("GET /v3/types/{id}/encryption", &path).await;
     bench.reads("GET /v3/types/{id}/encryption/{field}", &format!("{path}/cipher")).await;
 }
@@ -68,9 +70,8 @@ async fn encryption(bench: &Bench, kind: &impl AsyncFn() -> Call) {
 async fn qos_specs(bench: &Bench, kind: &str) {
     let asked = async || -> Call { ("/v3/qos-specs".to_owned(), json!({"qos_specs": {"name": bench.fresh_name()}})) };
     bench.accepts("cinder/qos/qos-create-request.json", asked).await;
-    let with_specs = async || -> Call {
-        ("/v3/qos-specs".to_owned(), json!({"qos_specs": {"name": bench.fresh_name(), "k": "v"}}))
-    };
+    let with_specs =
+        async || -> Call { ("/v3/qos-specs".to_owned(), json!({"qos_specs": {"name": bench.fresh_name(), "k": "v"}})) };
     bench.answers("POST /v3/qos-specs", async |_| with_specs().await).await;
     let path = format!("/v3/qos-specs/{}", bench.made(with_specs().await, "/qos_specs/id").await);
     bench.reads("GET /v3/qos-specs/{id}", &path).await;

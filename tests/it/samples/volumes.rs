@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::bench::{Bench, always};
+use crate::api::harness::ADMIN;
 
 #[actix_web::test]
 async fn volumes() {
@@ -19,6 +20,11 @@ async fn volumes() {
     let body = json!({"volume": {"name": "m", "description": "d", "metadata": {"k": "v"}}});
     bench.exchanges("cinder/volumes/volume-update-request.json", always(&path, body)).await;
     bench.reads("GET /v3/volumes/{id}", &path).await;
+    // whose ids of what they were made from are no nulls
+    let snapshot = bench.snapshot(&volume).await;
+    for (name, source) in [("snapshot_id", &snapshot), ("source_volid", &volume)] {
+        bench.harness.volume(ADMIN, json!({"metadata": {"k": "v"}, name: source})).await;
+    }
     for list in ["", "/detail", "/summary", "?limit=1", "?limit=1&with_count=true"] {
         let list = format!("/v3/volumes{list}");
         bench.reads(&format!("GET {list}"), &list).await;
