@@ -20,7 +20,7 @@ use crate::api::server::Images;
 use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
-use crate::identity::{MappedToken, Noauth};
+use crate::identity::{MappedToken, Noauth, Strategy};
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
 use crate::store::{Store, StoreOptions, Synchronous, Transaction};
@@ -194,7 +194,10 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         force_upload: settings.image.force_upload,
         metrics,
         log_levels: logging::levels(),
-        noauth: Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() },
+        auth: Strategy::Noauth(Noauth {
+            project: settings.auth.noauth_project.clone().into(),
+            tokens: tokens.collect(),
+        }),
         ..ApiOptions::default()
     }
 }
