@@ -15,7 +15,7 @@ use super::idempotency::Running;
 use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
-use crate::identity::{Noauth, Policy};
+use crate::identity::{Policy, Strategy};
 use crate::images::{DirectoryStore, ImageService};
 use crate::runtime::{Clock, Randomness};
 use crate::telemetry::{Metrics, Sample};
@@ -48,7 +48,7 @@ pub struct ApiOptions {
     /// The images that are served under `/image`; none: nothing is there.
     pub image_store: Option<Arc<DirectoryStore>>,
     /// Who asks.
-    pub noauth: Noauth,
+    pub auth: Strategy,
     /// Who may do what.
     pub policy: Policy,
     /// Where requests are counted, and what `/metrics` shows.
@@ -66,7 +66,7 @@ impl Default for ApiOptions {
             images: Images::default(),
             force_upload: false,
             image_store: None,
-            noauth: Noauth::default(),
+            auth: Strategy::default(),
             policy: Policy::default(),
             metrics: Arc::default(),
         }

@@ -15,7 +15,7 @@ use hearth::domain::server::HypervisorKind;
 use hearth::drivers::pool::{DriverPool, PoolOptions};
 use hearth::drivers::sim::{Fault, FaultPlan, FaultRule, SimBackend, SimOptions, SimTruth};
 use hearth::drivers::{Backend, Hypervisor};
-use hearth::identity::MappedToken;
+use hearth::identity::{MappedToken, Strategy};
 use hearth::runtime::{Clock, Placement, Randomness};
 use hearth::sim::MemoryImages;
 use hearth::store::InlineStore;
@@ -167,7 +167,9 @@ impl Harness {
                 project_id: ProjectId::from(project),
                 roles: roles.into_iter().map(str::to_owned).collect(),
             };
-            options.noauth.tokens.insert(token.to_owned(), mapped);
+            if let Strategy::Noauth(noauth) = &mut options.auth {
+                noauth.tokens.insert(token.to_owned(), mapped);
+            }
         }
         let placement = Placement::arbiters(1);
         let sims =
