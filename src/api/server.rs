@@ -15,10 +15,10 @@ use super::idempotency::Running;
 use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
-use crate::identity::{Noauth, Policy};
+use crate::identity::{Policy, Strategy};
 use crate::images::{DirectoryStore, ImageService};
 use crate::runtime::{Clock, Randomness};
-use crate::telemetry::{Metrics, Sample};
+use crate::telemetry::{LogLevels, Metrics, Sample};
 use tokio::sync::Semaphore;
 
 /// How long an idle connection is kept.
@@ -48,11 +48,13 @@ pub struct ApiOptions {
     /// The images that are served under `/image`; none: nothing is there.
     pub image_store: Option<Arc<DirectoryStore>>,
     /// Who asks.
-    pub noauth: Noauth,
+    pub auth: Strategy,
     /// Who may do what.
     pub policy: Policy,
     /// Where requests are counted, and what `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// Which lines are written to the log.
+    pub log_levels: Arc<LogLevels>,
 }
 
 impl Default for ApiOptions {
@@ -66,9 +68,10 @@ impl Default for ApiOptions {
             images: Images::default(),
             force_upload: false,
             image_store: None,
-            noauth: Noauth::default(),
+            auth: Strategy::default(),
             policy: Policy::default(),
             metrics: Arc::default(),
+            log_levels: Arc::default(),
         }
     }
 }

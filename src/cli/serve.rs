@@ -20,7 +20,7 @@ use crate::api::server::Images;
 use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
-use crate::identity::{MappedToken, Noauth};
+use crate::identity::{MappedToken, Noauth, Strategy};
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
 use crate::store::{Store, StoreOptions, Synchronous, Transaction};
@@ -193,7 +193,11 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         images: Images(images.service.clone()),
         force_upload: settings.image.force_upload,
         metrics,
-        noauth: Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() },
+        log_levels: logging::levels(),
+        auth: Strategy::Noauth(Noauth {
+            project: settings.auth.noauth_project.clone().into(),
+            tokens: tokens.collect(),
+        }),
         ..ApiOptions::default()
     }
 }

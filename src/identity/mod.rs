@@ -5,7 +5,9 @@
 pub mod context;
 pub mod noauth;
 pub mod policy;
+pub mod strategy;
 
 pub use context::RequestContext;
 pub use noauth::{MappedToken, Noauth};
 pub use policy::{Check, Denied, Policy};
+pub use strategy::{Presented, Refusal, Strategy};

@@ -46,7 +46,7 @@ async fn actions() {
     let begin = json!({"os-begin_detaching": {}});
     let reserve = json!({"os-reserve": {}});
     bench.takes("attach", &[], attach.clone()).await;
-    bench.takes("begin-detaching", &[attach.clone()], begin.clone()).await;
+    bench.takes("begin-detaching", std::slice::from_ref(&attach), begin.clone()).await;
     bench.takes("roll-detaching", &[attach.clone(), begin], json!({"os-roll_detaching": {}})).await;
     bench.takes("reserve", &[], reserve.clone()).await;
     bench.takes("unreserve", &[reserve], json!({"os-unreserve": {}})).await;

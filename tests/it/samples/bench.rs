@@ -160,7 +160,7 @@ impl Bench {
     pub async fn snapshot(&self, volume: &str) -> String {
         let members = json!({"volume_id": volume, "name": "s", "metadata": {"key": "v"}});
         let id = self.made(("/v3/snapshots".to_owned(), json!({"snapshot": members})), "/snapshot/id").await;
-        self.harness.until_at(&format!("/v3/snapshots/{id}"), "/snapshot/status", "available").await;
+        self.harness.until_at(&format!("/v3/snapshots/{id}"), "/snapshot/status", &json!("available")).await;
         id
     }
 

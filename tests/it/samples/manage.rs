@@ -50,11 +50,11 @@ async fn manage() {
     bench.answers("POST /v3/manageable_snapshots", async |_| asked(json!({"k": "v"})).await).await;
     let snapshot = bench.made(asked(json!(null)).await, "/snapshot/id").await;
     let path = format!("/v3/snapshots/{snapshot}");
-    bench.harness.until_at(&path, "/snapshot/status", "available").await;
+    bench.harness.until_at(&path, "/snapshot/status", &json!("available")).await;
     let unmanage = json!({"os-unmanage": {}});
     let got = bench.harness.post(&format!("{path}/action"), &unmanage).token(ADMIN).send().await;
     assert_eq!(got.status, 202, "{}", got.text);
-    bench.harness.until_at(&path, "/itemNotFound/code", "404").await;
+    bench.harness.until_at(&path, "/itemNotFound/code", &json!(404)).await;
     lists("manageable_volumes").await;
     lists("manageable_snapshots").await;
     bench.finish().await;

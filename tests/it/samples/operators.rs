@@ -65,6 +65,15 @@ async fn switches(bench: &Bench) {
             bench.accepts(&format!("cinder/{kind}-{action}-request.json"), asked).await;
         }
     }
+    for kind in ["services", "os-services/v3.32/service"] {
+        let members = json!({"binary": "*", "server": "", "prefix": "hearth"});
+        let read = always(&format!("{SERVICES}/get-log"), members.clone());
+        bench.exchanges(&format!("cinder/{kind}-get-log-request.json"), read).await;
+        let mut members = members;
+        members["level"] = json!("ERROR");
+        let set = always(&format!("{SERVICES}/set-log"), members);
+        bench.accepts(&format!("cinder/{kind}-set-log-request.json"), set).await;
+    }
     let path = format!("{SERVICES}/failover_host");
     bench.accepts("cinder/os-services/service-failover-host-request.json", always(&path, host)).await;
     let back = json!({"host": "sim@sim", "backend_id": null});
