@@ -202,6 +202,7 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         images: Images(images.service.clone()),
         force_upload: settings.image.force_upload,
         metrics,
+        log_levels: logging::levels(),
         ..ApiOptions::default()
     }
 }

@@ -2,12 +2,14 @@
 
 mod api;
 mod architecture;
+mod contract;
 mod crash;
 mod decide;
 mod drivers;
 mod e2e;
 mod images;
 mod races;
+mod samples;
 mod service;
 mod store;
 mod storm;

@@ -31,6 +31,8 @@ pub const MEMBER: &str = "member-of-p";
 pub const READER: &str = "reader-of-p";
 pub const STRANGER: &str = "member-of-q";
 pub const NOBODY: &str = "nobody-of-p";
+/// What a service sends beside its caller's token.
+pub const SERVICE: &str = "service-of-compute";
 /// How long a condition is waited for before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -141,7 +143,7 @@ impl Harness {
         Self::start_bare(ApiOptions::default(), actors, &[BACKEND], MemoryImages::new()).await
     }
 
-    async fn start_full(options: ApiOptions, actors: ActorOptions, backends: &[&str]) -> Self {
+    pub async fn start_full(options: ApiOptions, actors: ActorOptions, backends: &[&str]) -> Self {
         let images = MemoryImages::new();
         let options = ApiOptions { images: Images(Some(images.clone())), ..options };
         Self::start_bare(options, actors, backends, images).await
@@ -158,6 +160,7 @@ impl Harness {
             (READER, "rita", "p", vec!["reader"]),
             (STRANGER, "sam", "q", vec!["member"]),
             (NOBODY, "ned", "p", vec![]),
+            (SERVICE, "nova", "service", vec!["service"]),
         ] {
             let mapped = MappedToken {
                 user_id: UserId::from(user),
@@ -213,6 +216,14 @@ impl Harness {
         }
     }
 
+    /// Ends all faults, and lets hanging calls go on.
+    pub fn heal(&self) {
+        for faults in &self.faults {
+            faults.clear();
+            faults.release(None);
+        }
+    }
+
     /// Waits for the hanging call and lets it go on.
     pub async fn until_released(&self) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -264,6 +275,19 @@ impl Harness {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while self.get("/admin/operations").send().await.json()["operations"] == json!([]) {
             assert!(tokio::time::Instant::now() < deadline, "nothing is under way");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until what is read at `path` has `expected` at `pointer`.
+    pub async fn until_at(&self, path: &str, pointer: &str, expected: &Value) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let found = self.get(path).volume("3.71").send().await.json();
+            if found.pointer(pointer) == Some(expected) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{path} is not {expected}: {found}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
