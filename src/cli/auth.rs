@@ -3,12 +3,31 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::serve::ServeError;
 use crate::domain::ids::ProjectId;
+use crate::identity::basic::HtpasswdError;
+use crate::identity::keystone::{Password, ServiceUser};
 use crate::identity::local::{self, FileError, Files};
-use crate::identity::{Basic, BasicUser, Local, LocalOptions, MappedToken, Noauth, Strategy};
+use crate::identity::{
+    Basic, BasicUser, Keystone, KeystoneOptions, Local, LocalOptions, MappedToken, Noauth, Strategy,
+};
+use crate::outbound::BuildError;
 use crate::runtime::{Clock, Randomness};
-use crate::settings::{AuthSettings, AuthStrategy, LocalAuthSettings, Settings};
+use crate::settings::{AuthSettings, AuthStrategy, KeystonePassword, KeystoneSettings, LocalAuthSettings, Settings};
+use crate::telemetry::Metrics;
+
+/// The strategy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The files of the identity service.
+    #[error(transparent)]
+    Local(#[from] FileError),
+    /// The users of `auth.basic`.
+    #[error(transparent)]
+    Htpasswd(#[from] HtpasswdError),
+    /// The client of Keystone.
+    #[error("Keystone cannot be asked")]
+    Keystone(#[from] BuildError),
+}
 
 /// A strategy, and who can log in by it at once.
 pub struct Auth {
@@ -29,11 +48,19 @@ pub struct Account {
     pub password: Option<String>,
 }
 
-/// Builds it, for a service that listens there.
-pub fn strategy(settings: &Settings, listening: SocketAddr) -> Result<Auth, ServeError> {
+/// Builds it, for a service that listens there. Asks nobody yet.
+pub fn strategy(settings: &Settings, listening: SocketAddr, metrics: &Metrics) -> Result<Auth, AuthError> {
     let auth = &settings.auth;
+    if let Some(keystone) = &auth.keystone {
+        let keystone = Keystone::new(keystone_options(keystone, auth.service_token_roles.clone()), Clock::System)?;
+        let shown = Arc::clone(&keystone);
+        metrics.register(move || shown.samples());
+        return Ok(Auth { strategy: Strategy::Keystone(keystone), accounts: Vec::new() });
+    }
     match auth.strategy {
-        AuthStrategy::Noauth => Ok(Auth { strategy: Strategy::Noauth(noauth(auth)), accounts: Vec::new() }),
+        AuthStrategy::Noauth | AuthStrategy::Keystone => {
+            Ok(Auth { strategy: Strategy::Noauth(noauth(auth)), accounts: Vec::new() })
+        }
         AuthStrategy::Local => {
             let endpoint = settings.server.public_endpoint.clone().unwrap_or_else(|| format!("http://{listening}"));
             let (local, accounts) = local(auth, format!("{endpoint}/identity/v3"))?;
@@ -86,4 +113,30 @@ fn local(auth: &AuthSettings, www_authenticate_uri: String) -> Result<(Local, Ve
         password: passwords.get(user).cloned(),
     };
     Ok((local, vec![account("admin", "admin"), account("demo", "demo")]))
+}
+
+fn keystone_options(settings: &KeystoneSettings, service_token_roles: Vec<String>) -> KeystoneOptions {
+    KeystoneOptions {
+        auth_url: settings.auth_url.clone(),
+        www_authenticate_uri: settings.www_authenticate_uri.clone(),
+        user: ServiceUser {
+            username: settings.username.clone(),
+            password: match &settings.password {
+                KeystonePassword::Text(text) => Password::Text(text.clone()),
+                KeystonePassword::File(path) => Password::File(path.clone()),
+            },
+            project_name: settings.project_name.clone(),
+            user_domain_name: settings.user_domain_name.clone(),
+            project_domain_name: settings.project_domain_name.clone(),
+        },
+        interface: settings.interface.clone(),
+        region_name: settings.region_name.clone(),
+        ca_file: settings.ca_file.clone(),
+        timeout: settings.timeout,
+        token_cache_time: settings.token_cache_time,
+        max_cached_tokens: settings.max_cached_tokens,
+        max_connections: settings.max_connections,
+        max_waiting: settings.max_waiting,
+        service_token_roles,
+    }
 }

@@ -27,6 +27,13 @@ pub fn clouds_yaml(listen: SocketAddr, settings: &Settings, accounts: &[Account]
             ));
             text.push_str(&overrides(&base, settings));
         }
+        AuthStrategy::Keystone => {
+            let auth_url = settings.auth.keystone.as_ref().map_or("", |keystone| &keystone.www_authenticate_uri);
+            text.push_str(&format!(
+                "  hearth:\n    # who: OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME of the command line; the catalog says where\n    \
+                 auth:\n      auth_url: {auth_url}\n      user_domain_id: default\n      project_domain_id: default\n"
+            ));
+        }
         AuthStrategy::Local => accounts.iter().for_each(|account| text.push_str(&cloud(&base, settings, account))),
     }
     text

@@ -11,7 +11,7 @@ pub mod daemons;
 pub mod fill;
 pub mod fsck;
 pub mod identity;
-pub mod images;
+mod images;
 pub mod parts;
 pub mod serve;
 pub mod sim_backend;

@@ -11,10 +11,11 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::auth::{self, AuthError};
+use super::clouds;
 use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
 use super::state_dir::{StateDir, StateDirError};
-use super::{auth, clouds};
 use crate::actors::{ActorOptions, Dependencies, Service};
 use crate::api::identity::CatalogOptions;
 use crate::api::server::Images;
@@ -68,12 +69,9 @@ pub enum ServeError {
     /// The image service.
     #[error(transparent)]
     Images(#[from] ImagePartError),
-    /// The identity service's files.
+    /// Who finds out who asks.
     #[error(transparent)]
-    Identity(#[from] crate::identity::local::FileError),
-    /// The users of `auth.basic`.
-    #[error(transparent)]
-    Htpasswd(#[from] crate::identity::basic::HtpasswdError),
+    Auth(#[from] AuthError),
     /// The HTTP server or the signal handlers.
     #[error("the server ended")]
     Server(#[source] io::Error),
@@ -99,7 +97,9 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     metrics.register(logging::samples);
     let store = open_store(settings, &metrics)?;
     let parts = parts::open(settings)?;
-    let images = images::open(settings)?;
+    let listening = listener.local_addr().map_err(ServeError::Server)?;
+    let auth = auth::strategy(settings, listening, &metrics)?;
+    let images = images::open(settings, &auth.strategy)?;
     parts.use_images(&images);
     for (_, backend) in &parts.files {
         backend.start().await.map_err(PartError::from)?;
@@ -112,8 +112,6 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     actix_web::rt::spawn(recover(service.clone()));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
-    let listening = listener.local_addr().map_err(ServeError::Server)?;
-    let auth = auth::strategy(settings, listening)?;
     let options = ApiOptions { auth: auth.strategy, ..api_options(settings, metrics, &images) };
     let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), options);
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;

@@ -4,6 +4,7 @@
 
 pub mod basic;
 pub mod context;
+pub mod keystone;
 pub mod local;
 pub mod noauth;
 pub mod policy;
@@ -11,6 +12,7 @@ pub mod strategy;
 
 pub use basic::{Basic, BasicUser};
 pub use context::RequestContext;
+pub use keystone::{Keystone, KeystoneOptions};
 pub use local::{Local, LocalOptions};
 pub use noauth::{MappedToken, Noauth};
 pub use policy::{Check, Denied, Policy};

@@ -7,6 +7,7 @@ use crate::domain::ids::RequestId;
 
 use super::basic::{self, Basic};
 use super::context::RequestContext;
+use super::keystone::Keystone;
 use super::local::Local;
 use super::noauth::{self, Noauth};
 
@@ -21,6 +22,12 @@ pub struct Presented<'a> {
     pub authorization: Option<&'a str>,
     /// The project of the URL.
     pub url_project: Option<&'a str>,
+    /// The method.
+    pub method: &'a str,
+    /// The path, as sent.
+    pub path: &'a str,
+    /// The names that a catalogue may have for the service that is asked.
+    pub service_types: &'static [&'static str],
     /// Where the client is.
     pub address: IpAddr,
 }
@@ -28,8 +35,16 @@ pub struct Presented<'a> {
 impl Default for Presented<'_> {
     /// Nothing, from this machine.
     fn default() -> Self {
-        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Self { token: None, service_token: None, authorization: None, url_project: None, address }
+        Self {
+            token: None,
+            service_token: None,
+            authorization: None,
+            url_project: None,
+            method: "",
+            path: "",
+            service_types: &[],
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
     }
 }
 
@@ -56,6 +71,8 @@ pub enum Strategy {
     Local(Arc<Local>),
     /// User and password on every request.
     Basic(Arc<Basic>),
+    /// Keystone is asked.
+    Keystone(Arc<Keystone>),
 }
 
 impl Default for Strategy {
@@ -75,6 +92,7 @@ impl Strategy {
             Self::Noauth(noauth) => noauth.authenticate(presented, request_id),
             Self::Local(local) => local.authenticate(presented, request_id),
             Self::Basic(basic) => basic.authenticate(presented, request_id).await,
+            Self::Keystone(keystone) => return keystone.authenticate(presented, request_id).await,
         };
         found.ok_or_else(|| Refusal::Unauthenticated { challenge: self.challenge() })
     }
@@ -85,6 +103,7 @@ impl Strategy {
             Self::Noauth(_) => noauth::CHALLENGE.into(),
             Self::Local(local) => local.challenge(),
             Self::Basic(_) => basic::CHALLENGE.into(),
+            Self::Keystone(keystone) => keystone.challenge(),
         }
     }
 

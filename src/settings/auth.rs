@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::backend::absolute;
+use super::keystone::{self, KeystoneSettings};
 use super::parse::{one_of, word};
 use super::reader::{Problem, Table};
 
@@ -18,12 +19,14 @@ pub struct AuthSettings {
     pub noauth_project: String,
     /// Fixed tokens with an identity of their own, so that clients can be tested as reader or member (auth-and-policy §4).
     pub tokens: BTreeMap<String, FixedToken>,
-    /// Roles that make a token valid as a service's.
+    /// A token that speaks for a service has one of these roles.
     pub service_token_roles: Vec<String>,
     /// `auth.local`.
     pub local: LocalAuthSettings,
     /// `auth.basic`.
     pub basic: BasicAuthSettings,
+    /// The Keystone of the strategy `keystone`.
+    pub keystone: Option<KeystoneSettings>,
 }
 
 /// `auth.local`: Hearth's own identity service.
@@ -65,6 +68,7 @@ impl fmt::Debug for AuthSettings {
             .field("service_token_roles", &self.service_token_roles)
             .field("local", &self.local)
             .field("basic", &self.basic)
+            .field("keystone", &self.keystone)
             .finish()
     }
 }
@@ -78,6 +82,8 @@ pub enum AuthStrategy {
     Local,
     /// User and password on every request.
     Basic,
+    /// Keystone says who asks.
+    Keystone,
 }
 
 impl AuthStrategy {
@@ -87,6 +93,7 @@ impl AuthStrategy {
             Self::Noauth => "noauth",
             Self::Local => "local",
             Self::Basic => "basic",
+            Self::Keystone => "keystone",
         }
     }
 }
@@ -110,9 +117,7 @@ pub(super) fn parse(mut table: Table, state_path: &Path, problems: &mut Vec<Prob
             "noauth" => Ok(AuthStrategy::Noauth),
             "local" => Ok(AuthStrategy::Local),
             "basic" => Ok(AuthStrategy::Basic),
-            other => {
-                Err(format!("{other:?} is not implemented in this release; use \"noauth\", \"local\" or \"basic\""))
-            }
+            _ => Ok(AuthStrategy::Keystone),
         }
     });
     let noauth_project = table.take(problems, "noauth_project", "admin".to_owned(), |value| {
@@ -144,10 +149,14 @@ pub(super) fn parse(mut table: Table, state_path: &Path, problems: &mut Vec<Prob
     let basic = basic(table.table(problems, "basic"), &noauth_project, problems);
     if strategy == AuthStrategy::Basic && basic.file.is_none() {
         let reason = "must be the htpasswd file of the users".to_owned();
-        problems.push(Problem { key: basic_key, reason, origin: chosen_at });
+        problems.push(Problem { key: basic_key, reason, origin: chosen_at.clone() });
     }
+    let keystone = (strategy == AuthStrategy::Keystone).then(|| {
+        let section = table.table(problems, "keystone");
+        keystone::parse(section, chosen_at.as_deref(), problems)
+    });
     table.finish(problems, &["strategy", "noauth_project", "tokens", "service_token_roles", "local", "basic"]);
-    AuthSettings { strategy, noauth_project, tokens, service_token_roles, local, basic }
+    AuthSettings { strategy, noauth_project, tokens, service_token_roles, local, basic, keystone }
 }
 
 fn local(mut table: Table, state_path: &Path, problems: &mut Vec<Problem>) -> LocalAuthSettings {
