@@ -51,7 +51,7 @@ pub async fn while_the_type_changes(
     Err(Problem::Busy("the volume type is being changed"))
 }
 
-/// The checks by what is known of the type, and the commit that holds only while it is true.
+/// The checks (volumes §3, in their order) by what is known of the type, and the commit that holds only while it is true.
 async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     let members = &call.body["volume"];
     let volume_type = match text(members, "volume_type") {
@@ -65,8 +65,19 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         call.enforce_own("volume:create_from_image")?;
     }
     let size_gib = size(members, source.as_ref())?;
+    let fits_type = |volume_type: &VolumeType| {
+        volume_type.sizes().check(size_gib, &volume_type.name).map_err(Problem::InvalidInput)
+    };
+    volume_type.as_ref().map_or(Ok(()), fits_type)?;
     if source.is_some() && image.is_some() {
         return Err(one_source_only());
+    }
+    if let Some(refusal) = source.as_ref().and_then(|source| source.refusal(size_gib)) {
+        // As the source would say when it is asked: but before anything is written.
+        return Err(RequestError::Refused(refusal).into());
+    }
+    if let Some(refusal) = image.as_ref().and_then(|image| needs(image).refusal(size_gib)) {
+        return Err(RequestError::Refused(refusal).into());
     }
     let inherited = source.as_ref().and_then(|source| source.state.volume.volume_type_id);
     let volume_type = match (volume_type, type_of_image(call, image.as_ref()).await?) {
@@ -74,7 +85,7 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         (None, None) => type_implied(call, inherited).await?,
     };
     refuse_encrypted(&volume_type)?;
-    volume_type.sizes().check(size_gib, &volume_type.name).map_err(Problem::InvalidInput)?;
+    fits_type(&volume_type)?;
     let source_zone = source.as_ref().map(|source| &*source.state.volume.availability_zone);
     let availability_zone = placement::zone(call, text(members, "availability_zone"), source_zone, &volume_type)?;
     if multiattach_member(members) {
@@ -87,13 +98,6 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         call.enforce_own("volume:multiattach")?;
     }
     let wanted = placement::wanted(call, &availability_zone, size_gib, &volume_type).await?;
-    if let Some(refusal) = source.as_ref().and_then(|source| source.refusal(size_gib)) {
-        // As the source would say when it is asked: but before anything is written.
-        return Err(RequestError::Refused(refusal).into());
-    }
-    if let Some(refusal) = image.as_ref().and_then(|image| needs(image).refusal(size_gib)) {
-        return Err(RequestError::Refused(refusal).into());
-    }
     let volume_id = VolumeId(call.api.randomness.uuid());
     let create = CreateVolume {
         volume_id,
