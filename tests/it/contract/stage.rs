@@ -1,8 +1,11 @@
 //! A service, and one line played on it: its situation, its call, and what comes of it.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hearth::actors::{ActorOptions, PlacementOptions};
 use hearth::api::ApiOptions;
 use hearth::domain::quota::Limits;
@@ -37,7 +40,9 @@ impl File {
                 played += 1;
                 let mut stage = Stage { kept: prepared.kept.clone(), ..Stage::new(harness, &contract) };
                 stage.keep("unique", Uuid::new_v4().simple().to_string());
-                if let Err(deviation) = stage.play(call).await {
+                // One line that cannot be played does not hide the others.
+                let outcome = AssertUnwindSafe(stage.play(call)).catch_unwind().await;
+                if let Err(deviation) = outcome.unwrap_or_else(|panic| Err(words_of(panic))) {
                     deviations.push(format!("{} · {}\n    {}\n    {deviation}", section.title, line.words, call.call));
                 }
                 stage.clear();
@@ -52,6 +57,11 @@ impl File {
         let count = deviations.len();
         assert!(count == 0, "{count} of {played} lines of {} do not hold:\n{}", self.name, deviations.join("\n"));
     }
+}
+
+fn words_of(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
 /// The services that tables name.
@@ -109,7 +119,8 @@ impl<'a> Stage<'a> {
             filled.push_str(&rest[..at]);
             let place = rest[at + 1..].split_once('}');
             let value = place.and_then(|(name, _)| {
-                let repeated = name.rsplit_once('*').and_then(|(what, count)| Some(what.repeat(count.parse().ok()?)));
+                let repeated = name.split_once('*').filter(|(what, _)| what.chars().count() == 1);
+                let repeated = repeated.and_then(|(what, count)| Some(what.repeat(count.parse().ok()?)));
                 repeated.or_else(|| self.kept.get(name).cloned())
             });
             match (place, value) {
@@ -133,11 +144,9 @@ impl<'a> Stage<'a> {
         let got = self.ask(&line.call).await;
         let unfulfilled = deviation(&got, &self.filled(&line.answer));
         unfulfilled.map_or(Ok(()), Err)?;
-        if got.status >= 400 {
-            let after = self.volume().await;
-            if before != after {
-                return Err(format!("it was refused and has changed the volume from {before} to {after}"));
-            }
+        if (400..500).contains(&got.status) {
+            let changed = difference(&self.volume().await, &before, "");
+            changed.map_or(Ok(()), |change| Err(format!("it was refused and has changed the volume: {change}")))?;
         }
         for effect in &line.effects {
             self.effect(effect).await?;
@@ -156,7 +165,7 @@ impl<'a> Stage<'a> {
                 unfulfilled.map_or(Ok(()), |deviation| Err(format!("then {call}: {deviation}")))
             }
             _ => {
-                self.step(effect).await;
+                self.bring_about(effect).await;
                 Ok(())
             }
         }
@@ -267,7 +276,7 @@ impl<'a> Stage<'a> {
         while let Some((header, after)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
             let (name, value) = header.split_once(": ").expect("a header is `Name: value`");
             has_type |= name == "Content-Type";
-            asking = asking.header(name, value);
+            asking = if value == "-" { asking } else { asking.header(name, value) };
             rest = after.trim_start();
         }
         let body = match action {
@@ -299,7 +308,7 @@ fn id_in(body: &Value) -> Option<String> {
     object["id"].as_str().map(str::to_owned)
 }
 
-/// The token of a persona, and whether a service vouches for it.
+/// The token of a persona, and whether a service vouches for it; a word with a colon is a token itself.
 fn persona(word: &str) -> Option<(Option<&str>, bool)> {
     let (name, is_service) = word.strip_suffix("+service").map_or((word, false), |name| (name, true));
     let token = match name {
@@ -309,6 +318,7 @@ fn persona(word: &str) -> Option<(Option<&str>, bool)> {
         "STRANGER" => STRANGER,
         "NOBODY" => NOBODY,
         "ANONYMOUS" => return Some((None, is_service)),
+        token if token.contains(':') => token,
         _ => return None,
     };
     Some((Some(token), is_service))
