@@ -18,7 +18,7 @@ use crate::actors::Service;
 use crate::identity::{Policy, Strategy};
 use crate::images::{DirectoryStore, ImageService};
 use crate::runtime::{Clock, Randomness};
-use crate::telemetry::{Metrics, Sample};
+use crate::telemetry::{LogLevels, Metrics, Sample};
 use tokio::sync::Semaphore;
 
 /// How long an idle connection is kept.
@@ -53,6 +53,8 @@ pub struct ApiOptions {
     pub policy: Policy,
     /// Where requests are counted, and what `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// Which lines are written to the log.
+    pub log_levels: Arc<LogLevels>,
 }
 
 impl Default for ApiOptions {
@@ -69,6 +71,7 @@ impl Default for ApiOptions {
             auth: Strategy::default(),
             policy: Policy::default(),
             metrics: Arc::default(),
+            log_levels: Arc::default(),
         }
     }
 }

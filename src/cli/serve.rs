@@ -193,6 +193,7 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         images: Images(images.service.clone()),
         force_upload: settings.image.force_upload,
         metrics,
+        log_levels: logging::levels(),
         auth: Strategy::Noauth(Noauth {
             project: settings.auth.noauth_project.clone().into(),
             tokens: tokens.collect(),

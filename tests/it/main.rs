@@ -9,6 +9,7 @@ mod drivers;
 mod e2e;
 mod images;
 mod races;
+mod samples;
 mod service;
 mod store;
 mod storm;
