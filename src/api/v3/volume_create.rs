@@ -21,7 +21,7 @@ use crate::domain::volume::command::CreateVolume;
 use crate::domain::volume::decide::lend_refusal;
 use crate::domain::volume::state::Origin;
 use crate::domain::volume::{Command, Refusal, VolumeState};
-use crate::domain::volume_type::{MULTIATTACH, VolumeType};
+use crate::domain::volume_type::{BACKEND_NAME, MULTIATTACH, VolumeType};
 use crate::images::Image;
 
 fn text<'a>(members: &'a Value, name: &str) -> Option<&'a str> {
@@ -68,7 +68,12 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     let fits_type = |volume_type: &VolumeType| {
         volume_type.sizes().check(size_gib, &volume_type.name).map_err(Problem::InvalidInput)
     };
-    volume_type.as_ref().map_or(Ok(()), fits_type)?;
+    if let Some(volume_type) = &volume_type {
+        fits_type(volume_type)?;
+        if let Some(source) = &source {
+            source.accepts(call, volume_type).await?;
+        }
+    }
     if source.is_some() && image.is_some() {
         return Err(one_source_only());
     }
@@ -138,6 +143,24 @@ impl Source {
     fn size_gib(&self) -> u32 {
         let snapshot = self.origin.snapshot_id.and_then(|id| self.state.snapshot(id));
         snapshot.map_or(self.state.volume.size_gib, |snapshot| snapshot.size_gib)
+    }
+
+    /// Row 10: another type than the source's is taken where there is no other backend, or where both types name the same one.
+    async fn accepts(&self, call: &Call, volume_type: &VolumeType) -> Result<(), Problem> {
+        let own = self.state.volume.volume_type_id;
+        if own == Some(volume_type.id) || call.service().standings().iter().filter(|known| known.enabled).count() <= 1 {
+            return Ok(());
+        }
+        let types = call.api.types.get(call.service().store().as_ref()).await?;
+        let named = own.and_then(|id| types.by_id(id)).and_then(|own| own.spec(BACKEND_NAME));
+        if named.is_some() && named == volume_type.spec(BACKEND_NAME) {
+            return Ok(());
+        }
+        Err(Problem::InvalidInput(format!(
+            "Invalid volume_type provided: {} (requested type is not compatible; either match source volume, or omit type \
+             argument).",
+            volume_type.id
+        )))
     }
 
     /// Rows 13 and 14.

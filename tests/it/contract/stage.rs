@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use hearth::actors::{ActorOptions, PlacementOptions};
 use hearth::api::ApiOptions;
 use hearth::domain::quota::Limits;
+use hearth::identity::{Check, Policy};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -16,6 +17,16 @@ use super::answers::{deviation, difference};
 use super::situations::{COMMON, constants};
 use super::table::{Contract, File, Played, Proof};
 use crate::api::harness::{ADMIN, BACKEND, Got, Harness, MEMBER, NOBODY, READER, SERVICE, STRANGER};
+
+/// What nobody may where rules are denied: what calls ask for besides their first rule.
+const DENIED: &[&str] = &[
+    "volume:create_from_image",
+    "volume:delete",
+    "volume:delete_volume_metadata",
+    "volume:multiattach",
+    "volume:update_volume_metadata",
+    "volume_extension:volume_actions:unreserve",
+];
 
 /// How long a status is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -76,6 +87,10 @@ async fn harness(world: &str) -> Harness {
         "small quota" => {
             let limits = Limits { volumes: 2, gigabytes: 5, per_volume_gigabytes: 4, snapshots: 1, ..Limits::NONE };
             Harness::start_with(ApiOptions::default(), limits).await
+        }
+        "rules that nobody has" => {
+            let policy = DENIED.iter().fold(Policy::default(), |policy, rule| policy.with(rule, Check::Nobody));
+            Harness::start_with(ApiOptions { policy, ..ApiOptions::default() }, Limits::NONE).await
         }
         "uploads by force" => {
             let options = ApiOptions { force_upload: true, ..ApiOptions::default() };
