@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -12,6 +12,7 @@ use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::answer::{Answer, Body, Pieces};
 use super::blocking;
@@ -35,6 +36,9 @@ use crate::telemetry::{self, RequestIds, RequestLine, request_log};
 /// A body that is too large is still read (and thrown away) up to this size, so that the client gets its answer instead of
 /// a reset connection; beyond it the connection is closed.
 pub const DRAIN_MAX: usize = 16 * 1024 * 1024;
+
+/// A body may pause for so long.
+pub const BODY_STALL: Duration = Duration::from_secs(30);
 
 /// The template of a path without a route.
 const UNROUTED: &str = "-";
@@ -156,9 +160,10 @@ pub(super) fn links(
     project: Option<String>,
 ) -> Links {
     let headers = request.headers();
+    let own = if request.app_config().secure() { "https" } else { "http" };
     let is_plain = request.uri().scheme().is_none() && !PROXIED.iter().any(|name| headers.contains_key(name));
     // Only a proxy's words make it necessary to look at all of them.
-    let scheme = if is_plain { Cow::Borrowed("http") } else { request.connection_info().scheme().to_owned().into() };
+    let scheme = if is_plain { Cow::Borrowed(own) } else { request.connection_info().scheme().to_owned().into() };
     let base = Links::base_of(
         api.options.public_endpoint.as_deref(),
         &scheme,
@@ -264,7 +269,8 @@ pub(super) async fn body_read(headers: &HeaderMap, mut payload: Payload) -> Resu
     }
     let mut body = Bytes::new();
     let mut seen = 0_usize;
-    while let Some(chunk) = payload.next().await {
+    // A body that stalls would hold its connection for ever.
+    while let Some(chunk) = timeout(BODY_STALL, payload.next()).await.map_err(|_| Problem::SlowBody)? {
         let chunk = chunk.map_err(|_| Problem::Malformed)?;
         seen += chunk.len();
         if seen > DRAIN_MAX {

@@ -82,6 +82,8 @@ pub enum Problem {
     ForeignHost,
     /// The body is too large.
     BodyTooLarge,
+    /// The body stalls.
+    SlowBody,
     /// The Content-Type is not JSON.
     MediaType,
     /// The path is not UTF-8, or the body could not be read.
@@ -218,6 +220,7 @@ impl From<Problem> for Fault {
             Problem::IdentityUnavailable(text) => Self { retry_after: Some(RETRY_AFTER), ..Self::new(503, text) },
             Problem::ForeignHost => Self::new(403, "The Host header does not name this machine."),
             Problem::BodyTooLarge => Self::new(413, "The body of your request was too large for this server."),
+            Problem::SlowBody => Self::new(408, "The body of your request did not arrive in time."),
             Problem::MediaType => Self::new(415, "Unsupported Content-Type"),
             Problem::Malformed => Self::new(400, GENERIC_400),
             Problem::BlockVersion(error) => version_fault(error, BLOCK_STORAGE),

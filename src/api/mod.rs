@@ -26,6 +26,7 @@ pub mod query;
 pub mod route;
 pub mod schema;
 pub mod server;
+pub mod tls;
 pub mod type_cache;
 pub mod v3;
 pub mod views;

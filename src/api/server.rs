@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_cors::Cors;
+use actix_web::middleware::Condition;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer, dev::Server, web};
 
@@ -14,6 +16,7 @@ use super::dispatch::dispatch;
 use super::idempotency::Running;
 use super::identity::CatalogOptions;
 use super::schema;
+use super::tls::Certificate;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
 use crate::identity::{Policy, Strategy};
@@ -28,6 +31,22 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the server waits for requests in flight when it stops (the process has 5 s in all).
 pub const SHUTDOWN_TIMEOUT_SECONDS: u64 = 3;
+
+/// How long a browser may keep what it has been told of other origins.
+const PREFLIGHT_SECONDS: usize = 3600;
+/// Headers of answers that pages of other origins may read.
+const EXPOSED: [&str; 10] = [
+    "etag",
+    "location",
+    "openstack-api-version",
+    "preference-applied",
+    "retry-after",
+    "vary",
+    "x-compute-request-id",
+    "x-openstack-nova-api-version",
+    "x-openstack-request-id",
+    "x-subject-token",
+];
 
 /// What the HTTP layer needs of the settings.
 #[derive(Clone, Debug)]
@@ -52,6 +71,12 @@ pub struct ApiOptions {
     pub auth: Strategy,
     /// What the catalog of Hearth's own identity service says.
     pub catalog: CatalogOptions,
+    /// The listener's certificate; none: it speaks plain HTTP.
+    pub tls: Option<Arc<Certificate>>,
+    /// Origins whose pages may use the API in a browser.
+    pub cors: Vec<String>,
+    /// Connections at the same time, over all workers.
+    pub max_connections: usize,
     /// Who may do what.
     pub policy: Policy,
     /// Where requests are counted, and what `/metrics` shows.
@@ -73,6 +98,9 @@ impl Default for ApiOptions {
             image_store: None,
             auth: Strategy::default(),
             catalog: CatalogOptions::default(),
+            tls: None,
+            cors: Vec::new(),
+            max_connections: 10_000,
             policy: Policy::default(),
             metrics: Arc::default(),
             log_levels: Arc::default(),
@@ -142,14 +170,38 @@ pub fn serve(listen: impl ToSocketAddrs, state: Data<ApiState>) -> io::Result<(S
 pub fn serve_on(listener: TcpListener, state: Data<ApiState>) -> io::Result<(Server, SocketAddr)> {
     let address = listener.local_addr()?;
     let workers = state.options.workers.max(1);
-    let server = HttpServer::new(move || App::new().app_data(state.clone()).default_service(web::to(dispatch)))
+    let (tls, max_connections) = (state.options.tls.clone(), state.options.max_connections.div_ceil(workers));
+    let server = HttpServer::new(move || {
+        let origins = &state.options.cors;
+        App::new()
+            .app_data(state.clone())
+            .wrap(Condition::new(!origins.is_empty(), cors(origins)))
+            .default_service(web::to(dispatch))
+    });
+    let server = server
         .workers(workers)
+        .max_connections(max_connections)
         .tcp_nodelay(true)
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(REQUEST_HEAD_TIMEOUT)
         .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
-        .disable_signals()
-        .listen(listener)?
-        .run();
-    Ok((server, address))
+        .disable_signals();
+    let server = match tls {
+        Some(certificate) => {
+            server.listen_rustls_0_23(listener, certificate.server_config().map_err(io::Error::other)?)?
+        }
+        None => server.listen(listener)?,
+    };
+    Ok((server.run(), address))
+}
+
+/// What pages of these origins may do: all that they could do with a token of theirs. Cookies are not used.
+fn cors(origins: &[String]) -> Cors {
+    origins
+        .iter()
+        .fold(Cors::default(), |cors, origin| cors.allowed_origin(origin))
+        .allow_any_method()
+        .allow_any_header()
+        .expose_headers(EXPOSED)
+        .max_age(PREFLIGHT_SECONDS)
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::serve::endpoint;
 use crate::domain::ids::ProjectId;
 use crate::identity::basic::HtpasswdError;
 use crate::identity::keystone::{Password, ServiceUser};
@@ -62,7 +63,7 @@ pub fn strategy(settings: &Settings, listening: SocketAddr, metrics: &Metrics) -
             Ok(Auth { strategy: Strategy::Noauth(noauth(auth)), accounts: Vec::new() })
         }
         AuthStrategy::Local => {
-            let endpoint = settings.server.public_endpoint.clone().unwrap_or_else(|| format!("http://{listening}"));
+            let endpoint = endpoint(settings, listening);
             let (local, accounts) = local(auth, format!("{endpoint}/identity/v3"))?;
             Ok(Auth { strategy: Strategy::Local(Arc::new(local)), accounts })
         }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::serve::endpoint;
 use super::with_settings;
 use crate::settings::{Database, DriverSettings, ImageServiceSettings, Settings};
 
@@ -24,7 +25,7 @@ fn summary(settings: &Settings) -> Vec<String> {
     };
     let mut lines = vec![
         "the settings are valid".to_owned(),
-        format!("  listens on   http://{} ({})", settings.server.listen, settings.auth.strategy.name()),
+        format!("  listens on   {} ({})", endpoint(settings, settings.server.listen), settings.auth.strategy.name()),
         format!("  state        {}", settings.state.path.display()),
         format!("  database     {database}"),
     ];

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::auth::Account;
+use super::serve::endpoint;
 use crate::settings::{AuthStrategy, ComputeMode, ImageServiceSettings, Settings};
 
 /// Name of the file in the state directory.
@@ -15,7 +16,7 @@ pub fn clouds_yaml(listen: SocketAddr, settings: &Settings, accounts: &[Account]
         "# Written by `hearth serve`. Use: OS_CLIENT_CONFIG_FILE=<this file> openstack --os-cloud hearth volume list\n\
                     clouds:\n"
             .to_owned();
-    let base = settings.server.public_endpoint.clone().unwrap_or_else(|| format!("http://{listen}"));
+    let base = endpoint(settings, listen);
     match settings.auth.strategy {
         AuthStrategy::Noauth => {
             text.push_str("  hearth:\n    auth_type: none\n");

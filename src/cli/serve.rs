@@ -19,6 +19,7 @@ use super::state_dir::{StateDir, StateDirError};
 use crate::actors::{ActorOptions, Dependencies, Service};
 use crate::api::identity::CatalogOptions;
 use crate::api::server::Images;
+use crate::api::tls::{Certificate, TlsError};
 use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
@@ -44,6 +45,8 @@ const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 const PURGE_BATCH: u64 = 500;
 const PURGE_BREATH: Duration = Duration::from_millis(50);
 const PURGE_INTERVAL: Duration = Duration::from_secs(600);
+/// The files of the certificate are looked at this often.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The service cannot start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +75,9 @@ pub enum ServeError {
     /// Who finds out who asks.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// The listener's certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The HTTP server or the signal handlers.
     #[error("the server ended")]
     Server(#[source] io::Error),
@@ -112,14 +118,18 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     actix_web::rt::spawn(recover(service.clone()));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
-    let options = ApiOptions { auth: auth.strategy, ..api_options(settings, metrics, &images) };
+    let tls = settings.tls.as_ref().map(|tls| Certificate::open(&tls.certificate, &tls.key)).transpose()?;
+    if let Some(certificate) = &tls {
+        actix_web::rt::spawn(renew(Arc::clone(certificate)));
+    }
+    let options = ApiOptions { auth: auth.strategy, tls, ..api_options(settings, metrics, &images) };
     let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), options);
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
 
     let clouds = state.write(clouds::FILE_NAME, &clouds::clouds_yaml(address, settings, &auth.accounts))?;
-    print_welcome(address, &clouds);
+    print_welcome(&endpoint(settings, address), &clouds);
 
     signals.wait().await;
     // what is open is left to the next start's recovery
@@ -188,6 +198,8 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
     };
     ApiOptions {
         public_endpoint: settings.server.public_endpoint.clone(),
+        cors: settings.cors.clone(),
+        max_connections: settings.server.max_connections,
         catalog: CatalogOptions {
             region: settings.auth.local.region.clone(),
             compute: settings.compute == ComputeMode::Embedded,
@@ -222,6 +234,23 @@ async fn recover(service: Service) {
             Err(error) => tracing::error!(%error, "recovery failed, and will be tried again"),
         }
         tokio::time::sleep(RECOVERY_PAUSE).await;
+    }
+}
+
+/// Takes a new certificate over: on SIGHUP at once, else when its files are seen to have changed.
+async fn renew(certificate: Arc<Certificate>) {
+    let Ok(mut asked) = signal(SignalKind::hangup()) else { return };
+    loop {
+        // without the signal it is the time
+        let _ = tokio::time::timeout(CERTIFICATE_INTERVAL, asked.recv()).await;
+        match certificate.reload() {
+            Ok(true) => tracing::info!("the certificate has changed"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the new certificate cannot be used: the old one goes on"
+            ),
+        }
     }
 }
 
@@ -282,16 +311,22 @@ async fn end(handle: ServerHandle) {
     let _ = tokio::time::timeout(DRAIN, handle.stop(graceful)).await;
 }
 
-fn print_welcome(address: SocketAddr, clouds: &std::path::Path) {
+/// Where clients reach the service.
+pub(super) fn endpoint(settings: &Settings, address: SocketAddr) -> String {
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    settings.server.public_endpoint.clone().unwrap_or_else(|| format!("{scheme}://{address}"))
+}
+
+fn print_welcome(endpoint: &str, clouds: &std::path::Path) {
     let clouds = clouds.display();
     let text = format!(
-        "hearth: listening on http://{address}
+        "hearth: listening on {endpoint}
 
   Try it from another terminal:
     export OS_CLIENT_CONFIG_FILE={clouds} OS_CLOUD=hearth
     openstack volume create --size 1 first
     openstack volume list
-    curl http://{address}/healthcheck
+    curl {endpoint}/healthcheck
 
   Ctrl-C stops it; volumes and attachments are kept.
 "

@@ -30,6 +30,10 @@ pub(super) fn problems(settings: &Settings, origins: &Origins) -> Vec<Problem> {
     {
         add("database.url".to_owned(), unwritable(directory));
     }
+    if let Some(tls) = &settings.tls {
+        add("tls.certificate".to_owned(), unreadable(&tls.certificate));
+        add("tls.key".to_owned(), unreadable(&tls.key));
+    }
     match settings.auth.strategy {
         AuthStrategy::Noauth | AuthStrategy::Keystone => {}
         AuthStrategy::Local => add("auth.local.path".to_owned(), unwritable(&settings.auth.local.path)),

@@ -13,6 +13,7 @@ mod image;
 mod keystone;
 mod parse;
 mod reader;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ pub use duration::parse as parse_duration;
 pub use image::{GlanceSettings, ImageServiceSettings, ImageSettings, ImageStoreSettings};
 pub use keystone::{KeystonePassword, KeystoneSettings};
 pub use reader::{ENVIRONMENT_PREFIX, Problem};
+pub use tls::TlsSettings;
 
 use crate::domain::quota::Limits;
 use crate::faults::CrashAt;
@@ -34,6 +36,10 @@ use crate::faults::CrashAt;
 pub struct Settings {
     /// `server`.
     pub server: ServerSettings,
+    /// `tls`; none: plain HTTP.
+    pub tls: Option<TlsSettings>,
+    /// `cors.allowed_origins`: origins whose pages may use the API in a browser.
+    pub cors: Vec<String>,
     /// `actors`.
     pub actors: ActorSettings,
     /// `state`.
@@ -71,6 +77,8 @@ pub struct ServerSettings {
     pub workers: usize,
     /// Where clients reach this service, without a slash at the end; none: where their Host header says.
     pub public_endpoint: Option<String>,
+    /// Connections at the same time; more wait until one ends.
+    pub max_connections: usize,
 }
 
 /// `actors`.

@@ -12,6 +12,7 @@ use super::reader::{Problem, Table, layered};
 use super::{
     ActorSettings, AuthStrategy, ComputeMode, ConnectionSettings, Database, FaultSettings, HistorySettings,
     HypervisorSettings, Invalid, Loaded, QuotaSettings, ServerSettings, Settings, StateSettings, auth, backend, image,
+    tls,
 };
 use crate::faults::NoCrashPoint;
 
@@ -32,8 +33,10 @@ pub(super) fn settings(file: Option<&Path>, environment: Vec<(String, String)>) 
     if problems.is_empty() { Ok(Loaded { settings, origins }) } else { Err(Invalid(problems)) }
 }
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 16] = [
     "server",
+    "tls",
+    "cors",
     "actors",
     "state",
     "database",
@@ -60,6 +63,8 @@ fn read(root: &mut Table, problems: &mut Vec<Problem>) -> Settings {
     let auth = auth::parse(root.table(problems, "auth"), &state.path, problems);
     Settings {
         server: server(root.table(problems, "server"), auth.strategy, problems),
+        tls: tls::parse(root.table(problems, "tls"), problems),
+        cors: cors(root, auth.strategy, problems),
         actors: actors(root.table(problems, "actors"), problems),
         database: database(root.table(problems, "database"), &state.path, problems),
         auth,
@@ -102,8 +107,20 @@ fn server(mut table: Table, strategy: AuthStrategy, problems: &mut Vec<Problem>)
             _ => Err("must be an address such as https://volumes.example.org".to_owned()),
         }
     });
-    table.finish(problems, &["listen", "workers", "public_endpoint"]);
-    ServerSettings { listen, workers, public_endpoint }
+    let max_connections = table.number(problems, "max_connections", 10_000, 1..=1_000_000);
+    table.finish(problems, &["listen", "workers", "public_endpoint", "max_connections"]);
+    ServerSettings { listen, workers, public_endpoint, max_connections }
+}
+
+fn cors(root: &mut Table, strategy: AuthStrategy, problems: &mut Vec<Problem>) -> Vec<String> {
+    let table = root.table(problems, "cors");
+    let (key, origin) = (table.key("allowed_origins"), table.origin_of("allowed_origins"));
+    let origins = tls::parse_cors(table, problems);
+    if strategy == AuthStrategy::Noauth && !origins.is_empty() {
+        let reason = "auth.strategy = \"noauth\" makes everyone an admin: no page may use it".to_owned();
+        problems.push(Problem { key, reason, origin });
+    }
+    origins
 }
 
 fn actors(mut table: Table, problems: &mut Vec<Problem>) -> ActorSettings {

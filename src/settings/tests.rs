@@ -128,6 +128,7 @@ fn the_annotated_file_names_every_setting() {
         "backends.workers",
         "compute.mode",
         "connections.queue_deadline",
+        "cors.allowed_origins",
         "database.url",
         "faults.crash_at",
         "faults.enabled",
@@ -155,9 +156,12 @@ fn the_annotated_file_names_every_setting() {
         "quota.snapshots",
         "quota.volumes",
         "server.listen",
+        "server.max_connections",
         "server.public_endpoint",
         "server.workers",
         "state.path",
+        "tls.certificate",
+        "tls.key",
     ];
     assert_eq!(written.into_iter().collect::<Vec<_>>(), expected);
 }
@@ -362,6 +366,22 @@ fn each_strategy_of_authentication_has_its_section() {
     refused("[auth]\nstrategy = \"basic\"\n", &[], "auth.basic.file", "htpasswd", FILE);
     refused("[auth.local]\ntoken_ttl = \"0s\"\n", &[], "auth.local.token_ttl", "", FILE);
     refused("[server]\npublic_endpoint = \"example.org\"\n", &[], "server.public_endpoint", "https://", FILE);
+}
+
+#[test]
+fn the_listener_may_have_a_certificate_and_pages_of_other_origins() {
+    let tls = settings("[tls]\ncertificate = \"/c.pem\"\nkey = \"/k.pem\"\n", &[]).tls;
+    assert_eq!(tls, Some(TlsSettings { certificate: "/c.pem".into(), key: "/k.pem".into() }));
+    assert_eq!(settings("", &[]).tls, None);
+    refused("[tls]\ncertificate = \"/c.pem\"\n", &[], "tls.key", "tls.certificate", FILE);
+    let local = "[auth]\nstrategy = \"local\"\n";
+    let origins = |list: &str| format!("{local}[cors]\nallowed_origins = {list}\n");
+    assert_eq!(settings(&origins("[\"https://d.example.org\"]"), &[]).cors, ["https://d.example.org"]);
+    for bad in ["[\"*\"]", "[\"d.example.org\"]", "[\"https://d.example.org/path\"]"] {
+        refused(&origins(bad), &[], "cors.allowed_origins", "no origin", FILE);
+    }
+    let noauth = "[cors]\nallowed_origins = [\"https://d.example.org\"]\n";
+    refused(noauth, &[], "cors.allowed_origins", "noauth", FILE);
 }
 
 #[test]

@@ -138,6 +138,13 @@ impl Hearth {
         &self.environment
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: i32) {
+        let pid = self.child.id().expect("it runs").cast_signed();
+        // SAFETY: plain system call; the process is our child and has not been waited for, so the pid is its own
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    }
+
     /// Waits until `/healthcheck` answers 200.
     pub async fn wait_until_ready(&self) {
         let client = reqwest::Client::new();
@@ -296,9 +303,7 @@ impl Hearth {
     /// SIGTERM; the exit status and how long it took.
     pub async fn terminate(mut self) -> (ExitStatus, Duration) {
         let begun = Instant::now();
-        let pid = self.child.id().expect("running").cast_signed();
-        // SAFETY: plain system call; the process is our child and has not been waited for, so the pid is its own
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        self.signal(libc::SIGTERM);
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("exit status");
         (status, begun.elapsed())
     }
@@ -329,11 +334,11 @@ async fn launch(environment: &Environment) -> (Child, SocketAddr) {
 }
 
 async fn wait_for_address(stdout: tokio::process::ChildStdout) -> SocketAddr {
-    const BEFORE: &str = "hearth: listening on http://";
+    const BEFORE: &str = "hearth: listening on ";
     let mut lines = BufReader::new(stdout).lines();
     let address = loop {
         let line = lines.next_line().await.expect("readable output").expect("it says where it listens before it ends");
-        if let Some(address) = line.strip_prefix(BEFORE) {
+        if let Some((_, address)) = line.strip_prefix(BEFORE).and_then(|url| url.split_once("://")) {
             break address.trim().parse().expect("an address");
         }
     };

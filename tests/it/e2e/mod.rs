@@ -14,4 +14,5 @@ mod moves;
 mod openstack;
 mod plug;
 mod snapshots;
+mod tls;
 pub mod writer;
