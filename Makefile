@@ -8,7 +8,7 @@
 CARGO ?= cargo
 CONFIG ?= config/hearth.toml
 
-MICRO_BENCHES = decide commit mailbox requests
+MICRO_BENCHES = decide commit mailbox policy requests
 
 .PHONY: run test bench crash setup-run setup-test setup-bench
 

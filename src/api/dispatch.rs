@@ -29,6 +29,8 @@ use crate::domain::ids::{ProjectId, RequestId};
 use crate::faults::{self, CrashPoint};
 use crate::identity::RequestContext;
 use crate::identity::noauth::{Tokens, host_is_loopback};
+use crate::policy::{Own, Policy};
+use crate::rule;
 use crate::telemetry::{self, RequestIds, RequestLine, request_log};
 
 /// A body that is too large is still read (and thrown away) up to this size, so that the client gets its answer instead of
@@ -188,11 +190,13 @@ async fn handle(
     }
     let route = route_find(request.method().as_str(), &path);
     exchange.template = route.as_ref().map_or(UNROUTED, Route::template);
+    let policy = api.options.policy.current();
     let context = match &route {
         Some(route) if route.is_version_document() => None,
         _ => {
             let project = path.project.as_deref();
-            Some(authenticate(api, headers, project, &exchange.ids.local).ok_or(Problem::Unauthenticated)?)
+            let context = authenticate(api, &policy, headers, project, &exchange.ids.local);
+            Some(context.ok_or(Problem::Unauthenticated)?)
         }
     };
     let version = negotiate(headers, &path, route.as_ref(), exchange)?;
@@ -224,14 +228,14 @@ async fn handle(
         return Err(Problem::MalformedUrl);
     }
     if path.side == Side::Admin {
-        api.options.policy.enforce(&context, "hearth:admin", &context.project_id)?;
+        policy.enforce(&context, rule!("hearth:admin"), &Own(&context))?;
     }
     exchange.empty_is_html = matches!(route, Route::MappingCreate(_)) && version >= Microversion::v2(101);
     let if_match = text(headers, &header::IF_MATCH).map(str::to_owned);
     let wait = prefer::wait(headers);
     let key = idempotency::key(headers, &route)?;
     let (api, asides) = (api.clone(), Asides::default());
-    let mut call = Call { api, context, version, query, body, if_match, wait, key: None, links, asides };
+    let mut call = Call { api, context, policy, version, query, body, if_match, wait, key: None, links, asides };
     call.key = key.map(|key| Arc::new(idempotency::keyed(&call, &path.rest, &key)));
     let answer = match path.side {
         Side::Compute => compute::handle(&call, &route).await,
@@ -299,6 +303,7 @@ fn metrics(method: &Method, api: &ApiState) -> Result<Answer, Problem> {
 /// Who asks; none: nobody that is known.
 pub(super) fn authenticate(
     api: &ApiState,
+    policy: &Policy,
     headers: &HeaderMap,
     url_project: Option<&str>,
     id: &RequestId,
@@ -307,7 +312,8 @@ pub(super) fn authenticate(
         user: headers.get("x-auth-token").or_else(|| headers.get("x-storage-token")).and_then(utf8),
         service: headers.get("x-service-token").and_then(utf8),
     };
-    let context = api.options.noauth.authenticate(tokens, url_project, id)?;
+    let mut context = api.options.noauth.authenticate(tokens, url_project, id)?;
+    context.is_admin = context.is_admin || policy.is_admin(&context);
     // Longer ids fit no column of any client's database, and PostgreSQL's text has no NUL.
     let storable = |project: &ProjectId| project.as_str().len() <= 255 && !project.as_str().contains('\0');
     Some(context).filter(|context| storable(&context.project_id))

@@ -15,8 +15,9 @@ use super::idempotency::Running;
 use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
-use crate::identity::{Noauth, Policy};
+use crate::identity::Noauth;
 use crate::images::{DirectoryStore, ImageService};
+use crate::policy::LivePolicy;
 use crate::runtime::{Clock, Randomness};
 use crate::telemetry::{Metrics, Sample};
 use tokio::sync::Semaphore;
@@ -50,7 +51,7 @@ pub struct ApiOptions {
     /// Who asks.
     pub noauth: Noauth,
     /// Who may do what.
-    pub policy: Policy,
+    pub policy: Arc<LivePolicy>,
     /// Where requests are counted, and what `/metrics` shows.
     pub metrics: Arc<Metrics>,
 }
@@ -67,7 +68,7 @@ impl Default for ApiOptions {
             force_upload: false,
             image_store: None,
             noauth: Noauth::default(),
-            policy: Policy::default(),
+            policy: Arc::default(),
             metrics: Arc::default(),
         }
     }

@@ -3,14 +3,21 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::with_settings;
+use super::with_policy;
 use crate::settings::{Database, DriverSettings, ImageServiceSettings, Settings};
 
 /// Tells every problem with key, reason and origin on stderr; or what is in force on stdout.
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
-    with_settings(file, |loaded| {
+    with_policy(file, |loaded, policy| {
         for line in summary(&loaded.settings) {
             println!("{line}");
+        }
+        let status = policy.status();
+        let files: Vec<String> = status.files.iter().map(|file| file.display().to_string()).collect();
+        let from = if files.is_empty() { "defaults".to_owned() } else { files.join(", ") };
+        println!("  policy       {from}: {} rules changed", status.policy.overridden());
+        for warning in status.policy.warnings() {
+            println!("  policy       {warning}");
         }
         ExitCode::SUCCESS
     })

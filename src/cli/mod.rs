@@ -11,6 +11,8 @@ pub mod fill;
 pub mod fsck;
 pub mod images;
 pub mod parts;
+pub mod policy;
+pub mod reload;
 pub mod serve;
 pub mod sim_backend;
 pub mod state_dir;
@@ -22,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::policy::LivePolicy;
 use crate::settings::{Invalid, Loaded, Settings};
 
 /// Exit code for settings that cannot be used: a supervisor need not try again.
@@ -49,6 +52,8 @@ enum Command {
     Serve(ConfigFile),
     /// Say which settings are wrong, why, and where they were written.
     CheckConfig(ConfigFile),
+    /// Show the rules in force, or explain a decision.
+    Policy(policy::Arguments),
     /// Bring the database's tables up to date. `serve` does so by itself.
     Migrate(ConfigFile),
     /// Compare records, backends and guests, and print each difference. Read-only.
@@ -76,8 +81,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Serve(file) => with_settings(file.config.as_deref(), |loaded| outcome(serve::run(&loaded))),
+        Command::Serve(file) => {
+            with_policy(file.config.as_deref(), |loaded, policy| outcome(serve::run(loaded, policy)))
+        }
         Command::CheckConfig(file) => check_config::run(file.config.as_deref()),
+        Command::Policy(arguments) => with_policy(arguments.file.config.as_deref(), |loaded, policy| {
+            policy::run(&loaded.settings, &policy, &arguments.action)
+        }),
         Command::Migrate(file) => with_settings(file.config.as_deref(), |loaded| {
             outcome(crate::store::migrate(&loaded.settings.database.url()))
         }),
@@ -112,6 +122,17 @@ fn with_settings(file: Option<&Path>, go_on: impl FnOnce(Loaded) -> ExitCode) ->
     };
     eprintln!("{problems}");
     ExitCode::from(EXIT_SETTINGS)
+}
+
+/// The same, with the policy: its files are settings, too.
+fn with_policy(file: Option<&Path>, go_on: impl FnOnce(&Loaded, LivePolicy) -> ExitCode) -> ExitCode {
+    with_settings(file, |loaded| match policy::open(&loaded) {
+        Ok(policy) => go_on(&loaded, policy),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(EXIT_SETTINGS)
+        }
+    })
 }
 
 fn outcome<E: std::error::Error>(result: Result<(), E>) -> ExitCode {

@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::clouds;
 use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
+use super::reload;
 use super::state_dir::{StateDir, StateDirError};
 use crate::actors::{ActorOptions, Dependencies, Service};
 use crate::api::server::Images;
@@ -21,6 +22,7 @@ use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
 use crate::identity::{MappedToken, Noauth};
+use crate::policy::LivePolicy;
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
 use crate::store::{Store, StoreOptions, Synchronous, Transaction};
@@ -74,7 +76,7 @@ pub enum ServeError {
 }
 
 /// Runs until SIGTERM or SIGINT; `Ok` is an ordered end.
-pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
+pub fn run(loaded: &Loaded, policy: LivePolicy) -> Result<(), ServeError> {
     let settings = &loaded.settings;
     let _log = logging::init().map_err(ServeError::Server)?;
     if let Some(at) = settings.faults.crash_at {
@@ -83,12 +85,18 @@ pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
     let state = StateDir::open(&settings.state.path, &settings.state.socket_dir())?;
     // before anything is recovered: a second service on the same port must fail without having touched a volume
     let listener = listen(settings.server.listen)?;
-    actix_web::rt::System::new().block_on(serve(settings, &state, listener))
+    actix_web::rt::System::new().block_on(serve(settings, &state, listener, Arc::new(policy)))
 }
 
-async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> Result<(), ServeError> {
+async fn serve(
+    settings: &Settings,
+    state: &StateDir,
+    listener: TcpListener,
+    policy: Arc<LivePolicy>,
+) -> Result<(), ServeError> {
     // first of all: a signal which comes while the parts are built must not cut the process off in the middle
     let signals = EndSignals::catch().map_err(ServeError::Server)?;
+    let hangups = signal(SignalKind::hangup()).map_err(ServeError::Server)?;
     let metrics: Arc<Metrics> = Arc::default();
     metrics.register(logging::samples);
     let store = open_store(settings, &metrics)?;
@@ -104,10 +112,15 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     load_services(&service).await;
     // in the background: the API serves at once, and a volume that is asked for resumes by itself
     actix_web::rt::spawn(recover(service.clone()));
+    actix_web::rt::spawn(reload::follow(Arc::clone(&policy), hangups));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
-    let api =
-        ApiState::new(service.clone(), Clock::System, Randomness::from_os(), api_options(settings, metrics, &images));
+    let api = ApiState::new(
+        service.clone(),
+        Clock::System,
+        Randomness::from_os(),
+        api_options(settings, metrics, &images, policy),
+    );
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
@@ -176,7 +189,8 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
     Service::start(world, options, pool)
 }
 
-fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) -> ApiOptions {
+/// Who the tokens of requests stand for.
+pub(super) fn noauth(settings: &Settings) -> Noauth {
     let tokens = settings.auth.tokens.iter().map(|(token, who)| {
         let mapped = MappedToken {
             user_id: who.user.clone().into(),
@@ -185,6 +199,10 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         };
         (token.clone(), mapped)
     });
+    Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() }
+}
+
+fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts, policy: Arc<LivePolicy>) -> ApiOptions {
     ApiOptions {
         workers: threads(settings.server.workers),
         availability_zone: settings.availability_zone.clone(),
@@ -193,7 +211,8 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         images: Images(images.service.clone()),
         force_upload: settings.image.force_upload,
         metrics,
-        noauth: Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() },
+        noauth: noauth(settings),
+        policy,
         ..ApiOptions::default()
     }
 }

@@ -7,6 +7,7 @@ mod decide;
 mod drivers;
 mod e2e;
 mod images;
+mod policy;
 mod races;
 mod service;
 mod store;

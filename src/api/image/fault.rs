@@ -6,8 +6,8 @@ use actix_web::http::header;
 use serde_json::json;
 
 use crate::api::fault::{self as common, Problem, RETRY_AFTER};
-use crate::identity::Denied;
 use crate::images::ImageError;
+use crate::policy::Denied;
 
 /// Of a request without a valid token.
 pub(super) const UNAUTHENTICATED: &str = "The request you have made requires authentication.";

@@ -23,6 +23,7 @@ use crate::domain::volume::state::Origin;
 use crate::domain::volume::{Command, Refusal, VolumeState};
 use crate::domain::volume_type::{MULTIATTACH, VolumeType};
 use crate::images::Image;
+use crate::rule;
 
 fn text<'a>(members: &'a Value, name: &str) -> Option<&'a str> {
     members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
@@ -60,9 +61,9 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     };
     let source = sources(call, members).await?;
     let Sources { volume: source, image } = source;
-    call.enforce_own("volume:create")?;
+    call.enforce_own(rule!("volume:create"))?;
     if text(members, "imageRef").or_else(|| text(members, "image_id")).is_some() {
-        call.enforce_own("volume:create_from_image")?;
+        call.enforce_own(rule!("volume:create_from_image"))?;
     }
     let size_gib = size(members, source.as_ref())?;
     if source.is_some() && image.is_some() {
@@ -84,7 +85,7 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     }
     let multiattach = volume_type.says_yes(MULTIATTACH);
     if multiattach {
-        call.enforce_own("volume:multiattach")?;
+        call.enforce_own(rule!("volume:multiattach"))?;
     }
     let wanted = placement::wanted(call, &availability_zone, size_gib, &volume_type).await?;
     if let Some(refusal) = source.as_ref().and_then(|source| source.refusal(size_gib)) {
@@ -170,13 +171,13 @@ async fn sources(call: &Call, members: &Value) -> Result<Sources, Problem> {
     let mut source = None;
     if let Some(id) = text(members, "snapshot_id") {
         let (snapshot_id, state) = snapshot_visible(call, &normal(id)).await?;
-        call.enforce("volume:get_snapshot", &state.volume.project_id)?;
+        call.enforce(rule!("volume:get_snapshot"), &state.volume)?;
         let origin = Origin { source_volume_id: state.id(), snapshot_id: Some(snapshot_id) };
         source = Some(Source { state, origin });
     }
     if let Some(id) = text(members, "source_volid") {
         let state = call.volume_visible(&normal(id)).await?;
-        call.enforce("volume:get", &state.volume.project_id)?;
+        call.enforce(rule!("volume:get"), &state.volume)?;
         if source.is_some() {
             return Err(one_source_only());
         }
@@ -198,7 +199,7 @@ async fn sources(call: &Call, members: &Value) -> Result<Sources, Problem> {
             return Err(one_source_only());
         }
         let (snapshot_id, state) = snapshot_visible(call, &snapshot).await?;
-        call.enforce("volume:get_snapshot", &state.volume.project_id)?;
+        call.enforce(rule!("volume:get_snapshot"), &state.volume)?;
         let origin = Origin { source_volume_id: state.id(), snapshot_id: Some(snapshot_id) };
         (source, image) = (Some(Source { state, origin }), None);
     }
