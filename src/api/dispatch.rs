@@ -25,10 +25,10 @@ use super::route::{Path, Route, Side, path_parse, route_find};
 use super::server::ApiState;
 use super::{admin, compute, image, v3};
 use crate::actors::Unanswered;
-use crate::domain::ids::{ProjectId, RequestId};
+use crate::domain::ids::RequestId;
 use crate::faults::{self, CrashPoint};
-use crate::identity::RequestContext;
-use crate::identity::noauth::{Tokens, host_is_loopback};
+use crate::identity::noauth::host_is_loopback;
+use crate::identity::{Presented, Refusal, RequestContext};
 use crate::policy::{Own, Policy};
 use crate::rule;
 use crate::telemetry::{self, RequestIds, RequestLine, request_log};
@@ -95,11 +95,14 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
     let (response, cause) = match handle(&request, payload, &api, &mut exchange).await {
         Ok(answer) => (success(answer, &exchange), None),
         Err(problem) => {
-            let unauthenticated = problem == Problem::Unauthenticated;
+            let challenge = match &problem {
+                Problem::Unauthenticated(challenge) => Some(Arc::clone(challenge)),
+                _ => None,
+            };
             let unrouted = problem == Problem::Unrouted;
             let fault = Fault::from(problem);
             let cause = fault.cause.clone();
-            (failure(&fault, &exchange, unauthenticated, unrouted), cause)
+            (failure(&fault, &exchange, challenge.as_deref(), unrouted), cause)
         }
     };
     told(&request, &api, &exchange, started, response, cause.as_deref())
@@ -175,7 +178,7 @@ async fn handle(
         return health(request.method(), text(headers, &header::ACCEPT));
     }
     let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
-    if !host_is_loopback(host) {
+    if api.options.auth.is_loopback_only() && !host_is_loopback(host) {
         return Err(Problem::ForeignHost);
     }
     if path.side == Side::Metrics {
@@ -195,8 +198,7 @@ async fn handle(
         Some(route) if route.is_version_document() => None,
         _ => {
             let project = path.project.as_deref();
-            let context = authenticate(api, &policy, headers, project, &exchange.ids.local);
-            Some(context.ok_or(Problem::Unauthenticated)?)
+            Some(authenticate(api, &policy, headers, project, &exchange.ids.local).await?)
         }
     };
     let version = negotiate(headers, &path, route.as_ref(), exchange)?;
@@ -300,23 +302,32 @@ fn metrics(method: &Method, api: &ApiState) -> Result<Answer, Problem> {
     Ok(Answer::text(telemetry::metrics::CONTENT_TYPE, api.options.metrics.text()))
 }
 
-/// Who asks; none: nobody that is known.
-pub(super) fn authenticate(
+/// Who asks.
+pub(super) async fn authenticate(
     api: &ApiState,
     policy: &Policy,
     headers: &HeaderMap,
     url_project: Option<&str>,
     id: &RequestId,
-) -> Option<RequestContext> {
-    let tokens = Tokens {
-        user: headers.get("x-auth-token").or_else(|| headers.get("x-storage-token")).and_then(utf8),
-        service: headers.get("x-service-token").and_then(utf8),
+) -> Result<RequestContext, Problem> {
+    let presented = Presented {
+        token: headers.get("x-auth-token").or_else(|| headers.get("x-storage-token")).and_then(utf8),
+        service_token: headers.get("x-service-token").and_then(utf8),
+        authorization: headers.get(header::AUTHORIZATION).and_then(utf8),
+        url_project,
     };
-    let mut context = api.options.noauth.authenticate(tokens, url_project, id)?;
+    let mut context = api.options.auth.authenticate(presented, id).await?;
     context.is_admin = context.is_admin || policy.is_admin(&context);
-    // Longer ids fit no column of any client's database, and PostgreSQL's text has no NUL.
-    let storable = |project: &ProjectId| project.as_str().len() <= 255 && !project.as_str().contains('\0');
-    Some(context).filter(|context| storable(&context.project_id))
+    Ok(context)
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unauthenticated { challenge } => Self::Unauthenticated(challenge),
+            Refusal::Unavailable(text) => Self::IdentityUnavailable(text),
+        }
+    }
 }
 
 fn utf8(value: &HeaderValue) -> Option<&str> {
@@ -417,15 +428,15 @@ fn success(answer: Answer, exchange: &Exchange) -> HttpResponse {
     response
 }
 
-fn failure(fault: &Fault, exchange: &Exchange, unauthenticated: bool, unrouted: bool) -> HttpResponse {
+fn failure(fault: &Fault, exchange: &Exchange, challenge: Option<&str>, unrouted: bool) -> HttpResponse {
     let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
     if let Some(seconds) = fault.retry_after {
         response.insert_header((header::RETRY_AFTER, seconds.to_string()));
     }
-    let mut response = if unauthenticated {
+    let mut response = if let Some(challenge) = challenge {
         // The authentication layer has a body of its own (auth-and-policy §2).
-        response.insert_header((header::WWW_AUTHENTICATE, "X-Auth-Token realm=\"hearth\""));
+        response.insert_header((header::WWW_AUTHENTICATE, challenge));
         let body = serde_json::json!({
             "error": {"code": 401, "title": "Unauthorized", "message": fault.message}
         });

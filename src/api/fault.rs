@@ -1,5 +1,7 @@
 //! The one place where refusals and errors become JSON faults (`errors-and-http` §2, §3; `nova-volume-attachments` §1.2, §1.4).
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::microversion::{BLOCK_STORAGE, COMPUTE, Microversion, NegotiationError};
@@ -72,8 +74,10 @@ pub enum Problem {
     Unrouted,
     /// A route below its microversion, or switched off.
     Hidden,
-    /// No valid token.
-    Unauthenticated,
+    /// No valid token; this is `WWW-Authenticate`.
+    Unauthenticated(Arc<str>),
+    /// Who asks cannot be found out now.
+    IdentityUnavailable(String),
     /// The Host header does not name this machine.
     ForeignHost,
     /// The body is too large.
@@ -210,7 +214,8 @@ impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {
         match problem {
             Problem::Unrouted | Problem::Hidden => Self::new(404, GENERIC_404),
-            Problem::Unauthenticated => Self::new(401, "The request you have made requires authentication."),
+            Problem::Unauthenticated(_) => Self::new(401, "The request you have made requires authentication."),
+            Problem::IdentityUnavailable(text) => Self::new(503, text),
             Problem::ForeignHost => Self::new(403, "The Host header does not name this machine."),
             Problem::BodyTooLarge => Self::new(413, "The body of your request was too large for this server."),
             Problem::MediaType => Self::new(415, "Unsupported Content-Type"),

@@ -15,11 +15,11 @@ use super::idempotency::Running;
 use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
-use crate::identity::Noauth;
+use crate::identity::Strategy;
 use crate::images::{DirectoryStore, ImageService};
 use crate::policy::LivePolicy;
 use crate::runtime::{Clock, Randomness};
-use crate::telemetry::{Metrics, Sample};
+use crate::telemetry::{LogLevels, Metrics, Sample};
 use tokio::sync::Semaphore;
 
 /// How long an idle connection is kept.
@@ -49,11 +49,13 @@ pub struct ApiOptions {
     /// The images that are served under `/image`; none: nothing is there.
     pub image_store: Option<Arc<DirectoryStore>>,
     /// Who asks.
-    pub noauth: Noauth,
+    pub auth: Strategy,
     /// Who may do what.
     pub policy: Arc<LivePolicy>,
     /// Where requests are counted, and what `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// Which lines are written to the log.
+    pub log_levels: Arc<LogLevels>,
 }
 
 impl Default for ApiOptions {
@@ -67,9 +69,10 @@ impl Default for ApiOptions {
             images: Images::default(),
             force_upload: false,
             image_store: None,
-            noauth: Noauth::default(),
+            auth: Strategy::default(),
             policy: Arc::default(),
             metrics: Arc::default(),
+            log_levels: Arc::default(),
         }
     }
 }

@@ -6,10 +6,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::serve::noauth;
+use super::serve::strategy;
 use crate::domain::ids::{ProjectId, RequestId, UserId};
-use crate::identity::noauth::Tokens;
-use crate::identity::{RequestContext, Scope};
+use crate::identity::{Presented, RequestContext, Scope};
 use crate::policy::files::Sources;
 use crate::policy::live::PolicyError;
 use crate::policy::{LivePolicy, Policy, Target};
@@ -125,10 +124,11 @@ fn listed(policy: &Policy, changed_alone: bool) -> String {
 fn explained(settings: &Settings, policy: &Policy, check: &Check) -> Result<(bool, String), String> {
     let mut context = match &check.token {
         Some(token) => {
-            let tokens = Tokens { user: Some(token), service: None };
-            let id = RequestId::from("req-policy-check");
-            let found = noauth(settings).authenticate(tokens, check.project.as_deref(), &id);
-            found.ok_or("the service would not take this token")?
+            let presented =
+                Presented { token: Some(token), url_project: check.project.as_deref(), ..Presented::default() };
+            let (strategy, id) = (strategy(settings), RequestId::from("req-policy-check"));
+            let found = actix_web::rt::System::new().block_on(strategy.authenticate(presented, &id));
+            found.map_err(|refusal| format!("the service would not take this token: {refusal}"))?
         }
         None => check.caller(settings),
     };

@@ -21,7 +21,7 @@ use crate::api::server::Images;
 use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
-use crate::identity::{MappedToken, Noauth};
+use crate::identity::{MappedToken, Noauth, Strategy};
 use crate::policy::LivePolicy;
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
@@ -189,8 +189,8 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
     Service::start(world, options, pool)
 }
 
-/// Who the tokens of requests stand for.
-pub(super) fn noauth(settings: &Settings) -> Noauth {
+/// Who finds out who asks.
+pub(super) fn strategy(settings: &Settings) -> Strategy {
     let tokens = settings.auth.tokens.iter().map(|(token, who)| {
         let mapped = MappedToken {
             user_id: who.user.clone().into(),
@@ -199,7 +199,7 @@ pub(super) fn noauth(settings: &Settings) -> Noauth {
         };
         (token.clone(), mapped)
     });
-    Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() }
+    Strategy::Noauth(Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() })
 }
 
 fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts, policy: Arc<LivePolicy>) -> ApiOptions {
@@ -211,7 +211,8 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts, 
         images: Images(images.service.clone()),
         force_upload: settings.image.force_upload,
         metrics,
-        noauth: noauth(settings),
+        log_levels: logging::levels(),
+        auth: strategy(settings),
         policy,
         ..ApiOptions::default()
     }

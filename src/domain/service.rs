@@ -8,6 +8,8 @@ use super::time::Timestamp;
 pub const VOLUME_BINARY: &str = "cinder-volume";
 /// The binary that finds a backend for a new volume.
 pub const SCHEDULER_BINARY: &str = "cinder-scheduler";
+/// The binary that answers requests. It has no service of its own.
+pub const API_BINARY: &str = "cinder-api";
 
 /// What an administrator said of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

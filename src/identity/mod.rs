@@ -5,6 +5,8 @@
 
 pub mod context;
 pub mod noauth;
+pub mod strategy;
 
 pub use context::{RequestContext, Scope};
 pub use noauth::{MappedToken, Noauth};
+pub use strategy::{Presented, Refusal, Strategy};

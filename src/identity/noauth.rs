@@ -10,12 +10,16 @@ use std::sync::{Arc, LazyLock};
 use crate::domain::ids::{ProjectId, RequestId, UserId};
 
 use super::context::{RequestContext, Scope};
+use super::strategy::{Presented, Refusal};
 
 /// The roles of everybody whose token says nothing of roles.
 static ADMIN: LazyLock<Arc<[String]>> = LazyLock::new(|| with_implied_roles(&["admin".to_owned()]).into());
 
 /// Longest token taken. A user and a project of 255 characters and the colon fit.
 pub const TOKEN_MAX: usize = 511;
+
+/// Bytes of the longest project id.
+const ID_MAX: usize = 255;
 
 /// A token that stands for a fixed identity, so that readers and members can be tried without Keystone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +63,9 @@ impl Default for Noauth {
     }
 }
 
-/// The tokens of one request, as sent.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tokens<'a> {
-    /// `X-Auth-Token`.
-    pub user: Option<&'a str>,
-    /// `X-Service-Token`.
-    pub service: Option<&'a str>,
+/// 401 of this strategy.
+pub(super) fn refusal() -> Refusal {
+    Refusal::Unauthenticated { challenge: "X-Auth-Token realm=\"hearth\"".into() }
 }
 
 impl Noauth {
@@ -73,15 +73,10 @@ impl Noauth {
     ///
     /// `U:P` is user U of project P; `U` (also `notused`, what clients without authentication send) takes the project of
     /// the URL, else the configured one. Whether a token of the settings is an admin's is left to the policy.
-    pub fn authenticate(
-        &self,
-        tokens: Tokens<'_>,
-        url_project: Option<&str>,
-        request_id: &RequestId,
-    ) -> Option<RequestContext> {
-        let token = tokens.user.map(str::trim).filter(|token| !token.is_empty() && token.len() <= TOKEN_MAX)?;
-        let service =
-            tokens.service.and_then(|token| self.tokens.get(token.trim())).filter(|mapped| mapped.is_service());
+    pub fn authenticate(&self, presented: Presented<'_>, request_id: &RequestId) -> Option<RequestContext> {
+        let token = presented.token.map(str::trim).filter(|token| !token.is_empty() && token.len() <= TOKEN_MAX)?;
+        let service = presented.service_token.and_then(|token| self.tokens.get(token.trim()));
+        let service = service.filter(|mapped| mapped.is_service());
         let is_service = service.is_some();
         let scope = service.map_or_else(Scope::none, MappedToken::service_scope);
         if let Some(mapped) = self.tokens.get(token) {
@@ -101,10 +96,14 @@ impl Noauth {
             return None;
         }
         let project_id = if project.is_empty() {
-            url_project.map_or_else(|| self.project.clone(), ProjectId::from)
+            presented.url_project.map_or_else(|| self.project.clone(), ProjectId::from)
         } else {
             ProjectId::from(project)
         };
+        // Longer ids fit no column of any client's database, and PostgreSQL's text has no NUL.
+        if project_id.as_str().len() > ID_MAX || project_id.as_str().contains('\0') {
+            return None;
+        }
         Some(RequestContext {
             user_id: UserId::from(user),
             project_id,
@@ -179,7 +178,7 @@ mod tests {
             },
         );
         let context =
-            settings.authenticate(Tokens { user: token, service: None }, url_project, &RequestId::from("req-x"));
+            settings.authenticate(Presented { token, url_project, ..Presented::default() }, &RequestId::from("req-x"));
         let found = context.as_ref().map(|context| {
             (
                 context.user_id.as_str(),
@@ -223,9 +222,9 @@ mod tests {
                 },
             );
         }
-        let is_service = |service| {
-            let tokens = Tokens { user: Some("u:p"), service };
-            settings.authenticate(tokens, None, &RequestId::from("r")).map(|context| context.is_service)
+        let is_service = |service_token| {
+            let presented = Presented { token: Some("u:p"), service_token, ..Presented::default() };
+            settings.authenticate(presented, &RequestId::from("r")).map(|context| context.is_service)
         };
         assert_eq!(is_service(Some("svc")), Some(true));
         assert_eq!(is_service(Some("plain")), Some(false));

@@ -27,6 +27,9 @@ pub struct Denied(pub &'static str);
 /// The name of the rule that stands for every rule there is not.
 const FALL_BACK: &str = "default";
 
+/// Where rules are, by their names.
+pub(super) type Names<'a> = BTreeMap<&'a str, usize>;
+
 /// A set of rules.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -125,10 +128,9 @@ impl Policy {
             text: Cow::Owned(said.text.clone()),
             origin: Origin::Override(said.place.clone()),
         }));
-        let indexes: BTreeMap<&str, usize> =
-            written.iter().enumerate().map(|(index, rule)| (&*rule.name, index)).collect();
-        let warnings = references::check(&written, &indexes)?;
-        let checks: Vec<Check> = written.iter().map(|rule| Check::of(&rule.expression, &indexes)).collect();
+        let names: Names<'_> = written.iter().enumerate().map(|(index, rule)| (&*rule.name, index)).collect();
+        let warnings = references::check(&written, &names)?;
+        let checks: Vec<Check> = written.iter().map(|rule| Check::of(&rule.expression, &names)).collect();
         let rules = written.into_iter().zip(checks).map(|(rule, check)| InForce {
             name: rule.name,
             text: rule.text,
@@ -178,17 +180,19 @@ impl Policy {
         &self.warnings
     }
 
-    /// The rule that is asked under this name: itself, or the one named `default` if there is none.
-    pub(super) fn find(&self, name: &str) -> Option<&InForce> {
-        resolved(name, &self.indexes()).map(|index| &self.rules[index])
-    }
-
     /// Whether a part of a rule holds.
-    pub(super) fn part_holds(&self, part: &Expression, context: &RequestContext, target: &dyn Target) -> bool {
-        self.holds(&Check::of(part, &self.indexes()), Question { context, target })
+    pub(super) fn part_holds(
+        &self,
+        part: &Expression,
+        names: &Names<'_>,
+        context: &RequestContext,
+        target: &dyn Target,
+    ) -> bool {
+        self.holds(&Check::of(part, names), Question { context, target })
     }
 
-    fn indexes(&self) -> BTreeMap<&str, usize> {
+    /// Where each rule is.
+    pub(super) fn names(&self) -> Names<'_> {
         self.rules.iter().enumerate().map(|(index, rule)| (&*rule.name, index)).collect()
     }
 
@@ -255,15 +259,15 @@ fn default(text: &str) -> Expression {
 }
 
 impl Check {
-    fn of(expression: &Expression, indexes: &BTreeMap<&str, usize>) -> Self {
-        let all = |parts: &[Expression]| parts.iter().map(|part| Self::of(part, indexes)).collect();
+    fn of(expression: &Expression, names: &Names<'_>) -> Self {
+        let all = |parts: &[Expression]| parts.iter().map(|part| Self::of(part, names)).collect();
         match expression {
             Expression::Always => Self::Fixed(true),
             Expression::Never => Self::Fixed(false),
-            Expression::Not(part) => Self::Not(Box::new(Self::of(part, indexes))),
+            Expression::Not(part) => Self::Not(Box::new(Self::of(part, names))),
             Expression::All(parts) => Self::All(all(parts)),
             Expression::Any(parts) => Self::Any(all(parts)),
-            Expression::Rule(name) => resolved(name, indexes).map_or(Self::Fixed(false), Self::Rule),
+            Expression::Rule(name) => resolved(name, names).map_or(Self::Fixed(false), Self::Rule),
             Expression::Role(template) => match template.literal() {
                 Some(role) => Self::Role(role.to_lowercase().into()),
                 None => Self::RoleOf(template.clone()),
@@ -280,6 +284,6 @@ impl Check {
 }
 
 /// The rule that `rule:NAME` means: the one named so, else the one named `default`.
-fn resolved(name: &str, indexes: &BTreeMap<&str, usize>) -> Option<usize> {
-    indexes.get(name).or_else(|| indexes.get(FALL_BACK)).copied()
+pub(super) fn resolved(name: &str, names: &Names<'_>) -> Option<usize> {
+    names.get(name).or_else(|| names.get(FALL_BACK)).copied()
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::attribute::Attribute;
-use super::compiled::Policy;
+use super::compiled::{Names, Policy, resolved};
 use super::expression::{Expression, Left};
 use super::target::Target;
 use crate::identity::RequestContext;
@@ -40,7 +40,7 @@ impl fmt::Display for Reason {
 impl Policy {
     /// What the policy says, and why; none: there is no such rule, and none named `default`.
     pub fn explain(&self, name: &str, context: &RequestContext, target: &dyn Target) -> Option<Decision> {
-        let mut walk = Walk { policy: self, context, target, reasons: Vec::new() };
+        let mut walk = Walk { policy: self, names: self.names(), context, target, reasons: Vec::new() };
         let allowed = walk.rule(name, 0)?;
         Some(Decision { allowed, reasons: walk.reasons })
     }
@@ -48,6 +48,7 @@ impl Policy {
 
 struct Walk<'a> {
     policy: &'a Policy,
+    names: Names<'a>,
     context: &'a RequestContext,
     target: &'a dyn Target,
     reasons: Vec<Reason>,
@@ -55,8 +56,9 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn rule(&mut self, name: &str, depth: usize) -> Option<bool> {
-        let rule = self.policy.find(name)?;
-        let holds = self.policy.part_holds(&rule.expression, self.context, self.target);
+        let policy = self.policy;
+        let rule = &policy.rules()[resolved(name, &self.names)?];
+        let holds = self.holds(&rule.expression);
         let text = if rule.name == name {
             format!("{name} = {:?}", rule.text)
         } else {
@@ -71,6 +73,10 @@ impl Walk<'_> {
         Some(holds)
     }
 
+    fn holds(&self, part: &Expression) -> bool {
+        self.policy.part_holds(part, &self.names, self.context, self.target)
+    }
+
     /// The parts that decided: the first one that is enough, or all of them.
     fn decisive(&mut self, expression: &Expression, holds: bool, depth: usize) {
         let (parts, enough) = match expression {
@@ -79,7 +85,7 @@ impl Walk<'_> {
             _ => return,
         };
         if holds == enough {
-            let is_enough = |part: &&Expression| self.policy.part_holds(part, self.context, self.target) == enough;
+            let is_enough = |part: &&Expression| self.holds(part) == enough;
             if let Some(part) = parts.iter().find(is_enough) {
                 self.part(part, depth);
             }
@@ -96,7 +102,7 @@ impl Walk<'_> {
             }
             return;
         }
-        let holds = self.policy.part_holds(expression, self.context, self.target);
+        let holds = self.holds(expression);
         self.reasons.push(Reason { depth, text: expression.to_string(), holds, note: self.compared(expression) });
         match expression {
             Expression::Not(part) => self.part(part, depth + 1),

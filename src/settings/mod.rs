@@ -5,6 +5,7 @@
 //! it was written, and all errors are told at once. `config/hearth.toml` is the annotated list of every setting; a test holds
 //! that it equals the defaults here.
 
+mod auth;
 mod backend;
 mod check;
 mod duration;
@@ -12,12 +13,12 @@ mod image;
 mod parse;
 mod reader;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use auth::{AuthSettings, AuthStrategy, FixedToken};
 pub use backend::{BackendSettings, DriverSettings, FileDriverSettings, SimDriverSettings, SimProcess, TargetProtocol};
 pub use duration::parse as parse_duration;
 pub use image::{GlanceSettings, ImageServiceSettings, ImageSettings, ImageStoreSettings};
@@ -123,36 +124,6 @@ impl fmt::Debug for Database {
             Self::Postgres(_) => f.write_str("Postgres(..)"),
         }
     }
-}
-
-/// `auth`. Only `noauth` is implemented in this release; the other strategies are refused when the settings are read.
-#[derive(Clone, PartialEq, Eq)]
-pub struct AuthSettings {
-    /// The project of a token that names none, when the URL names none either.
-    pub noauth_project: String,
-    /// Fixed tokens with an identity of their own, so that clients can be tested as reader or member (`spec/auth-and-policy.md` §4).
-    pub tokens: BTreeMap<String, FixedToken>,
-}
-
-impl fmt::Debug for AuthSettings {
-    // a token is a secret: only what it stands for is shown
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthSettings")
-            .field("noauth_project", &self.noauth_project)
-            .field("tokens", &self.tokens.values().collect::<Vec<_>>())
-            .finish()
-    }
-}
-
-/// Who a fixed token stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FixedToken {
-    /// User id.
-    pub user: String,
-    /// Project id.
-    pub project: String,
-    /// Role names: `admin`, `member`, `reader`, `service`.
-    pub roles: Vec<String>,
 }
 
 /// `policy`: where the rules are changed.

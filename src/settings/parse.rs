@@ -1,6 +1,6 @@
 //! From the layered values to [`Settings`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,9 +10,8 @@ use config::{Map, Value, ValueKind};
 use super::backend::absolute;
 use super::reader::{Problem, Table, layered};
 use super::{
-    ActorSettings, AuthSettings, ComputeMode, ConnectionSettings, Database, FaultSettings, FixedToken, HistorySettings,
-    HypervisorSettings, Invalid, Loaded, PolicySettings, QuotaSettings, ServerSettings, Settings, StateSettings,
-    backend, image,
+    ActorSettings, AuthStrategy, ComputeMode, ConnectionSettings, Database, FaultSettings, HistorySettings,
+    HypervisorSettings, Invalid, Loaded, PolicySettings, QuotaSettings, ServerSettings, Settings, StateSettings, auth, backend, image,
 };
 use crate::faults::NoCrashPoint;
 
@@ -60,11 +59,12 @@ fn default_backends() -> Vec<Map<String, Value>> {
 
 fn read(root: &mut Table, problems: &mut Vec<Problem>) -> Settings {
     let state = state(root.table(problems, "state"), problems);
+    let auth = auth::parse(root.table(problems, "auth"), problems);
     Settings {
-        server: server(root.table(problems, "server"), problems),
+        server: server(root.table(problems, "server"), auth.strategy, problems),
         actors: actors(root.table(problems, "actors"), problems),
         database: database(root.table(problems, "database"), &state.path, problems),
-        auth: auth(root.table(problems, "auth"), problems),
+        auth,
         policy: policy(root.table(problems, "policy"), problems),
         compute: compute(root.table(problems, "compute"), problems),
         backends: backends(root, &state.path, problems),
@@ -79,13 +79,13 @@ fn read(root: &mut Table, problems: &mut Vec<Problem>) -> Settings {
     }
 }
 
-fn server(mut table: Table, problems: &mut Vec<Problem>) -> ServerSettings {
+fn server(mut table: Table, strategy: AuthStrategy, problems: &mut Vec<Problem>) -> ServerSettings {
     let listen = table.take(problems, "listen", LISTEN, |value| {
         let address: SocketAddr = word(value)?
             .parse()
             .map_err(|_| "must be an address with a port, such as 127.0.0.1:8776 or [::1]:8776".to_owned())?;
-        // noauth makes everyone an admin (design §8); it is the only strategy of this release
-        if address.ip().is_loopback() {
+        // noauth makes everyone an admin (design §8)
+        if strategy != AuthStrategy::Noauth || address.ip().is_loopback() {
             Ok(address)
         } else {
             Err(format!(
@@ -146,38 +146,6 @@ fn database_url(url: &str) -> Result<Database, String> {
         }
         _ => Err(FORMS.to_owned()),
     }
-}
-
-fn auth(mut table: Table, problems: &mut Vec<Problem>) -> AuthSettings {
-    table.take(problems, "strategy", (), |value| match one_of(value, &["noauth", "local", "basic", "keystone"])? {
-        "noauth" => Ok(()),
-        other => Err(format!("{other:?} is not implemented in this release; use \"noauth\", on loopback")),
-    });
-    let noauth_project = table.take(problems, "noauth_project", "admin".to_owned(), |value| {
-        word(value).and_then(|project| match project.as_str() {
-            "" => Err("must not be empty".to_owned()),
-            text if text.contains(['/', ':']) => Err("must not contain '/' or ':'".to_owned()),
-            _ => Ok(project),
-        })
-    });
-    let mut tokens = BTreeMap::new();
-    for mut entry in table.tables(problems, "tokens") {
-        let (key, origin) = (entry.key("token"), entry.origin_of("token"));
-        let token = entry.text(problems, "token", "");
-        let fixed = FixedToken {
-            user: entry.text(problems, "user", "user"),
-            project: entry.text(problems, "project", &noauth_project),
-            roles: entry.texts(problems, "roles", vec!["member".to_owned(), "reader".to_owned()]),
-        };
-        entry.finish(problems, &["token", "user", "project", "roles"]);
-        if token.is_empty() {
-            problems.push(Problem { key, reason: "must not be empty".to_owned(), origin });
-        } else if tokens.insert(token, fixed).is_some() {
-            problems.push(Problem { key, reason: "stands for two identities".to_owned(), origin });
-        }
-    }
-    table.finish(problems, &["strategy", "noauth_project", "tokens"]);
-    AuthSettings { noauth_project, tokens }
 }
 
 fn policy(mut table: Table, problems: &mut Vec<Problem>) -> PolicySettings {

@@ -1,20 +1,27 @@
-//! Where log lines go: standard error, one line each; `HEARTH_LOG` filters them as `RUST_LOG` does elsewhere.
+//! Where log lines go: standard error, one line each; `HEARTH_LOG` filters them by module and level as `RUST_LOG` does
+//! elsewhere, until an operator sets other levels.
 
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::Sample;
+use super::log_levels::LogLevels;
 use super::log_lines::LogLines;
 
 /// The variable that holds the filter.
 const FILTER_VARIABLE: &str = "HEARTH_LOG";
-/// The filter without it.
-const DEFAULT_FILTER: &str = "info";
+/// The level without it.
+const DEFAULT_LEVEL: LevelFilter = LevelFilter::INFO;
 
 /// The process's lines.
 static LINES: OnceLock<LogLines> = OnceLock::new();
+/// The levels that they are judged by.
+static LEVELS: OnceLock<Arc<LogLevels>> = OnceLock::new();
 
 /// Writes the last lines when it is dropped.
 #[must_use = "the last lines are written when it is dropped"]
@@ -32,12 +39,26 @@ pub fn init() -> io::Result<LogGuard> {
         // standard error has no buffer of its own
         let lines = LogLines::write_to(io::stderr())?;
         let lines = LINES.get_or_init(|| lines);
-        let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+        let (levels, filter) = LogLevels::new(filter());
+        let _ = LEVELS.set(Arc::new(levels));
+        let shown = fmt::layer().with_writer(lines.clone()).with_ansi(false);
         // Somebody else (a test) may have installed one already.
-        let _ =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone()).with_ansi(false).try_init();
+        let _ = tracing_subscriber::registry().with(filter).with(shown).try_init();
     }
     Ok(LogGuard(()))
+}
+
+/// What the variable says; the default where it says nothing that can be read.
+fn filter() -> Targets {
+    let text = std::env::var(FILTER_VARIABLE).unwrap_or_default();
+    let directives: Vec<&str> = text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    let default = || Targets::new().with_default(DEFAULT_LEVEL);
+    if directives.is_empty() { default() } else { directives.join(",").parse().unwrap_or_else(|_| default()) }
+}
+
+/// The levels of this process's lines.
+pub fn levels() -> Arc<LogLevels> {
+    Arc::clone(LEVELS.get_or_init(Arc::default))
 }
 
 /// Waits until every line is written, but not for long. For ends of the process that drop no guard.

@@ -1,5 +1,7 @@
 //! Refusals in Glance's form: what WebOb makes of them, in the type that the client accepts.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
@@ -9,9 +11,6 @@ use crate::api::fault::{self as common, Problem, RETRY_AFTER};
 use crate::images::ImageError;
 use crate::policy::Denied;
 
-/// Of a request without a valid token.
-pub(super) const UNAUTHENTICATED: &str = "The request you have made requires authentication.";
-
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -19,13 +18,15 @@ pub(super) struct Fault {
     text: String,
     /// `Accept-Patch`, of a 415.
     accept_patch: Option<&'static str>,
+    /// `WWW-Authenticate`, of a 401.
+    challenge: Option<Arc<str>>,
     /// The internal cause of a 5xx, for the log only.
     pub(super) cause: Option<String>,
 }
 
 impl Fault {
     pub(super) fn new(status: u16, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), accept_patch: None, cause: None }
+        Self { status, text: text.into(), accept_patch: None, challenge: None, cause: None }
     }
 
     pub(super) fn unrouted() -> Self {
@@ -56,9 +57,9 @@ impl Fault {
         if let Some(accepted) = self.accept_patch {
             response.insert_header((header::HeaderName::from_static("accept-patch"), accepted));
         }
-        if self.status == 401 {
+        if let Some(challenge) = &self.challenge {
             // The authentication layer has a body of its own (auth-and-policy §2).
-            response.insert_header((header::WWW_AUTHENTICATE, "X-Auth-Token realm=\"hearth\""));
+            response.insert_header((header::WWW_AUTHENTICATE, challenge.as_ref()));
             let body = json!({"error": {"code": 401, "title": "Unauthorized", "message": self.text}});
             return response.insert_header((header::CONTENT_TYPE, "application/json")).body(body.to_string());
         }
@@ -106,8 +107,12 @@ impl From<Denied> for Fault {
 
 impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {
+        let challenge = match &problem {
+            Problem::Unauthenticated(challenge) => Some(Arc::clone(challenge)),
+            _ => None,
+        };
         let fault = common::Fault::from(problem);
-        Self { cause: fault.cause, ..Self::new(fault.status, fault.message) }
+        Self { cause: fault.cause, challenge, ..Self::new(fault.status, fault.message) }
     }
 }
 

@@ -92,7 +92,7 @@ async fn handle(
 ) -> Result<HttpResponse, Fault> {
     let headers = request.headers();
     let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
-    if !host_is_loopback(host) {
+    if api.options.auth.is_loopback_only() && !host_is_loopback(host) {
         return Err(Fault::new(403, "The Host header does not name this machine."));
     }
     let base = links(api, request, host, "", None).base + "/image";
@@ -102,8 +102,7 @@ async fn handle(
         return Ok(json(status, &versions));
     }
     let policy = api.options.policy.current();
-    let context =
-        authenticate(api, &policy, headers, None, id).ok_or_else(|| Fault::new(401, fault::UNAUTHENTICATED))?;
+    let context = authenticate(api, &policy, headers, None, id).await?;
     let store = api.options.image_store.as_ref().ok_or_else(Fault::unrouted)?;
     let resource = resource.ok_or_else(Fault::unrouted)?;
     let caller = ImageCaller { project_id: context.project_id.clone(), is_admin: context.is_admin };

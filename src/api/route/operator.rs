@@ -67,6 +67,9 @@ impl OperatorRoute {
         match self {
             Self::ClusterList | Self::ClusterShow(_) | Self::ClusterUpdate => Some(Microversion::v3(7)),
             Self::ServiceUpdate(action) if action == "failover" => Some(Microversion::v3(26)),
+            Self::ServiceUpdate(action) if matches!(action.as_str(), "set-log" | "get-log") => {
+                Some(Microversion::v3(32))
+            }
             Self::ResourceFilterList => Some(Microversion::v3(33)),
             Self::WorkerCleanup => Some(Microversion::v3(24)),
             _ => None,

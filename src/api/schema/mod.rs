@@ -108,6 +108,10 @@ requests! {
     SERVICE_DISABLE_REASON = [(3, 0, "service_disable_reason_3.0")];
     /// `PUT /os-services/freeze` and its like.
     SERVICE_HOST = [(3, 0, "service_host_3.0")];
+    /// `PUT /os-services/set-log`.
+    SERVICE_SET_LOG = [(3, 32, "service_set_log_3.32")];
+    /// `PUT /os-services/get-log`.
+    SERVICE_GET_LOG = [(3, 32, "service_get_log_3.32")];
     /// `PUT /clusters/enable`, `PUT /clusters/disable`.
     CLUSTER_SWITCH = [(3, 7, "cluster_switch_3.7")];
     /// `POST /workers/cleanup`.

@@ -3,6 +3,7 @@
 pub mod attachments;
 pub mod default_types;
 pub mod extensions;
+pub mod log_levels;
 pub mod manage;
 pub mod messages;
 pub mod operator;

@@ -9,6 +9,7 @@ use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::Problem;
 use crate::api::schema;
+use crate::api::v3::log_levels;
 use crate::api::views::time;
 use crate::domain::service::VOLUME_BINARY;
 use crate::policy::Rule;
@@ -27,7 +28,7 @@ pub async fn service_list(call: &Call) -> Result<Answer, Problem> {
 }
 
 /// The host itself, or a part of it.
-fn is_at(host: &str, wanted: &str) -> bool {
+pub(super) fn is_at(host: &str, wanted: &str) -> bool {
     host.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with(['@', '#']))
 }
 
@@ -65,6 +66,8 @@ pub async fn service_update(call: &Call, action: &str) -> Result<Answer, Problem
         "freeze" => freeze(call, rule!("volume:freeze_host"), ServiceChange::Freeze).await,
         "thaw" => freeze(call, rule!("volume:thaw_host"), ServiceChange::Thaw).await,
         "failover_host" | "failover" => failover(call).await,
+        "set-log" => log_levels::log_set(call),
+        "get-log" => log_levels::log_get(call),
         _ => Err(Problem::Hidden),
     }
 }

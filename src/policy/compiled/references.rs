@@ -1,8 +1,6 @@
 //! How rules refer to each other: no rule to itself, and none through so many others that judging it would take long.
 
-use std::collections::BTreeMap;
-
-use super::{Written, resolved};
+use super::{Names, Written, resolved};
 use crate::policy::attribute::Attribute;
 use crate::policy::expression::{Expression, Left};
 use crate::policy::rules::{RULES, Rule};
@@ -28,17 +26,17 @@ pub enum Unusable {
 }
 
 /// Looks at all rules; the warnings are about what has a meaning, though hardly the intended one.
-pub(super) fn check(rules: &[Written<'_>], indexes: &BTreeMap<&str, usize>) -> Result<Vec<String>, Unusable> {
-    let mut walk = Walk { rules, indexes, sizes: vec![None; rules.len()], path: Vec::new() };
+pub(super) fn check(rules: &[Written<'_>], names: &Names<'_>) -> Result<Vec<String>, Unusable> {
+    let mut walk = Walk { rules, names, sizes: vec![None; rules.len()], path: Vec::new() };
     for index in 0..rules.len() {
         walk.size(index)?;
     }
-    Ok(warnings(rules, indexes))
+    Ok(warnings(rules, names))
 }
 
 struct Walk<'a> {
     rules: &'a [Written<'a>],
-    indexes: &'a BTreeMap<&'a str, usize>,
+    names: &'a Names<'a>,
     /// The checks and the depth of the rules that were seen to the end.
     sizes: Vec<Option<(usize, usize)>>,
     path: Vec<usize>,
@@ -64,7 +62,7 @@ impl Walk<'_> {
         self.path.push(index);
         let (mut checks, mut depth) = (0_usize, 0);
         for reference in references(&self.rules[index].expression, &mut checks) {
-            if let Some(other) = resolved(reference, self.indexes) {
+            if let Some(other) = resolved(reference, self.names) {
                 let (more, deeper) = self.size(other)?;
                 checks = checks.saturating_add(more);
                 depth = depth.max(deeper + 1);
@@ -95,7 +93,7 @@ fn references<'e>(expression: &'e Expression, checks: &mut usize) -> Vec<&'e str
     }
 }
 
-fn warnings(rules: &[Written<'_>], indexes: &BTreeMap<&str, usize>) -> Vec<String> {
+fn warnings(rules: &[Written<'_>], names: &Names<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     let referred: Vec<&str> = rules.iter().flat_map(|rule| references(&rule.expression, &mut 0)).collect();
     let is_old = |name: &str| RULES.iter().filter_map(|rule| rule.old).any(|old| old.name == Some(name));
@@ -107,8 +105,8 @@ fn warnings(rules: &[Written<'_>], indexes: &BTreeMap<&str, usize>) -> Vec<Strin
     }
     for rule in rules.iter().filter(|rule| Rule::find(&rule.name).is_none() || rule.origin.is_override()) {
         for name in references(&rule.expression, &mut 0) {
-            if !indexes.contains_key(name) {
-                let meaning = if indexes.contains_key(super::FALL_BACK) { "what default says" } else { "always false" };
+            if !names.contains_key(name) {
+                let meaning = if names.contains_key(super::FALL_BACK) { "what default says" } else { "always false" };
                 let name = &name;
                 warnings.push(format!("{} refers to rule:{name}, which there is not: {meaning}", rule.name));
             }

@@ -146,8 +146,8 @@ PUT /os-services/freeze
 PUT /os-services/thaw
 PUT /os-services/failover_host
 PUT /os-services/failover @26
-PUT /os-services/set-log @32 - the level of the log is set where the service is started
-PUT /os-services/get-log @32 - the level of the log is set where the service is started
+PUT /os-services/set-log @32
+PUT /os-services/get-log @32
 GET /os-hosts
 GET /os-hosts/{host}
 PUT /os-hosts/{host}

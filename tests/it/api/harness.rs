@@ -15,7 +15,7 @@ use hearth::domain::server::HypervisorKind;
 use hearth::drivers::pool::{DriverPool, PoolOptions};
 use hearth::drivers::sim::{Fault, FaultPlan, FaultRule, SimBackend, SimOptions, SimTruth};
 use hearth::drivers::{Backend, Hypervisor};
-use hearth::identity::MappedToken;
+use hearth::identity::{MappedToken, Strategy};
 use hearth::runtime::{Clock, Placement, Randomness};
 use hearth::sim::MemoryImages;
 use hearth::store::InlineStore;
@@ -31,6 +31,8 @@ pub const MEMBER: &str = "member-of-p";
 pub const READER: &str = "reader-of-p";
 pub const STRANGER: &str = "member-of-q";
 pub const NOBODY: &str = "nobody-of-p";
+/// What a service sends beside its caller's token.
+pub const SERVICE: &str = "service-of-compute";
 /// How long a condition is waited for before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -141,7 +143,7 @@ impl Harness {
         Self::start_bare(ApiOptions::default(), actors, &[BACKEND], MemoryImages::new()).await
     }
 
-    async fn start_full(options: ApiOptions, actors: ActorOptions, backends: &[&str]) -> Self {
+    pub async fn start_full(options: ApiOptions, actors: ActorOptions, backends: &[&str]) -> Self {
         let images = MemoryImages::new();
         let options = ApiOptions { images: Images(Some(images.clone())), ..options };
         Self::start_bare(options, actors, backends, images).await
@@ -158,13 +160,16 @@ impl Harness {
             (READER, "rita", "p", vec!["reader"]),
             (STRANGER, "sam", "q", vec!["member"]),
             (NOBODY, "ned", "p", vec![]),
+            (SERVICE, "nova", "service", vec!["service"]),
         ] {
             let mapped = MappedToken {
                 user_id: UserId::from(user),
                 project_id: ProjectId::from(project),
                 roles: roles.into_iter().map(str::to_owned).collect(),
             };
-            options.noauth.tokens.insert(token.to_owned(), mapped);
+            if let Strategy::Noauth(noauth) = &mut options.auth {
+                noauth.tokens.insert(token.to_owned(), mapped);
+            }
         }
         let placement = Placement::arbiters(1);
         let sims =
@@ -208,6 +213,14 @@ impl Harness {
     pub fn fail(&self, request: &str) {
         for faults in &self.faults {
             faults.add(FaultRule::once(request, Fault::Refuse { kind: CauseKind::Other })).unwrap();
+        }
+    }
+
+    /// Ends all faults, and lets hanging calls go on.
+    pub fn heal(&self) {
+        for faults in &self.faults {
+            faults.clear();
+            faults.release(None);
         }
     }
 

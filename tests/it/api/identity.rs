@@ -3,6 +3,7 @@
 use hearth::api::ApiOptions;
 use hearth::domain::ids::ProjectId;
 use hearth::domain::quota::Limits;
+use hearth::identity::{Noauth, Strategy};
 use serde_json::json;
 
 use super::harness::{ADMIN, Harness, MEMBER, NOBODY, READER, STRANGER};
@@ -25,8 +26,8 @@ async fn without_a_token_there_is_401() {
 
 #[actix_web::test]
 async fn every_noauth_client_gets_its_project() {
-    let mut options = ApiOptions::default();
-    options.noauth.project = ProjectId::from("home");
+    let noauth = Noauth { project: ProjectId::from("home"), ..Noauth::default() };
+    let options = ApiOptions { auth: Strategy::Noauth(noauth), ..ApiOptions::default() };
     let harness = Harness::start_with(options, Limits::default()).await;
     // token, URL prefix, the project that a new volume gets (none: 400)
     let cases = [

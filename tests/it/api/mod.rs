@@ -13,6 +13,7 @@ mod identity;
 mod image_data;
 pub mod images;
 mod lists;
+mod log_levels;
 mod manage;
 mod moves;
 mod old_actions;

@@ -139,3 +139,20 @@ fn every_folder_says_what_it_is_for() {
         "//! The record of truth.\n//!\n//! Never decides anything.\npub mod rows;",
     );
 }
+
+#[test]
+fn modules_that_log_can_be_set() {
+    holds(rules::loggers);
+    fails(rules::loggers, "src/store/x.rs", "fn f() { tracing::info!(\"x\"); }");
+    fails(rules::loggers, "src/newcomer/mod.rs", "fn f() { tracing::error!(\"x\"); }");
+    passes(rules::loggers, "src/store/checkpoint.rs", "fn f() { tracing::warn!(\"x\"); }");
+    passes(rules::loggers, "src/store/x.rs", "#[cfg(test)]\nmod tests { fn f() { tracing::warn!(\"x\"); } }");
+    let files = code::house();
+    let writes = |logger: &&str| {
+        let path = format!("src/{}", logger.trim_start_matches("hearth::").replace("::", "/"));
+        let is_it = |file: &SourceFile| file.path == format!("{path}.rs") || file.path == format!("{path}/mod.rs");
+        files.iter().any(|file| is_it(file) && file.code.contains("tracing::"))
+    };
+    let silent: Vec<&&str> = hearth::telemetry::log_levels::LOGGERS.iter().filter(|logger| !writes(logger)).collect();
+    assert!(silent.is_empty(), "{silent:?} write nothing");
+}

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
+use hearth::telemetry::log_levels::LOGGERS;
+
 use super::code::SourceFile;
 
 /// Lines of one file: one concept that can be seen whole.
@@ -117,4 +119,19 @@ pub fn folder_docs(files: &[SourceFile]) -> Vec<String> {
         .filter(|file| !(file.text.starts_with("//! ") && file.text.contains(PARAGRAPHS)))
         .map(|file| format!("{}: does not open with what the folder is for and what it must never do", file.path))
         .collect()
+}
+
+/// Operators set levels by the names of `LOGGERS`: exactly the modules that write lines.
+pub fn loggers(files: &[SourceFile]) -> Vec<String> {
+    let line = Regex::new(r"\btracing::(?:error|warn|info|debug|trace|event)!").expect("pattern");
+    let mut unlisted = Vec::new();
+    for file in files.iter().filter(|file| file.folder().is_some()) {
+        let Some(found) = file.find(&line).next() else { continue };
+        let below = file.path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+        let module = format!("hearth::{}", below.replace('/', "::"));
+        if !LOGGERS.contains(&module.as_str()) {
+            unlisted.push(format!("{}: {module} is not in LOGGERS", file.place(found.start())));
+        }
+    }
+    unlisted
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::hearth::{Environment, Hearth, command, run};
+use reqwest::Method;
+use serde_json::json;
+
+use super::hearth::{Environment, Hearth, command, run, wait_until};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -85,4 +88,30 @@ async fn check_config_accepts_the_files_that_are_shipped() {
     let output = output.await.expect("runs");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("the settings are valid"), "{}", text(&output.stdout));
+}
+
+/// What an operator sets is what the running process writes, from the next line on.
+#[tokio::test]
+async fn log_levels_change_while_the_service_runs() {
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let log = folder.path().join("log");
+    let hearth = Hearth::start(Environment::default().log_to(&log)).await;
+    let read = || std::fs::read_to_string(&log).expect("the log");
+    let set = async |level: &str| {
+        let body = json!({"prefix": "hearth::telemetry", "level": level});
+        let got = hearth.ask(Method::PUT, "/v3/os-services/set-log", Some(body)).await.expect("an answer");
+        assert_eq!(got.0, 202, "{}", got.1);
+    };
+    let request = async |name: &str| {
+        let path = format!("/v3/volumes/{name}");
+        assert_eq!(hearth.ask(Method::GET, &path, None).await.expect("an answer").0, 404);
+    };
+    request("before").await;
+    set("ERROR").await;
+    request("silent").await;
+    set("INFO").await;
+    request("after").await;
+    wait_until("the last line is written", async || read().contains("/v3/volumes/after")).await;
+    let lines = read();
+    assert!(lines.contains("/v3/volumes/before") && !lines.contains("/v3/volumes/silent"), "{lines}");
 }

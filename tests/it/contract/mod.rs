@@ -1,0 +1,61 @@
+//! The contract, line by line: what the API's specification says, with the call that shows it or the test that does.
+//!
+//! One folder of tables for each file of the specification, in its order; one section for each of its sections. A *line* is one
+//! statement of it in our own words; section and words together are its name. The tables are text, and read when the tests run: to
+//! change a line nothing is built. `docs/contract.md` and the pages below it are the print. Nothing else may call this.
+//!
+//! | file | |
+//! |---|---|
+//! | `table` | the notation, read |
+//! | `situations` | what a line begins with |
+//! | `stage` | a service, and one line played on it |
+//! | `answers` | an answer held against what was expected |
+//! | `sources` | the tests that lines name |
+//! | `page` | the pages of the documentation |
+//!
+//! # The notation
+//!
+//! A line that begins with `|` continues the one before.
+//!
+//! ```text
+//! # 2.1 os-extend                           a section; `@ WORLD` chooses the service, `@ WORLD: SITUATION` prepares it once for
+//!                                           all lines of the section, on a service of its own
+//! = NAME: STEP; STEP                        a situation of this file
+//! LINE | SITUATION | CALL | ANSWER | EFFECT | EFFECT
+//! LINE | shown by module::test, module::test
+//! LINE | except: REASON
+//! [a; b; c] LINE {_} | …                    one line for each value, which stands for `{_}`
+//! ```
+//!
+//! * SITUATION: names and steps, `; ` between them (`situations`); `-`: nothing.
+//! * CALL: `[PERSONA] [VERSION] METHOD PATH [(Header: value)]… [BODY]`, or the name of an action and its value in place of method and
+//!   path: an action on `{volume}`, or on `{snapshot}` and so on behind `of snapshot`. Without a persona it is the member, without a
+//!   version 3.71; `-` is no version; `PERSONA+service` adds the token of a service. `-> NAME` at the end keeps the id in the answer.
+//! * ANSWER: `CODE [(Header: value)]… REST`. REST is the message of the fault, with `…` for any text; or JSON, of which each member
+//!   must be in the answer; or `empty`; or `plain TEXT`; or nothing. `"@absent"`, `"@any"`, `"@uuid"`, `"@time"`, `"@text"`,
+//!   `"@integer"` stand for values; `"@exactly": [names]` and `"@without": [names]` in an object are about its members; an array has
+//!   to be the same, or `["@has", …]`.
+//! * EFFECT: `=> [RESOURCE] STATUS [JSON]` waits until the volume (or `snapshot` …) has the status, and holds what it is then against the
+//!   JSON; `now [RESOURCE] STATUS [JSON]` does not wait; `then CALL => ANSWER` asks further; any STEP is carried out.
+//! * `{name}` stands for what steps have kept; `{x*255}` for a repetition; `{unique}` for a name that nobody else has, the same within a line.
+//!
+//! A call that is refused must leave the volume as it was, in every member: that is checked behind each.
+
+mod answers;
+mod page;
+mod situations;
+mod sources;
+mod stage;
+mod table;
+
+use table::File;
+
+/// The files of the specification that are held line by line, in the order of the documentation.
+const FILES: &[&File] = &[&VOLUME_ACTIONS];
+
+const VOLUME_ACTIONS: File = File { name: "volume-actions", title: "Rules of every call, and actions on volumes" };
+
+#[actix_web::test]
+async fn every_line_of_volume_actions_holds() {
+    VOLUME_ACTIONS.holds().await;
+}
