@@ -42,7 +42,7 @@ struct Arguments {
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
     /// Settings file (TOML). Without it the defaults hold. Environment variables HEARTH__SECTION__KEY win over both.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 

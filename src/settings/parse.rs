@@ -11,7 +11,8 @@ use super::backend::absolute;
 use super::reader::{Problem, Table, layered};
 use super::{
     ActorSettings, AuthStrategy, ComputeMode, ConnectionSettings, Database, FaultSettings, HistorySettings,
-    HypervisorSettings, Invalid, Loaded, PolicySettings, QuotaSettings, ServerSettings, Settings, StateSettings, auth, backend, image,
+    HypervisorSettings, Invalid, Loaded, PolicySettings, QuotaSettings, ServerSettings, Settings, StateSettings, auth,
+    backend, image,
 };
 use crate::faults::NoCrashPoint;
 

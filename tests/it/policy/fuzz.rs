@@ -95,13 +95,13 @@ fn whatever_is_in_a_file_it_is_answered() {
 #[test]
 fn what_is_printed_decides_the_same() {
     let mut outcomes = [0; 2];
-    for seed in 0..150 {
+    for seed in 0..120 {
         let mut random = Random::new(seed);
         let rules = random.rules();
         let printed: Vec<_> =
             rules.iter().map(|(name, text)| (name.clone(), parse(text).unwrap().to_string())).collect();
         let [one, other] = [&rules, &printed].map(|rules| Policy::new(&overrides(rules), true).unwrap());
-        for _ in 0..20 {
+        for _ in 0..10 {
             let (context, target) = (random.caller(), random.target());
             for (rule, _) in &rules {
                 let [decision, again] = [&one, &other].map(|policy| policy.explain(rule, &context, &target).unwrap());
@@ -111,7 +111,7 @@ fn what_is_printed_decides_the_same() {
             }
         }
     }
-    assert!(outcomes.iter().all(|count| *count > 1_000), "denied and allowed {outcomes:?}");
+    assert!(outcomes.iter().all(|count| *count > 500), "denied and allowed {outcomes:?}");
 }
 
 /// What is said of a decision is true: each expression by itself comes out as the explanation says.
