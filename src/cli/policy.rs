@@ -6,13 +6,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::serve::strategy;
+use super::identity;
 use crate::domain::ids::{ProjectId, RequestId, UserId};
 use crate::identity::{Presented, RequestContext, Scope};
 use crate::policy::files::Sources;
 use crate::policy::live::PolicyError;
 use crate::policy::{LivePolicy, Policy, Target};
 use crate::settings::{Loaded, Settings};
+use crate::telemetry::Metrics;
 
 /// Exit code of `check` when the caller does not pass.
 const EXIT_DENIED: u8 = 3;
@@ -126,7 +127,8 @@ fn explained(settings: &Settings, policy: &Policy, check: &Check) -> Result<(boo
         Some(token) => {
             let presented =
                 Presented { token: Some(token), url_project: check.project.as_deref(), ..Presented::default() };
-            let (strategy, id) = (strategy(settings), RequestId::from("req-policy-check"));
+            let strategy = identity::open(&settings.auth, &Metrics::default()).map_err(|error| error.to_string())?;
+            let id = RequestId::from("req-policy-check");
             let found = actix_web::rt::System::new().block_on(strategy.authenticate(presented, &id));
             found.map_err(|refusal| format!("the service would not take this token: {refusal}"))?
         }

@@ -12,6 +12,7 @@ use actix_web::dev::ServerHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::clouds;
+use super::identity::{self, IdentityError};
 use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
 use super::reload;
@@ -21,7 +22,7 @@ use crate::api::server::Images;
 use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
-use crate::identity::{MappedToken, Noauth, Strategy};
+use crate::identity::Strategy;
 use crate::policy::LivePolicy;
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
@@ -70,6 +71,9 @@ pub enum ServeError {
     /// The image service.
     #[error(transparent)]
     Images(#[from] ImagePartError),
+    /// Who finds out who asks.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The HTTP server or the signal handlers.
     #[error("the server ended")]
     Server(#[source] io::Error),
@@ -101,7 +105,8 @@ async fn serve(
     metrics.register(logging::samples);
     let store = open_store(settings, &metrics)?;
     let parts = parts::open(settings)?;
-    let images = images::open(settings)?;
+    let auth = identity::open(&settings.auth, &metrics)?;
+    let images = images::open(settings, &auth)?;
     parts.use_images(&images);
     for (_, backend) in &parts.files {
         backend.start().await.map_err(PartError::from)?;
@@ -115,12 +120,8 @@ async fn serve(
     actix_web::rt::spawn(reload::follow(Arc::clone(&policy), hangups));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
-    let api = ApiState::new(
-        service.clone(),
-        Clock::System,
-        Randomness::from_os(),
-        api_options(settings, metrics, &images, policy),
-    );
+    let options = api_options(settings, metrics, &images, auth, policy);
+    let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), options);
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
@@ -189,20 +190,13 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
     Service::start(world, options, pool)
 }
 
-/// Who finds out who asks.
-pub(super) fn strategy(settings: &Settings) -> Strategy {
-    let tokens = settings.auth.tokens.iter().map(|(token, who)| {
-        let mapped = MappedToken {
-            user_id: who.user.clone().into(),
-            project_id: who.project.clone().into(),
-            roles: who.roles.clone(),
-        };
-        (token.clone(), mapped)
-    });
-    Strategy::Noauth(Noauth { project: settings.auth.noauth_project.clone().into(), tokens: tokens.collect() })
-}
-
-fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts, policy: Arc<LivePolicy>) -> ApiOptions {
+fn api_options(
+    settings: &Settings,
+    metrics: Arc<Metrics>,
+    images: &ImageParts,
+    auth: Strategy,
+    policy: Arc<LivePolicy>,
+) -> ApiOptions {
     ApiOptions {
         workers: threads(settings.server.workers),
         availability_zone: settings.availability_zone.clone(),
@@ -212,7 +206,7 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts, 
         force_upload: settings.image.force_upload,
         metrics,
         log_levels: logging::levels(),
-        auth: strategy(settings),
+        auth,
         policy,
         ..ApiOptions::default()
     }

@@ -4,9 +4,11 @@
 //! command line to explain the policy.
 
 pub mod context;
+pub mod keystone;
 pub mod noauth;
 pub mod strategy;
 
 pub use context::{RequestContext, Scope};
+pub use keystone::{Keystone, KeystoneOptions};
 pub use noauth::{MappedToken, Noauth};
 pub use strategy::{Presented, Refusal, Strategy};

@@ -1,6 +1,6 @@
 //! What the language can name of a caller.
 
-use super::target::{NULL, python_bool};
+use super::target::{NULL, project_or_null, python_bool};
 use crate::identity::RequestContext;
 
 /// An attribute of the caller.
@@ -53,7 +53,7 @@ impl Attribute {
         let nullable = |value: &Option<String>| test(value.as_deref().unwrap_or(NULL));
         match self {
             Self::UserId => test(context.user_id.as_str()),
-            Self::ProjectId => test(context.project_id.as_str()),
+            Self::ProjectId => test(project_or_null(context.project_id.as_str())),
             Self::Roles => context.roles.iter().any(|role| test(role)),
             Self::IsAdmin => test(&python_bool(context.is_admin)),
             Self::IsAdminProject => test(&python_bool(scope.is_admin_project)),

@@ -34,7 +34,7 @@ pub struct Own<'a>(pub &'a RequestContext);
 
 impl Target for Own<'_> {
     fn project_id(&self) -> &str {
-        self.0.project_id.as_str()
+        project_or_null(self.0.project_id.as_str())
     }
 }
 
@@ -151,6 +151,11 @@ impl Target for Server {
             _ => return None,
         })
     }
+}
+
+/// The project of a caller: tokens of a domain or of the system have none.
+pub(super) fn project_or_null(id: &str) -> &str {
+    if id.is_empty() { NULL } else { id }
 }
 
 fn nullable(text: Option<&str>) -> Cow<'_, str> {
