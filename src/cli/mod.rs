@@ -82,12 +82,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Serve(file) => {
-            with_policy(file.config.as_deref(), |loaded, policy| outcome(serve::run(loaded, policy)))
-        }
+        Command::Serve(file) => with_settings(file.config.as_deref(), |loaded| {
+            with_policy(&loaded, |policy| outcome(serve::run(&loaded, policy)))
+        }),
         Command::CheckConfig(file) => check_config::run(file.config.as_deref()),
-        Command::Policy(arguments) => with_policy(arguments.file.config.as_deref(), |loaded, policy| {
-            policy::run(&loaded.settings, &policy, &arguments.action)
+        Command::Policy(arguments) => with_read_settings(arguments.file.config.as_deref(), |loaded| {
+            with_policy(&loaded, |policy| policy::run(&loaded.settings, &policy, &arguments.action))
         }),
         Command::Migrate(file) => with_settings(file.config.as_deref(), |loaded| {
             outcome(crate::store::migrate(&loaded.settings.database.url()))
@@ -111,29 +111,31 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Reads and checks the settings, then goes on; otherwise tells every problem.
 fn with_settings(file: Option<&Path>, go_on: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
-    let problems = match Settings::load(file) {
-        Ok(loaded) => {
-            let problems = loaded.problems_on_this_machine();
-            if problems.is_empty() {
-                return go_on(loaded);
-            }
-            Invalid(problems)
-        }
-        Err(invalid) => invalid,
-    };
-    eprintln!("{problems}");
-    ExitCode::from(EXIT_SETTINGS)
+    with_read_settings(file, |loaded| {
+        let problems = loaded.problems_on_this_machine();
+        if problems.is_empty() { go_on(loaded) } else { refused(&Invalid(problems)) }
+    })
 }
 
-/// The same, with the policy: its files are settings, too.
-fn with_policy(file: Option<&Path>, go_on: impl FnOnce(&Loaded, LivePolicy) -> ExitCode) -> ExitCode {
-    with_settings(file, |loaded| match policy::open(&loaded) {
-        Ok(policy) => go_on(&loaded, policy),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(EXIT_SETTINGS)
-        }
-    })
+/// The same for what touches nothing of this machine.
+fn with_read_settings(file: Option<&Path>, go_on: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
+    match Settings::load(file) {
+        Ok(loaded) => go_on(loaded),
+        Err(invalid) => refused(&invalid),
+    }
+}
+
+/// Reads the policy, then goes on: its files are settings, too.
+fn with_policy(loaded: &Loaded, go_on: impl FnOnce(LivePolicy) -> ExitCode) -> ExitCode {
+    match policy::open(loaded) {
+        Ok(policy) => go_on(policy),
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(problems: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{problems}");
+    ExitCode::from(EXIT_SETTINGS)
 }
 
 fn outcome<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
