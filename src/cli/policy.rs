@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::identity;
+use super::auth;
 use crate::domain::ids::{ProjectId, RequestId, UserId};
 use crate::identity::{Presented, RequestContext, Scope};
 use crate::policy::files::Sources;
 use crate::policy::live::PolicyError;
 use crate::policy::{LivePolicy, Policy, Target};
-use crate::settings::{Loaded, Settings};
+use crate::settings::{AuthStrategy, Loaded, Settings};
 use crate::telemetry::Metrics;
 
 /// Exit code of `check` when the caller does not pass.
@@ -127,7 +127,11 @@ fn explained(settings: &Settings, policy: &Policy, check: &Check) -> Result<(boo
         Some(token) => {
             let presented =
                 Presented { token: Some(token), url_project: check.project.as_deref(), ..Presented::default() };
-            let strategy = identity::open(&settings.auth, &Metrics::default()).map_err(|error| error.to_string())?;
+            if matches!(settings.auth.strategy, AuthStrategy::Local | AuthStrategy::Basic) {
+                return Err("only the running service knows the tokens of this strategy: use --roles".to_owned());
+            }
+            let auth = auth::strategy(settings, settings.server.listen, &Metrics::default());
+            let strategy = auth.map_err(|error| error.to_string())?.strategy;
             let id = RequestId::from("req-policy-check");
             let found = actix_web::rt::System::new().block_on(strategy.authenticate(presented, &id));
             found.map_err(|refusal| format!("the service would not take this token: {refusal}"))?
