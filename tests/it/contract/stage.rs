@@ -88,6 +88,7 @@ async fn harness(world: &str) -> Harness {
             let limits = Limits { volumes: 2, gigabytes: 5, per_volume_gigabytes: 4, snapshots: 1, ..Limits::NONE };
             Harness::start_with(ApiOptions::default(), limits).await
         }
+        "default quotas" => Harness::start_with(ApiOptions::default(), Limits::default()).await,
         "rules that nobody has" => {
             let policy = DENIED.iter().fold(Policy::default(), |policy, rule| policy.with(rule, Check::Nobody));
             Harness::start_with(ApiOptions { policy, ..ApiOptions::default() }, Limits::NONE).await
