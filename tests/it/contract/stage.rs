@@ -46,7 +46,7 @@ impl File {
             let harness = own.as_ref().unwrap_or_else(|| &harnesses[section.world.as_str()]);
             let mut prepared = Stage::new(harness, &contract);
             prepared.bring_about(section.shared.as_deref().unwrap_or("-")).await;
-            for line in &section.lines {
+            for line in section.lines() {
                 let Proof::Call(call) = &line.proof else { continue };
                 played += 1;
                 let mut stage = Stage { kept: prepared.kept.clone(), ..Stage::new(harness, &contract) };
