@@ -108,10 +108,10 @@ fn print(page: &mut String, section: &Section) {
     }
     page.push_str("| Line | Situation | Call | Answer |\n|---|---|---|---|\n");
     for Group { values, written, .. } in &section.groups {
-        let mut words = written.words.clone();
+        let mut words = written.words.replace("{_}", "`{_}`");
         if !values.is_empty() {
             let values = values.iter().map(|value| code(value)).collect::<Vec<_>>().join(", ");
-            let _ = write!(words, "<br>{{_}}: {values}");
+            let _ = write!(words, "<br>`{{_}}`: {values}");
         }
         let _ = match &written.proof {
             Proof::Call(played) => {
@@ -155,10 +155,10 @@ fn situations(contract: &Contract) -> Vec<(String, String)> {
     let mut at = 0;
     while let Some(situation) = used.get(at).cloned() {
         for step in situation.split("; ") {
-            if let Some((_, steps)) = all.iter().find(|(name, _)| name == step) {
-                if !used.contains(steps) {
-                    used.push(steps.clone());
-                }
+            if let Some((_, steps)) = all.iter().find(|(name, _)| name == step)
+                && !used.contains(steps)
+            {
+                used.push(steps.clone());
             }
         }
         at += 1;
