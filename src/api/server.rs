@@ -19,8 +19,9 @@ use super::schema;
 use super::tls::Certificate;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
-use crate::identity::{Policy, Strategy};
+use crate::identity::Strategy;
 use crate::images::{DirectoryStore, ImageService};
+use crate::policy::LivePolicy;
 use crate::runtime::{Clock, Randomness};
 use crate::telemetry::{LogLevels, Metrics, Sample};
 use tokio::sync::Semaphore;
@@ -78,7 +79,7 @@ pub struct ApiOptions {
     /// Connections at the same time, over all workers.
     pub max_connections: usize,
     /// Who may do what.
-    pub policy: Policy,
+    pub policy: Arc<LivePolicy>,
     /// Where requests are counted, and what `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// Which lines are written to the log.
@@ -98,10 +99,14 @@ impl Default for ApiOptions {
             image_store: None,
             auth: Strategy::default(),
             catalog: CatalogOptions::default(),
+<<<<<<< HEAD
             tls: None,
             cors: Vec::new(),
             max_connections: 10_000,
             policy: Policy::default(),
+=======
+            policy: Arc::default(),
+>>>>>>> main
             metrics: Arc::default(),
             log_levels: Arc::default(),
         }

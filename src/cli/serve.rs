@@ -15,6 +15,7 @@ use super::auth::{self, AuthError};
 use super::clouds;
 use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
+use super::reload;
 use super::state_dir::{StateDir, StateDirError};
 use crate::actors::{ActorOptions, Dependencies, Service};
 use crate::api::identity::CatalogOptions;
@@ -23,6 +24,7 @@ use crate::api::tls::{Certificate, TlsError};
 use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
+use crate::policy::LivePolicy;
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{ComputeMode, ImageServiceSettings, Loaded, Settings};
 use crate::store::{Store, StoreOptions, Synchronous, Transaction};
@@ -84,7 +86,7 @@ pub enum ServeError {
 }
 
 /// Runs until SIGTERM or SIGINT; `Ok` is an ordered end.
-pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
+pub fn run(loaded: &Loaded, policy: LivePolicy) -> Result<(), ServeError> {
     let settings = &loaded.settings;
     let _log = logging::init().map_err(ServeError::Server)?;
     if let Some(at) = settings.faults.crash_at {
@@ -93,12 +95,18 @@ pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
     let state = StateDir::open(&settings.state.path, &settings.state.socket_dir())?;
     // before anything is recovered: a second service on the same port must fail without having touched a volume
     let listener = listen(settings.server.listen)?;
-    actix_web::rt::System::new().block_on(serve(settings, &state, listener))
+    actix_web::rt::System::new().block_on(serve(settings, &state, listener, Arc::new(policy)))
 }
 
-async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> Result<(), ServeError> {
+async fn serve(
+    settings: &Settings,
+    state: &StateDir,
+    listener: TcpListener,
+    policy: Arc<LivePolicy>,
+) -> Result<(), ServeError> {
     // first of all: a signal which comes while the parts are built must not cut the process off in the middle
     let signals = EndSignals::catch().map_err(ServeError::Server)?;
+    let hangups = signal(SignalKind::hangup()).map_err(ServeError::Server)?;
     let metrics: Arc<Metrics> = Arc::default();
     metrics.register(logging::samples);
     let store = open_store(settings, &metrics)?;
@@ -116,13 +124,18 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     load_services(&service).await;
     // in the background: the API serves at once, and a volume that is asked for resumes by itself
     actix_web::rt::spawn(recover(service.clone()));
+    actix_web::rt::spawn(reload::follow(Arc::clone(&policy), hangups));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
+<<<<<<< HEAD
     let tls = settings.tls.as_ref().map(|tls| Certificate::open(&tls.certificate, &tls.key)).transpose()?;
     if let Some(certificate) = &tls {
         actix_web::rt::spawn(renew(Arc::clone(certificate)));
     }
     let options = ApiOptions { auth: auth.strategy, tls, ..api_options(settings, metrics, &images) };
+=======
+    let options = ApiOptions { auth: auth.strategy, policy, ..api_options(settings, metrics, &images) };
+>>>>>>> main
     let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), options);
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();

@@ -11,8 +11,13 @@ use super::backend::absolute;
 use super::reader::{Problem, Table, layered};
 use super::{
     ActorSettings, AuthStrategy, ComputeMode, ConnectionSettings, Database, FaultSettings, HistorySettings,
+<<<<<<< HEAD
     HypervisorSettings, Invalid, Loaded, QuotaSettings, ServerSettings, Settings, StateSettings, auth, backend, image,
     tls,
+=======
+    HypervisorSettings, Invalid, Loaded, PolicySettings, QuotaSettings, ServerSettings, Settings, StateSettings, auth,
+    backend, image,
+>>>>>>> main
 };
 use crate::faults::NoCrashPoint;
 
@@ -30,10 +35,15 @@ pub(super) fn settings(file: Option<&Path>, environment: Vec<(String, String)>) 
     let mut problems = Vec::new();
     let settings = read(&mut root, &mut problems);
     root.finish(&mut problems, &SECTIONS);
-    if problems.is_empty() { Ok(Loaded { settings, origins }) } else { Err(Invalid(problems)) }
+    let directory = file.map(|file| absolute(file.parent().unwrap_or(Path::new("")).to_owned()));
+    if problems.is_empty() { Ok(Loaded { settings, directory, origins }) } else { Err(Invalid(problems)) }
 }
 
+<<<<<<< HEAD
 const SECTIONS: [&str; 16] = [
+=======
+const SECTIONS: [&str; 15] = [
+>>>>>>> main
     "server",
     "tls",
     "cors",
@@ -41,6 +51,7 @@ const SECTIONS: [&str; 16] = [
     "state",
     "database",
     "auth",
+    "policy",
     "compute",
     "backends",
     "image",
@@ -68,6 +79,7 @@ fn read(root: &mut Table, problems: &mut Vec<Problem>) -> Settings {
         actors: actors(root.table(problems, "actors"), problems),
         database: database(root.table(problems, "database"), &state.path, problems),
         auth,
+        policy: policy(root.table(problems, "policy"), problems),
         compute: compute(root.table(problems, "compute"), problems),
         backends: backends(root, &state.path, problems),
         image: image::parse(root.table(problems, "image"), &state.path, problems),
@@ -169,6 +181,15 @@ fn database_url(url: &str) -> Result<Database, String> {
         }
         _ => Err(FORMS.to_owned()),
     }
+}
+
+fn policy(mut table: Table, problems: &mut Vec<Problem>) -> PolicySettings {
+    let mut path =
+        |name| Some(table.text(problems, name, "")).filter(|path| !path.is_empty()).map(|path| absolute(path.into()));
+    let (file, directory) = (path("file"), path("directory"));
+    let enforce_new_defaults = table.flag(problems, "enforce_new_defaults", true);
+    table.finish(problems, &["file", "directory", "enforce_new_defaults"]);
+    PolicySettings { file, directory, enforce_new_defaults }
 }
 
 fn compute(mut table: Table, problems: &mut Vec<Problem>) -> ComputeMode {

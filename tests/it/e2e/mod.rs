@@ -13,6 +13,7 @@ mod migrate;
 mod moves;
 mod openstack;
 mod plug;
+mod policy;
 mod snapshots;
 mod tls;
 pub mod writer;
