@@ -8,6 +8,7 @@ mod decide;
 mod drivers;
 mod e2e;
 mod images;
+mod keystone;
 mod races;
 mod samples;
 mod service;

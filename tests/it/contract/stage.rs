@@ -147,8 +147,8 @@ impl<'a> Stage<'a> {
 
     async fn effect(&mut self, effect: &str) -> Result<(), String> {
         match effect.split_once(' ') {
-            Some(("=>", expected)) => self.comes(expected, true).await,
-            Some(("now", expected)) => self.comes(expected, false).await,
+            Some(("=>", expected)) => self.until_so(expected, true).await,
+            Some(("now", expected)) => self.until_so(expected, false).await,
             Some(("then", further)) => {
                 let (call, answer) = further.split_once(" => ").expect("`then CALL => ANSWER`");
                 let got = self.ask(call).await;
@@ -176,11 +176,11 @@ impl<'a> Stage<'a> {
 
     /// Waits for a situation, which must come.
     pub async fn until(&self, expected: &str) {
-        self.comes(expected, true).await.unwrap_or_else(|deviation| panic!("{expected}: {deviation}"));
+        self.until_so(expected, true).await.unwrap_or_else(|deviation| panic!("{expected}: {deviation}"));
     }
 
     /// `[RESOURCE] STATUS [JSON]` or `[RESOURCE] JSON`: whether it is so, or comes to be so.
-    async fn comes(&self, expected: &str, waits: bool) -> Result<(), String> {
+    async fn until_so(&self, expected: &str, waits: bool) -> Result<(), String> {
         let (words, json) = expected.split_at(expected.find('{').unwrap_or(expected.len()));
         let mut words = words.split_whitespace().collect::<Vec<_>>();
         let is_resource = words.first().is_some_and(|word| self.kept.contains_key(*word));
