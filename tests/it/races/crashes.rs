@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hearth::sim::{CallSide, World, WorldOptions, simulate};
+use hearth::sim::{CallSide, Node, World, WorldOptions, simulate};
 use hearth::store::InlineFault;
 
 use super::scenario::Client;
@@ -45,14 +45,14 @@ pub fn at_every_commit<L: Life>(at_least: u64) {
     assert!(commits >= at_least, "{commits} commits");
     for nth in 1..=commits {
         for fault in [InlineFault::CrashBefore, InlineFault::CrashAfter] {
-            let hook = move |world: &World| {
+            crash::<L>(nth, async |world| {
                 let mut seen = 0;
                 world.store().set_fault_hook(Some(Box::new(move |_| {
                     seen += 1;
                     if seen == nth { fault } else { InlineFault::None }
                 })));
-            };
-            crash::<L>(nth, hook);
+                world.start().await
+            });
         }
     }
 }
@@ -63,19 +63,20 @@ pub fn around_every_call<L: Life>(at_least: u64) {
     assert!(calls >= at_least, "{calls} driver calls");
     for nth in 1..=calls {
         for side in [CallSide::Before, CallSide::After] {
-            crash::<L>(nth, |world: &World| {
+            crash::<L>(nth, async |world| {
+                let node = world.start().await;
                 let store = world.store();
                 world.crash_plan.arm(nth, side, move || store.crash());
+                node
             });
         }
     }
 }
 
-/// A life that dies where `prepare` says, and what comes after.
-fn crash<L: Life>(nth: u64, prepare: impl FnOnce(&World)) {
+/// A life on a process that `start` lets die on the way, and what comes after.
+fn crash<L: Life>(nth: u64, start: impl AsyncFnOnce(&World) -> Node) {
     simulate(WorldOptions::seeded(nth), async |world| {
-        prepare(world);
-        let node = world.start().await;
+        let node = start(world).await;
         let client = Client::new(world, &node);
         let mut life = L::new(&client);
         assert!(life.live(&client).await.is_none(), "commit or call {nth} was never reached");
