@@ -9,6 +9,7 @@
 //! | `server [-> NAME]` | a server of the project, registered for Compute |
 //! | `image JSON [-> NAME]` | an image of the image service |
 //! | `word STATUS` | the volume's status, set by hand |
+//! | `keep attachment` | the volume's first attachment, by this name |
 //! | `until [RESOURCE] STATUS [JSON]`, `until [RESOURCE] JSON` | waits |
 //! | `hang REQUEST`, `fail REQUEST` | the next such call of a backend is not answered, or fails |
 //! | `release` | waits for the call that hangs, and lets it go on |
@@ -38,6 +39,10 @@ pub const COMMON: &[(&str, &str)] = &[
         r#"available; server; POST /compute/v2.1/servers/{server}/os-volume_attachments {"volumeAttachment": {"volumeId": "{volume}"}}; until in-use"#,
     ),
     (
+        "connected",
+        r#"available; POST /attachments {"attachment": {"volume_uuid": "{volume}", "instance_uuid": "{instance}", "connector": {"host": "h"}}} -> attachment; of attachment os-complete {}"#,
+    ),
+    (
         "multiattach type",
         r#"ADMIN POST /types {"volume_type": {"name": "multi-{unique}", "extra_specs": {"multiattach": "<is> True"}}} -> type"#,
     ),
@@ -50,6 +55,10 @@ pub const COMMON: &[(&str, &str)] = &[
     (
         "snapshot",
         r#"available; POST /snapshots {"snapshot": {"volume_id": "{volume}"}} -> snapshot; until snapshot available"#,
+    ),
+    (
+        "never scheduled",
+        r#"ADMIN POST /types {"volume_type": {"name": "nowhere-{unique}", "extra_specs": {"volume_backend_name": "nowhere"}}} -> type; POST /volumes {"volume": {"size": 1, "volume_type": "{type}"}} -> volume; until error"#,
     ),
     ("creating", r#"hang create; POST /volumes {"volume": {"size": 1}} -> volume; until creating"#),
     ("extending", r#"available; hang extend; os-extend {"new_size": 2}; until extending"#),
@@ -99,6 +108,12 @@ impl Stage<'_> {
                 self.keep(kept.unwrap_or("image"), id.to_string());
             }
             "word" => self.must(&format!(r#"ADMIN os-reset_status {{"status": "{rest}"}}"#)).await,
+            "keep" => {
+                let path = format!("/v3/attachments?volume_id={}", self.filled("{volume}"));
+                let listed = self.harness.get(&path).volume("3.71").send().await.json();
+                let id = listed["attachments"][0]["id"].as_str().unwrap_or_else(|| panic!("no attachment: {listed}"));
+                self.keep(rest, id.to_owned());
+            }
             "until" => self.until(rest).await,
             "hang" => {
                 self.harness.hang(rest);
