@@ -146,10 +146,8 @@ fn situations(contract: &Contract) -> Vec<(String, String)> {
     let mut at = 0;
     while let Some(situation) = used.get(at).cloned() {
         for step in situation.split("; ") {
-            if let Some((_, steps)) = all.iter().find(|(name, _)| name == step) {
-                if !used.contains(steps) {
-                    used.push(steps.clone());
-                }
+            if let Some((_, steps)) = all.iter().find(|(name, steps)| name == step && !used.contains(steps)) {
+                used.push(steps.clone());
             }
         }
         at += 1;
