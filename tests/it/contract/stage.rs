@@ -46,7 +46,7 @@ impl File {
             let harness = own.as_ref().unwrap_or_else(|| &harnesses[section.world.as_str()]);
             let mut prepared = Stage::new(harness, &contract);
             prepared.bring_about(section.shared.as_deref().unwrap_or("-")).await;
-            for line in &section.lines {
+            for line in section.lines() {
                 let Proof::Call(call) = &line.proof else { continue };
                 played += 1;
                 let mut stage = Stage { kept: prepared.kept.clone(), ..Stage::new(harness, &contract) };
@@ -88,6 +88,7 @@ async fn harness(world: &str) -> Harness {
             let limits = Limits { volumes: 2, gigabytes: 5, per_volume_gigabytes: 4, snapshots: 1, ..Limits::NONE };
             Harness::start_with(ApiOptions::default(), limits).await
         }
+        "default quotas" => Harness::start_with(ApiOptions::default(), Limits::default()).await,
         "rules that nobody has" => {
             let policy = DENIED.iter().fold(Policy::default(), |policy, rule| policy.with(rule, Check::Nobody));
             Harness::start_with(ApiOptions { policy, ..ApiOptions::default() }, Limits::NONE).await
