@@ -30,7 +30,7 @@ impl Document {
     }
 
     /// An object with these members set in it, whatever they were; anything else as it is.
-    pub fn with_members(value: &Value, members: &[(&str, &str)]) -> Self {
+    pub fn with_members(value: &Value, members: &[(&str, impl Serialize)]) -> Self {
         match value {
             Value::Object(own) => Self::write(&Extended { own, members }),
             other => Self::from(other),
@@ -115,12 +115,12 @@ impl<'de> Deserialize<'de> for Document {
     }
 }
 
-struct Extended<'a> {
+struct Extended<'a, V> {
     own: &'a serde_json::Map<String, Value>,
-    members: &'a [(&'a str, &'a str)],
+    members: &'a [(&'a str, V)],
 }
 
-impl Serialize for Extended<'_> {
+impl<V: Serialize> Serialize for Extended<'_, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(None)?;
         for (name, value) in self.own {

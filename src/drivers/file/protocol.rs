@@ -136,16 +136,7 @@ pub(super) fn connection_info(volume: VolumeId, export: &ExportName, mode: Attac
             "auth_password": account.password,
         }),
     };
-    let common = json!({
-        "access_mode": mode.as_str(),
-        "encrypted": false,
-        "qos_specs": null,
-        "cacheable": false,
-        "enforce_multipath": false,
-    });
-    if let (Value::Object(info), Value::Object(common)) = (&mut info, common) {
-        info.extend(common);
-    }
+    info["access_mode"] = mode.as_str().into();
     info
 }
 

@@ -46,11 +46,13 @@ async fn reserve_connect_complete_delete() {
         let got = harness.put(&path, &body).token(MEMBER).volume("3.71").send().await;
         assert_eq!(got.fault(), (400, format!("Invalid input received: {text}")));
     }
-    let connector = json!({"attachment": {"connector": {"host": "h1", "mountpoint": "/dev/vdb", "mode": "rw"}}});
+    let connector = json!({"host": "h1", "mountpoint": "/dev/vdb", "mode": "rw", "enforce_multipath": true});
+    let connector = json!({"attachment": {"connector": connector}});
     let got = harness.put(&path, &connector).token(MEMBER).volume("3.71").send().await;
     assert_eq!(got.status, 200, "{}", got.text);
     let info = got.json()["attachment"]["connection_info"].clone();
     assert!(info["driver_volume_type"].is_string() && info["attachment_id"] == id, "{info}");
+    assert_eq!((&info["enforce_multipath"], &info["encrypted"]), (&json!(true), &json!(false)));
     let got = harness
         .post(&format!("{path}/action"), &json!({"os-complete": null}))
         .token(MEMBER)

@@ -7,9 +7,9 @@ use hearth::domain::ids::{SnapshotId, VolumeId};
 use hearth::domain::status::{SnapshotStatus, VolumeStatus};
 use hearth::domain::volume::Command;
 use hearth::drivers::sim::{Fault, FaultRule, When};
-use hearth::sim::{CallSide, Node, World, WorldOptions, simulate};
-use hearth::store::InlineFault;
+use hearth::sim::{WorldOptions, simulate};
 
+use super::crashes::{self, Life};
 use super::scenario::{Client, PATIENCE, accepted};
 
 /// What the life makes.
@@ -23,118 +23,58 @@ struct Things {
 }
 
 impl Things {
-    fn new(client: &Client<'_>) -> Self {
-        let id = || client.world.volume_id();
-        Self { volume: id(), clone: id(), copy: id(), first: client.snapshot_id(), second: client.snapshot_id() }
-    }
-
     fn volumes(self) -> [VolumeId; 3] {
         [self.copy, self.clone, self.volume]
     }
 }
 
-/// None: the process died on the way.
-async fn life(client: &Client<'_>, things: Things) -> Option<()> {
-    let Things { volume, clone, copy, first, second } = things;
-    accepted(Some(client.create(volume, 1).await?));
-    client.wait(volume, VolumeStatus::Available).await?;
-    accepted(Some(client.snapshot(volume, first).await?));
-    client.wait_snapshot(volume, first, SnapshotStatus::Available).await?;
-    accepted(Some(client.create_from(clone, volume, None).await?));
-    client.wait(clone, VolumeStatus::Available).await?;
-    accepted(Some(client.create_from(copy, volume, Some(first)).await?));
-    accepted(Some(client.snapshot(volume, second).await?));
-    client.wait_snapshot(volume, second, SnapshotStatus::Available).await?;
-    client.wait(copy, VolumeStatus::Available).await?;
-    accepted(Some(client.revert(volume, second).await?));
-    client.wait(volume, VolumeStatus::Available).await?;
-    accepted(Some(client.snapshot_delete(volume, first).await?));
-    client.node.settle(PATIENCE).await?;
-    for id in things.volumes() {
-        accepted(Some(client.cascade(id).await?));
-        client.wait_gone(id).await?;
+impl Life for Things {
+    fn new(client: &Client<'_>) -> Self {
+        let id = || client.world.volume_id();
+        Self { volume: id(), clone: id(), copy: id(), first: client.snapshot_id(), second: client.snapshot_id() }
     }
-    Some(())
-}
 
-/// After a crash everything settles by itself; then the owner removes what is there.
-async fn aftermath(world: &World, things: Things) {
-    world.crash_plan.disarm();
-    world.store().set_fault_hook(None);
-    let node = world.start().await;
-    let client = Client::new(world, &node);
-    client.assert_clean().await;
-    for id in things.volumes() {
-        let Some(state) = client.view(id).await else { continue };
-        assert!(!state.volume.status.is_error(), "no fault put the volume into {}", state.volume.status);
-        accepted(client.cascade(id).await);
-        client.wait_gone(id).await.expect("alive");
+    async fn live(&mut self, client: &Client<'_>) -> Option<()> {
+        let Things { volume, clone, copy, first, second } = *self;
+        accepted(Some(client.create(volume, 1).await?));
+        client.wait(volume, VolumeStatus::Available).await?;
+        accepted(Some(client.snapshot(volume, first).await?));
+        client.wait_snapshot(volume, first, SnapshotStatus::Available).await?;
+        accepted(Some(client.create_from(clone, volume, None).await?));
+        client.wait(clone, VolumeStatus::Available).await?;
+        accepted(Some(client.create_from(copy, volume, Some(first)).await?));
+        accepted(Some(client.snapshot(volume, second).await?));
+        client.wait_snapshot(volume, second, SnapshotStatus::Available).await?;
+        client.wait(copy, VolumeStatus::Available).await?;
+        accepted(Some(client.revert(volume, second).await?));
+        client.wait(volume, VolumeStatus::Available).await?;
+        accepted(Some(client.snapshot_delete(volume, first).await?));
+        client.node.settle(PATIENCE).await?;
+        for id in self.volumes() {
+            accepted(Some(client.cascade(id).await?));
+            client.wait_gone(id).await?;
+        }
+        Some(())
     }
-    client.assert_clean().await;
-}
 
-/// A life without faults; how many commits and driver calls it has.
-fn measure() -> (u64, u64) {
-    simulate(WorldOptions::seeded(1), async |world| {
-        let commits = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let counter = commits.clone();
-        world.store().set_fault_hook(Some(Box::new(move |_| {
-            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            InlineFault::None
-        })));
-        world.crash_plan.arm(u64::MAX, CallSide::Before, || {});
-        let node = world.start().await;
-        let client = Client::new(world, &node);
-        life(&client, Things::new(&client)).await.expect("nobody dies");
-        client.assert_clean().await;
-        (commits.load(std::sync::atomic::Ordering::SeqCst), world.crash_plan.calls())
-    })
+    async fn aftermath(&self, client: &Client<'_>) {
+        for id in self.volumes() {
+            let Some(state) = client.view(id).await else { continue };
+            assert!(!state.volume.status.is_error(), "no fault put the volume into {}", state.volume.status);
+            accepted(client.cascade(id).await);
+            client.wait_gone(id).await.expect("alive");
+        }
+    }
 }
 
 #[test]
 fn r92_r96_crash_before_and_after_every_commit_settles_by_itself() {
-    let (commits, _) = measure();
-    assert!(commits > 20, "{commits} commits");
-    for nth in 1..=commits {
-        for fault in [InlineFault::CrashBefore, InlineFault::CrashAfter] {
-            simulate(WorldOptions::seeded(nth), async |world| {
-                let mut seen = 0;
-                world.store().set_fault_hook(Some(Box::new(move |_| {
-                    seen += 1;
-                    if seen == nth { fault } else { InlineFault::None }
-                })));
-                let node = world.start().await;
-                let things = run_until_death(world, &node, nth).await;
-                node.crash();
-                aftermath(world, things).await;
-            });
-        }
-    }
+    crashes::at_every_commit::<Things>(27);
 }
 
 #[test]
 fn r96_crash_on_each_side_of_every_driver_call_settles_by_itself() {
-    let (_, calls) = measure();
-    assert!(calls > 8, "{calls} driver calls");
-    for nth in 1..=calls {
-        for side in [CallSide::Before, CallSide::After] {
-            simulate(WorldOptions::seeded(nth), async |world| {
-                let node = world.start().await;
-                let store = world.store();
-                world.crash_plan.arm(nth, side, move || store.crash());
-                let things = run_until_death(world, &node, nth).await;
-                node.crash();
-                aftermath(world, things).await;
-            });
-        }
-    }
-}
-
-async fn run_until_death(world: &World, node: &Node, nth: u64) -> Things {
-    let client = Client::new(world, node);
-    let things = Things::new(&client);
-    assert!(life(&client, things).await.is_none(), "commit or call {nth} was never reached");
-    things
+    crashes::around_every_call::<Things>(11);
 }
 
 const REQUESTS: [&str; 7] = [

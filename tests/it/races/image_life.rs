@@ -1,18 +1,15 @@
 //! A life with images: a volume from one, an image of that, a volume of this, and another image in its place; with a crash at every
 //! commit and on each side of every driver call, and with every call lost, doubled, failed or hung.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use hearth::domain::backend::CauseKind;
 use hearth::domain::ids::{ImageId, VolumeId};
 use hearth::domain::status::VolumeStatus;
 use hearth::domain::volume::{Command, VolumeState};
 use hearth::drivers::sim::{Fault, FaultRule, When};
 use hearth::images::ImageStatus;
-use hearth::sim::{CallSide, Node, World, WorldOptions, simulate};
-use hearth::store::InlineFault;
+use hearth::sim::{WorldOptions, simulate};
 
+use super::crashes::{self, Life};
 use super::images::{assert_images_whole, mark};
 use super::scenario::{Client, PATIENCE, accepted};
 
@@ -25,111 +22,49 @@ struct Things {
     upload: ImageId,
 }
 
-impl Things {
+impl Life for Things {
     fn new(client: &Client<'_>) -> Self {
         let id = || client.world.volume_id();
         Self { volume: id(), copy: id(), image: client.image(), upload: client.image_id() }
     }
-}
 
-/// None: the process died on the way.
-async fn life(client: &Client<'_>, things: Things) -> Option<()> {
-    let Things { volume, copy, image, upload } = things;
-    accepted(Some(client.create_from_image(volume, image).await?));
-    client.wait(volume, VolumeStatus::Available).await?;
-    accepted(Some(client.upload(volume, upload, false).await?));
-    client.wait(volume, VolumeStatus::Available).await?;
-    accepted(Some(client.create_from_image(copy, upload).await?));
-    client.wait(copy, VolumeStatus::Available).await?;
-    accepted(Some(client.reimage(copy, image, false).await?));
-    client.wait(copy, VolumeStatus::Available).await?;
-    for id in [volume, copy] {
-        accepted(Some(client.delete(id).await?));
-        client.wait_gone(id).await?;
+    async fn live(&mut self, client: &Client<'_>) -> Option<()> {
+        let Things { volume, copy, image, upload } = *self;
+        accepted(Some(client.create_from_image(volume, image).await?));
+        client.wait(volume, VolumeStatus::Available).await?;
+        accepted(Some(client.upload(volume, upload, false).await?));
+        client.wait(volume, VolumeStatus::Available).await?;
+        accepted(Some(client.create_from_image(copy, upload).await?));
+        client.wait(copy, VolumeStatus::Available).await?;
+        accepted(Some(client.reimage(copy, image, false).await?));
+        client.wait(copy, VolumeStatus::Available).await?;
+        for id in [volume, copy] {
+            accepted(Some(client.delete(id).await?));
+            client.wait_gone(id).await?;
+        }
+        Some(())
     }
-    Some(())
-}
 
-/// After a crash everything settles by itself; then the owner removes what is there.
-async fn aftermath(world: &World, things: Things) {
-    world.crash_plan.disarm();
-    world.store().set_fault_hook(None);
-    let node = world.start().await;
-    let client = Client::new(world, &node);
-    client.assert_clean().await;
-    assert_images_whole(world);
-    for id in [things.volume, things.copy] {
-        let Some(state) = client.view(id).await else { continue };
-        assert!(!state.volume.status.is_error(), "no fault put the volume into {}", state.volume.status);
-        assert!(state.volume.bootable && client.contents(id) == mark(things.image));
-        accepted(client.delete(id).await);
-        client.wait_gone(id).await.expect("alive");
+    async fn aftermath(&self, client: &Client<'_>) {
+        assert_images_whole(client.world);
+        for id in [self.volume, self.copy] {
+            let Some(state) = client.view(id).await else { continue };
+            assert!(!state.volume.status.is_error(), "no fault put the volume into {}", state.volume.status);
+            assert!(state.volume.bootable && client.contents(id) == mark(self.image));
+            accepted(client.delete(id).await);
+            client.wait_gone(id).await.expect("alive");
+        }
     }
-    client.assert_clean().await;
-}
-
-async fn run_until_death(world: &World, node: &Node, nth: u64) -> Things {
-    let client = Client::new(world, node);
-    let things = Things::new(&client);
-    assert!(life(&client, things).await.is_none(), "commit or call {nth} was never reached");
-    things
-}
-
-/// A life without faults; how many commits and driver calls it has.
-fn measure() -> (u64, u64) {
-    simulate(WorldOptions::seeded(1), async |world| {
-        let commits = Arc::new(AtomicU64::new(0));
-        let counter = commits.clone();
-        world.store().set_fault_hook(Some(Box::new(move |_| {
-            counter.fetch_add(1, Ordering::SeqCst);
-            InlineFault::None
-        })));
-        world.crash_plan.arm(u64::MAX, CallSide::Before, || {});
-        let node = world.start().await;
-        let client = Client::new(world, &node);
-        life(&client, Things::new(&client)).await.expect("nobody dies");
-        client.assert_clean().await;
-        (commits.load(Ordering::SeqCst), world.crash_plan.calls())
-    })
 }
 
 #[test]
 fn r92_r93_crash_before_and_after_every_commit_settles_by_itself() {
-    let (commits, _) = measure();
-    assert!(commits > 12, "{commits} commits");
-    for nth in 1..=commits {
-        for fault in [InlineFault::CrashBefore, InlineFault::CrashAfter] {
-            simulate(WorldOptions::seeded(nth), async |world| {
-                let mut seen = 0;
-                world.store().set_fault_hook(Some(Box::new(move |_| {
-                    seen += 1;
-                    if seen == nth { fault } else { InlineFault::None }
-                })));
-                let node = world.start().await;
-                let things = run_until_death(world, &node, nth).await;
-                node.crash();
-                aftermath(world, things).await;
-            });
-        }
-    }
+    crashes::at_every_commit::<Things>(15);
 }
 
 #[test]
 fn r92_r93_crash_on_each_side_of_every_driver_call_settles_by_itself() {
-    let (_, calls) = measure();
-    assert!(calls >= 7, "{calls} driver calls");
-    for nth in 1..=calls {
-        for side in [CallSide::Before, CallSide::After] {
-            simulate(WorldOptions::seeded(nth), async |world| {
-                let node = world.start().await;
-                let store = world.store();
-                world.crash_plan.arm(nth, side, move || store.crash());
-                let things = run_until_death(world, &node, nth).await;
-                node.crash();
-                aftermath(world, things).await;
-            });
-        }
-    }
+    crashes::around_every_call::<Things>(7);
 }
 
 /// The requests of a life, whatever becomes of each; then the owner removes everything, once the backend works again.

@@ -7,14 +7,16 @@ use hearth::domain::backend::CauseKind;
 use hearth::domain::ids::VolumeId;
 use hearth::domain::status::VolumeStatus;
 use hearth::drivers::sim::{Fault, FaultRule, When};
-use hearth::sim::{CallSide, Node, World, WorldOptions, simulate};
-use hearth::store::InlineFault;
+use hearth::sim::{World, WorldOptions, simulate};
 
+use super::crashes::{self, Life};
 use super::scenario::{Client, PATIENCE, accepted, row_of};
 
-/// What the client of a life knows for certain, because it was answered.
-#[derive(Default, Debug)]
-struct Answered {
+/// Create, attach to a server, grow online, detach; then Block Storage's own attachment; grow; delete.
+#[derive(Debug)]
+struct WholeLife {
+    id: VolumeId,
+    /// What the client knows for certain, because it was answered.
     created: bool,
     size: u32,
     attached: bool,
@@ -22,64 +24,63 @@ struct Answered {
     deleted: bool,
 }
 
-/// Create, attach to a server, grow online, detach; then Block Storage's own attachment; grow; delete. None: the process
-/// died on the way; `known` then says what had been answered.
-async fn life(client: &Client<'_>, id: VolumeId, known: &mut Answered) -> Option<()> {
-    client.server("s1").await?;
-    accepted(Some(client.create(id, 1).await?));
-    known.created = true;
-    known.size = 1;
-    client.wait(id, VolumeStatus::Available).await?;
-
-    accepted(Some(client.server_attach("s1", id).await?));
-    known.attached = true;
-    client.wait(id, VolumeStatus::InUse).await?;
-    accepted(Some(client.extend(id, 2).await?));
-    known.size = 2;
-    client.wait(id, VolumeStatus::InUse).await?;
-    accepted(Some(client.server_detach("s1", id).await?));
-    known.detached = true;
-    client.wait(id, VolumeStatus::Available).await?;
-
-    let reserved = accepted(Some(client.attachment_create(id, Some("foreign"), None).await?));
-    let row = row_of(&reserved);
-    accepted(Some(client.attachment_update(id, row, "h1").await?));
-    accepted(Some(client.attachment_complete(id, row).await?));
-    accepted(Some(client.attachment_delete(id, row).await?));
-    client.wait(id, VolumeStatus::Available).await?;
-
-    accepted(Some(client.extend(id, 3).await?));
-    known.size = 3;
-    client.wait(id, VolumeStatus::Available).await?;
-    accepted(Some(client.delete(id).await?));
-    known.deleted = true;
-    client.wait_gone(id).await
-}
-
-/// After a crash: restart, let everything settle by itself, check what was promised, and finish the volume's life.
-async fn aftermath(world: &World, id: VolumeId, known: &Answered) {
-    world.crash_plan.disarm();
-    world.store().set_fault_hook(None);
-    let node = world.start().await;
-    let client = Client::new(world, &node);
-    client.assert_clean().await;
-    let state = client.view(id).await;
-    let Some(state) = state else {
-        assert!(!known.created || known.deleted || known.size == 3, "the volume is lost: {known:?}");
-        return;
-    };
-    let volume = &state.volume;
-    assert!(!known.deleted, "an answered delete was undone: {volume:?}");
-    assert!(volume.size_gib >= known.size, "an answered extend was undone: {known:?} {volume:?}");
-    assert!(!volume.status.is_error(), "no fault put the volume into {}: {known:?}", volume.status);
-    if known.attached && !known.detached && known.size == 1 {
-        assert_eq!(volume.status, VolumeStatus::InUse, "an answered attach was undone");
+impl Life for WholeLife {
+    fn new(client: &Client<'_>) -> Self {
+        let id = client.world.volume_id();
+        Self { id, created: false, size: 0, attached: false, detached: false, deleted: false }
     }
-    finish(&client, &node, id).await;
+
+    async fn live(&mut self, client: &Client<'_>) -> Option<()> {
+        let id = self.id;
+        client.server("s1").await?;
+        accepted(Some(client.create(id, 1).await?));
+        self.created = true;
+        self.size = 1;
+        client.wait(id, VolumeStatus::Available).await?;
+
+        accepted(Some(client.server_attach("s1", id).await?));
+        self.attached = true;
+        client.wait(id, VolumeStatus::InUse).await?;
+        accepted(Some(client.extend(id, 2).await?));
+        self.size = 2;
+        client.wait(id, VolumeStatus::InUse).await?;
+        accepted(Some(client.server_detach("s1", id).await?));
+        self.detached = true;
+        client.wait(id, VolumeStatus::Available).await?;
+
+        let reserved = accepted(Some(client.attachment_create(id, Some("foreign"), None).await?));
+        let row = row_of(&reserved);
+        accepted(Some(client.attachment_update(id, row, "h1").await?));
+        accepted(Some(client.attachment_complete(id, row).await?));
+        accepted(Some(client.attachment_delete(id, row).await?));
+        client.wait(id, VolumeStatus::Available).await?;
+
+        accepted(Some(client.extend(id, 3).await?));
+        self.size = 3;
+        client.wait(id, VolumeStatus::Available).await?;
+        accepted(Some(client.delete(id).await?));
+        self.deleted = true;
+        client.wait_gone(id).await
+    }
+
+    async fn aftermath(&self, client: &Client<'_>) {
+        let Some(state) = client.view(self.id).await else {
+            assert!(!self.created || self.deleted || self.size == 3, "the volume is lost: {self:?}");
+            return;
+        };
+        let volume = &state.volume;
+        assert!(!self.deleted, "an answered delete was undone: {volume:?}");
+        assert!(volume.size_gib >= self.size, "an answered extend was undone: {self:?} {volume:?}");
+        assert!(!volume.status.is_error(), "no fault put the volume into {}: {self:?}", volume.status);
+        if self.attached && !self.detached && self.size == 1 {
+            assert_eq!(volume.status, VolumeStatus::InUse, "an answered attach was undone");
+        }
+        finish(client, self.id).await;
+    }
 }
 
 /// Detaches and deletes whatever is there, without any administrator's help.
-async fn finish(client: &Client<'_>, node: &Node, id: VolumeId) {
+async fn finish(client: &Client<'_>, id: VolumeId) {
     let state = client.view(id).await.expect("the volume exists");
     for row in &state.attachments {
         match &row.bdm {
@@ -91,79 +92,19 @@ async fn finish(client: &Client<'_>, node: &Node, id: VolumeId) {
             }
         }
     }
-    node.settle(PATIENCE).await.expect("alive");
+    client.node.settle(PATIENCE).await.expect("alive");
     accepted(client.delete(id).await);
     client.wait_gone(id).await.expect("alive");
-    client.assert_clean().await;
-}
-
-/// A life without faults; how many commits and driver calls it has.
-fn measure() -> (u64, u64) {
-    simulate(WorldOptions::seeded(1), async |world| {
-        let commits = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let counter = commits.clone();
-        world.store().set_fault_hook(Some(Box::new(move |_| {
-            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            InlineFault::None
-        })));
-        world.crash_plan.arm(u64::MAX, CallSide::Before, || {});
-        let node = world.start().await;
-        let client = Client::new(world, &node);
-        let id = world.volume_id();
-        life(&client, id, &mut Answered::default()).await.expect("nobody dies");
-        client.assert_clean().await;
-        (commits.load(std::sync::atomic::Ordering::SeqCst), world.crash_plan.calls())
-    })
-}
-
-#[test]
-fn a_life_without_faults_ends_clean() {
-    let (commits, calls) = measure();
-    assert!(commits > 15, "{commits} commits");
-    assert!(calls > 8, "{calls} driver calls");
 }
 
 #[test]
 fn crash_before_and_after_every_commit_settles_by_itself() {
-    let (commits, _) = measure();
-    for nth in 1..=commits {
-        for fault in [InlineFault::CrashBefore, InlineFault::CrashAfter] {
-            simulate(WorldOptions::seeded(nth), async |world| {
-                let mut seen = 0;
-                world.store().set_fault_hook(Some(Box::new(move |_| {
-                    seen += 1;
-                    if seen == nth { fault } else { InlineFault::None }
-                })));
-                let node = world.start().await;
-                let id = world.volume_id();
-                let mut known = Answered::default();
-                let survived = life(&Client::new(world, &node), id, &mut known).await;
-                assert!(survived.is_none(), "commit {nth} was never reached");
-                node.crash();
-                aftermath(world, id, &known).await;
-            });
-        }
-    }
+    crashes::at_every_commit::<WholeLife>(22);
 }
 
 #[test]
 fn crash_on_each_side_of_every_driver_call_settles_by_itself() {
-    let (_, calls) = measure();
-    for nth in 1..=calls {
-        for side in [CallSide::Before, CallSide::After] {
-            simulate(WorldOptions::seeded(nth), async |world| {
-                let node = world.start().await;
-                let store = world.store();
-                world.crash_plan.arm(nth, side, move || store.crash());
-                let id = world.volume_id();
-                let mut known = Answered::default();
-                let survived = life(&Client::new(world, &node), id, &mut known).await;
-                assert!(survived.is_none(), "call {nth} was never reached");
-                node.crash();
-                aftermath(world, id, &known).await;
-            });
-        }
-    }
+    crashes::around_every_call::<WholeLife>(11);
 }
 
 /// Requests of a life, as the backend names them.

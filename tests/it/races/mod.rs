@@ -1,6 +1,7 @@
 //! The scenarios of the catalogue of races, on the whole service under virtual time.
 
 mod attach;
+mod crashes;
 mod data_life;
 mod detach;
 mod hosts;

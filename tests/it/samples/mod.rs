@@ -48,6 +48,15 @@ fn what_is_not_served_is_listed_so_and_everything_else_as_served() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Nothing tries the entries of this table: what becomes served moves to a table that is tried.
+#[test]
+fn what_is_to_come_is_all_that_nothing_tries() {
+    let areas = areas();
+    let later = areas.iter().find(|area| area.name == "later").expect("the table is there");
+    let served: Vec<_> = later.entries.iter().filter(|entry| entry.state != State::NotServed).collect();
+    assert!(served.is_empty(), "{:?}", served.iter().map(|entry| entry.name()).collect::<Vec<_>>());
+}
+
 #[test]
 fn exceptions_have_reasons() {
     for entry in areas().iter().flat_map(|area| &area.entries) {

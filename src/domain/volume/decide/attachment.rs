@@ -270,6 +270,22 @@ pub(super) fn with_mode(connector: &Value, mode: AttachMode) -> Document {
     Document::with_members(connector, &[("mode", mode.as_str())])
 }
 
+/// What a row tells its client: the backend's answer, and the members that clients rely on whatever the backend. The QoS
+/// specs are those of the moment in which somebody looks, and added then.
+pub(super) fn connection_told(info: &Value, row: &Attachment, mode: AttachMode) -> Document {
+    let connector = row.connector.as_ref();
+    let is_multipath = connector.and_then(|connector| connector.member("enforce_multipath")) == Some(Value::Bool(true));
+    let own = [
+        ("attachment_id", row.id.to_string().into()),
+        ("access_mode", mode.as_str().into()),
+        ("qos_specs", Value::Null),
+        ("encrypted", false.into()),
+        ("cacheable", false.into()),
+        ("enforce_multipath", is_multipath.into()),
+    ];
+    Document::with_members(info, &own)
+}
+
 /// The mode that a connector asks for.
 pub(super) fn asked_mode(connector: &Value) -> Option<AttachMode> {
     connector.get("mode").and_then(Value::as_str).and_then(AttachMode::parse)

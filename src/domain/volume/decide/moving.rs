@@ -9,7 +9,7 @@
 use super::draft::Draft;
 use super::migrate::{MIGRATE_ACTION, RETYPE_ACTION, words_back};
 use super::results::{MAX_PROBES, MAX_TRIES, is_to_ask_again, look_up};
-use super::{failures, settle, steps};
+use super::{attachment, failures, settle, steps};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Request};
 use crate::domain::document::Document;
@@ -224,8 +224,7 @@ fn arrived(draft: &mut Draft<'_>, operation: &Operation, is_certain: bool) {
                 exports.extend(row.export.replace(export));
                 let mode = row.attach_mode.unwrap_or(AttachMode::ReadWrite);
                 let info = migration.connection_info.as_ref().map_or(serde_json::Value::Null, Document::to_value);
-                let own = [("attachment_id", &*row.id.to_string()), ("access_mode", mode.as_str())];
-                row.connection_info = Some(Document::with_members(&info, &own));
+                row.connection_info = Some(attachment::connection_told(&info, row, mode));
             }
             // An administrator has removed the row: repair ends what it would have had.
             None => next.volume.orphan_exports.push(export),

@@ -3,10 +3,9 @@
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
 use super::snapshot::set_status;
-use super::{connection, image, manage, moving, release, resume, settle, steps};
+use super::{attachment, connection, image, manage, moving, release, resume, settle, steps};
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
-use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, OperationId};
 use crate::domain::operation::{Lane, Operation, OperationKind, Probing, Requester, Step};
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
@@ -364,9 +363,8 @@ fn exported(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
         row.attach_mode = Some(mode);
         row.attach_time = Some(now);
         row.attach_status = AttachStatus::Attaching;
-        let own = [("attachment_id", &*row_id.to_string()), ("access_mode", mode.as_str())];
-        row.connection_info = Some(Document::with_members(info, &own));
         row.connector = Some(connector);
+        row.connection_info = Some(attachment::connection_told(info, row, mode));
     }
     settle::rows_changed(&mut draft.next);
     if !is_multiattach && draft.next.volume.status == VolumeStatus::InUse {
