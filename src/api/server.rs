@@ -99,14 +99,10 @@ impl Default for ApiOptions {
             image_store: None,
             auth: Strategy::default(),
             catalog: CatalogOptions::default(),
-<<<<<<< HEAD
             tls: None,
             cors: Vec::new(),
             max_connections: 10_000,
-            policy: Policy::default(),
-=======
             policy: Arc::default(),
->>>>>>> main
             metrics: Arc::default(),
             log_levels: Arc::default(),
         }

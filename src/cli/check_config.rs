@@ -3,13 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-<<<<<<< HEAD
 use super::serve::endpoint;
-use super::with_settings;
-=======
 use super::{with_policy, with_settings};
 use crate::policy::live::Status;
->>>>>>> main
 use crate::settings::{Database, DriverSettings, ImageServiceSettings, Settings};
 
 /// Tells every problem with key, reason and origin on stderr; or what is in force on stdout.

@@ -127,15 +127,11 @@ async fn serve(
     actix_web::rt::spawn(reload::follow(Arc::clone(&policy), hangups));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
-<<<<<<< HEAD
     let tls = settings.tls.as_ref().map(|tls| Certificate::open(&tls.certificate, &tls.key)).transpose()?;
     if let Some(certificate) = &tls {
         actix_web::rt::spawn(renew(Arc::clone(certificate)));
     }
-    let options = ApiOptions { auth: auth.strategy, tls, ..api_options(settings, metrics, &images) };
-=======
-    let options = ApiOptions { auth: auth.strategy, policy, ..api_options(settings, metrics, &images) };
->>>>>>> main
+    let options = ApiOptions { auth: auth.strategy, tls, policy, ..api_options(settings, metrics, &images) };
     let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), options);
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();

@@ -11,13 +11,8 @@ use super::backend::absolute;
 use super::reader::{Problem, Table, layered};
 use super::{
     ActorSettings, AuthStrategy, ComputeMode, ConnectionSettings, Database, FaultSettings, HistorySettings,
-<<<<<<< HEAD
-    HypervisorSettings, Invalid, Loaded, QuotaSettings, ServerSettings, Settings, StateSettings, auth, backend, image,
-    tls,
-=======
     HypervisorSettings, Invalid, Loaded, PolicySettings, QuotaSettings, ServerSettings, Settings, StateSettings, auth,
-    backend, image,
->>>>>>> main
+    backend, image, tls,
 };
 use crate::faults::NoCrashPoint;
 
@@ -39,11 +34,7 @@ pub(super) fn settings(file: Option<&Path>, environment: Vec<(String, String)>) 
     if problems.is_empty() { Ok(Loaded { settings, directory, origins }) } else { Err(Invalid(problems)) }
 }
 
-<<<<<<< HEAD
-const SECTIONS: [&str; 16] = [
-=======
-const SECTIONS: [&str; 15] = [
->>>>>>> main
+const SECTIONS: [&str; 17] = [
     "server",
     "tls",
     "cors",
