@@ -100,6 +100,8 @@ impl Local {
         scope: &Scope,
         address: IpAddr,
     ) -> Result<(String, Valid), LoginError> {
+        // Beside the hash a look at the file costs nothing, and a password that was set just now counts at once.
+        self.reload();
         let directory = self.directory();
         let claimed = match credential {
             Credential::Password { user, .. } => user.key(),
