@@ -9,7 +9,6 @@ use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::{Kind, Problem};
 use crate::api::paging::{self, Columns, ListBody};
-use crate::api::query::word;
 use crate::api::route::QosRoute;
 use crate::api::schema;
 use crate::domain::document::Document;
@@ -43,11 +42,7 @@ pub async fn handle(call: &Call, route: &QosRoute) -> Result<Answer, Problem> {
         QosRoute::Update(id) => update(call, id).await,
         QosRoute::Delete(id) => {
             call.enforce_own(DELETE)?;
-            let force = match call.query.get("force") {
-                None => false,
-                Some(text) => word(text)
-                    .ok_or_else(|| Problem::InvalidInput(format!("Value '{text}' for 'force' is not a boolean.")))?,
-            };
+            let force = call.query.boolean("force")?.unwrap_or(false);
             change(call, id, |id| QosChange::Delete { id, force }, None).await
         }
         QosRoute::DeleteKeys(id) => delete_keys(call, id).await,

@@ -32,11 +32,41 @@ pub fn deviation(got: &Got, expected: &str) -> Option<String> {
                 let found = serde_json::from_str(text).unwrap_or(Value::String(text.clone()));
                 difference(&found, &expected, "")
             }
-            None => {
-                let message = got.fault().1;
-                (!fits(&message, rest)).then(|| format!("the message is {message:?}"))
-            }
+            None => match fault_message(got) {
+                Ok(message) => (!fits(&message, rest)).then(|| format!("the message is {message:?}")),
+                Err(deviation) => Some(deviation),
+            },
         },
+    }
+}
+
+/// The names of faults by their code (volume-actions §0.2).
+fn fault_name(code: u16) -> &'static str {
+    match code {
+        400 => "badRequest",
+        401 => "unauthorized",
+        403 => "forbidden",
+        404 => "itemNotFound",
+        405 => "badMethod",
+        409 => "conflictingRequest",
+        413 => "overLimit",
+        415 => "badMediaType",
+        501 => "notImplemented",
+        503 => "serviceUnavailable",
+        _ => "computeFault",
+    }
+}
+
+/// The message of a fault that has the form of one.
+fn fault_message(got: &Got) -> Result<String, String> {
+    let name = fault_name(got.status);
+    let body: Value = serde_json::from_str(&got.text).map_err(|_| format!("no fault: {:?}", got.text))?;
+    let fault = &body[name];
+    match fault["message"].as_str() {
+        Some(message) if fault["code"] == got.status && body.as_object().is_some_and(|body| body.len() == 1) => {
+            Ok(message.to_owned())
+        }
+        _ => Err(format!("it is no {name}: {body}")),
     }
 }
 

@@ -9,8 +9,10 @@
 //! | `server [-> NAME]` | a server of the project, registered for Compute |
 //! | `image JSON [-> NAME]` | an image of the image service |
 //! | `word STATUS` | the volume's status, set by hand |
+//! | `keep attachment` | the volume's first attachment, by this name |
 //! | `until [RESOURCE] STATUS [JSON]`, `until [RESOURCE] JSON` | waits |
 //! | `hang REQUEST`, `fail REQUEST` | the next such call of a backend is not answered, or fails |
+//! | `busy REQUEST` | every such call is refused, because what it is about is in use |
 //! | `release` | waits for the call that hangs, and lets it go on |
 //! | a call | as in the column |
 
@@ -36,6 +38,10 @@ pub const COMMON: &[(&str, &str)] = &[
     (
         "attached by Compute",
         r#"available; server; POST /compute/v2.1/servers/{server}/os-volume_attachments {"volumeAttachment": {"volumeId": "{volume}"}}; until in-use"#,
+    ),
+    (
+        "connected",
+        r#"available; POST /attachments {"attachment": {"volume_uuid": "{volume}", "instance_uuid": "{instance}", "connector": {"host": "h"}}} -> attachment; of attachment os-complete {}"#,
     ),
     (
         "multiattach type",
@@ -99,6 +105,12 @@ impl Stage<'_> {
                 self.keep(kept.unwrap_or("image"), id.to_string());
             }
             "word" => self.must(&format!(r#"ADMIN os-reset_status {{"status": "{rest}"}}"#)).await,
+            "keep" => {
+                let path = format!("/v3/attachments?volume_id={}", self.filled("{volume}"));
+                let listed = self.harness.get(&path).volume("3.71").send().await.json();
+                let id = listed["attachments"][0]["id"].as_str().unwrap_or_else(|| panic!("no attachment: {listed}"));
+                self.keep(rest, id.to_owned());
+            }
             "until" => self.until(rest).await,
             "hang" => {
                 self.harness.hang(rest);
@@ -106,6 +118,10 @@ impl Stage<'_> {
             }
             "fail" => {
                 self.harness.fail(rest);
+                self.is_disturbed = true;
+            }
+            "busy" => {
+                self.harness.busy(rest);
                 self.is_disturbed = true;
             }
             "release" => self.harness.until_released().await,

@@ -1,8 +1,11 @@
 //! A service, and one line played on it: its situation, its call, and what comes of it.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hearth::actors::{ActorOptions, PlacementOptions};
 use hearth::api::ApiOptions;
 use hearth::domain::quota::Limits;
@@ -15,7 +18,7 @@ use super::table::{Contract, File, Played, Proof};
 use crate::api::harness::{ADMIN, BACKEND, Got, Harness, MEMBER, NOBODY, READER, SERVICE, STRANGER};
 
 /// How long a status is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl File {
     /// Plays every line; the deviations of all in one message.
@@ -37,7 +40,9 @@ impl File {
                 played += 1;
                 let mut stage = Stage { kept: prepared.kept.clone(), ..Stage::new(harness, &contract) };
                 stage.keep("unique", Uuid::new_v4().simple().to_string());
-                if let Err(deviation) = stage.play(call).await {
+                // One line that cannot be played does not hide the others.
+                let outcome = AssertUnwindSafe(stage.play(call)).catch_unwind().await;
+                if let Err(deviation) = outcome.unwrap_or_else(|panic| Err(words_of(panic))) {
                     deviations.push(format!("{} · {}\n    {}\n    {deviation}", section.title, line.words, call.call));
                 }
                 stage.clear();
@@ -54,6 +59,11 @@ impl File {
     }
 }
 
+fn words_of(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
 /// The services that tables name.
 async fn harness(world: &str) -> Harness {
     match world {
@@ -66,6 +76,19 @@ async fn harness(world: &str) -> Harness {
         "small quota" => {
             let limits = Limits { volumes: 2, gigabytes: 5, per_volume_gigabytes: 4, snapshots: 1, ..Limits::NONE };
             Harness::start_with(ApiOptions::default(), limits).await
+        }
+        "default quotas" => Harness::start_with(ApiOptions::default(), Limits::default()).await,
+        "snapshots whose size is free" => {
+            let limits = Limits { gigabytes: 2, no_snapshot_gigabytes: true, ..Limits::NONE };
+            Harness::start_with(ApiOptions::default(), limits).await
+        }
+        "a default type that is missing" => {
+            let options = ApiOptions { default_volume_type: "nowhere".to_owned(), ..ApiOptions::default() };
+            Harness::start_with(options, Limits::NONE).await
+        }
+        "a public endpoint" => {
+            let endpoint = Some("https://cloud.example/volume".to_owned());
+            Harness::start_with(ApiOptions { public_endpoint: endpoint, ..ApiOptions::default() }, Limits::NONE).await
         }
         "uploads by force" => {
             let options = ApiOptions { force_upload: true, ..ApiOptions::default() };
@@ -107,7 +130,7 @@ impl<'a> Stage<'a> {
         let mut rest = text;
         while let Some(at) = rest.find('{') {
             filled.push_str(&rest[..at]);
-            let place = rest[at + 1..].split_once('}');
+            let place = rest[at + 1..].split_once('}').filter(|(name, _)| !name.contains(['{', '"']));
             let value = place.and_then(|(name, _)| {
                 let repeated = name.rsplit_once('*').and_then(|(what, count)| Some(what.repeat(count.parse().ok()?)));
                 repeated.or_else(|| self.kept.get(name).cloned())
@@ -129,14 +152,14 @@ impl<'a> Stage<'a> {
 
     async fn play(&mut self, line: &Played) -> Result<(), String> {
         self.bring_about(&line.situation).await;
-        let before = self.volume().await;
+        let before = self.subjects().await;
         let got = self.ask(&line.call).await;
         let unfulfilled = deviation(&got, &self.filled(&line.answer));
         unfulfilled.map_or(Ok(()), Err)?;
         if got.status >= 400 {
-            let after = self.volume().await;
+            let after = self.subjects().await;
             if before != after {
-                return Err(format!("it was refused and has changed the volume from {before} to {after}"));
+                return Err(format!("it was refused and has changed {before} to {after}"));
             }
         }
         for effect in &line.effects {
@@ -156,15 +179,19 @@ impl<'a> Stage<'a> {
                 unfulfilled.map_or(Ok(()), |deviation| Err(format!("then {call}: {deviation}")))
             }
             _ => {
-                self.step(effect).await;
+                self.bring_about(effect).await;
                 Ok(())
             }
         }
     }
 
-    /// The volume as an administrator sees it, whole.
-    async fn volume(&self) -> Value {
-        self.shown("volume").await
+    /// The volume and the snapshot of the line as an administrator sees them, whole.
+    async fn subjects(&self) -> Value {
+        let mut subjects = vec![self.shown("volume").await];
+        if self.kept.contains_key("snapshot") {
+            subjects.push(self.shown("snapshot").await);
+        }
+        Value::Array(subjects)
     }
 
     async fn shown(&self, resource: &str) -> Value {
@@ -267,7 +294,7 @@ impl<'a> Stage<'a> {
         while let Some((header, after)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
             let (name, value) = header.split_once(": ").expect("a header is `Name: value`");
             has_type |= name == "Content-Type";
-            asking = asking.header(name, value);
+            asking = if value == "-" { asking } else { asking.header(name, value) };
             rest = after.trim_start();
         }
         let body = match action {
@@ -295,11 +322,10 @@ impl<'a> Stage<'a> {
 
 /// The id of the one object in an answer.
 fn id_in(body: &Value) -> Option<String> {
-    let object = body.as_object()?.values().next()?;
-    object["id"].as_str().map(str::to_owned)
+    body.as_object()?.values().find_map(|object| object["id"].as_str()).map(str::to_owned)
 }
 
-/// The token of a persona, and whether a service vouches for it.
+/// The token of a persona, and whether a service vouches for it; a word with a colon is a token itself.
 fn persona(word: &str) -> Option<(Option<&str>, bool)> {
     let (name, is_service) = word.strip_suffix("+service").map_or((word, false), |name| (name, true));
     let token = match name {
@@ -309,6 +335,7 @@ fn persona(word: &str) -> Option<(Option<&str>, bool)> {
         "STRANGER" => STRANGER,
         "NOBODY" => NOBODY,
         "ANONYMOUS" => return Some((None, is_service)),
+        token if token.contains(':') => token,
         _ => return None,
     };
     Some((Some(token), is_service))
