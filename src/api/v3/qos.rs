@@ -11,6 +11,7 @@ use crate::api::fault::{Kind, Problem};
 use crate::api::paging::{self, Columns, ListBody};
 use crate::api::route::QosRoute;
 use crate::api::schema;
+use crate::domain::attachment::Attachment;
 use crate::domain::document::Document;
 use crate::domain::ids::{QosSpecsId, VolumeTypeId};
 use crate::domain::qos::{Consumer, QosSpecs};
@@ -276,11 +277,15 @@ pub async fn is_told_otherwise(call: &Call, volume: &Volume, new: &VolumeType) -
     Ok(all.iter().filter(either).any(|row| row.consumer.is_told_to_clients()))
 }
 
-/// The connection information with it; none: there is nothing to add.
-pub async fn with_told(call: &Call, volume: &Volume, info: Option<&Document>) -> Result<Option<Document>, Problem> {
-    let Some(info) = info.filter(|info| info.text("driver_volume_type").is_some()) else { return Ok(None) };
-    let Some(specs) = told(call, volume).await? else { return Ok(None) };
+/// The connection information of a connected row with it, and with the members that clients rely on; none: it is not connected.
+pub async fn with_told(call: &Call, volume: &Volume, row: &Attachment) -> Result<Option<Document>, Problem> {
+    let connected = row.connection_info.as_ref().filter(|info| info.text("driver_volume_type").is_some());
+    let Some(info) = connected else { return Ok(None) };
+    let multipath = row.connector.as_ref().and_then(|connector| connector.member("enforce_multipath"));
     let mut members = info.to_value();
-    members["qos_specs"] = specs;
+    members["qos_specs"] = told(call, volume).await?.unwrap_or(Value::Null);
+    members["encrypted"] = false.into();
+    members["cacheable"] = false.into();
+    members["enforce_multipath"] = (multipath == Some(Value::Bool(true))).into();
     Ok(Some(Document::from(&members)))
 }
