@@ -13,6 +13,7 @@ pub mod drivers;
 pub mod faults;
 pub mod identity;
 pub mod images;
+pub mod outbound;
 pub mod runtime;
 pub mod settings;
 pub mod sim;

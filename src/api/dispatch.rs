@@ -195,7 +195,7 @@ async fn handle(
         Some(route) if route.is_version_document() => None,
         _ => {
             let project = path.project.as_deref();
-            Some(authenticate(api, headers, project, &exchange.ids.local).await?)
+            Some(authenticate(api, request, path.side, project, &exchange.ids.local).await?)
         }
     };
     let version = negotiate(headers, &path, route.as_ref(), exchange)?;
@@ -223,7 +223,10 @@ async fn handle(
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let body = if route.needs_body() { body_parse(&route, path.side, &body, json_typed)? } else { Value::Null };
     let action = if route.is_action() { Some(v3::action_name(&route, &body)?) } else { None };
-    if path.project.as_deref().is_some_and(|project| project != context.project_id.as_str()) {
+    let project = context.project_id.as_str();
+    let has_other = path.project.as_deref().is_some_and(|named| named != project);
+    // a token of a domain or of the system has no project that the thing could belong to
+    if has_other || (project.is_empty() && route.makes_for_project(action.as_deref())) {
         return Err(Problem::MalformedUrl);
     }
     if path.side == Side::Admin {
@@ -299,18 +302,32 @@ fn metrics(method: &Method, api: &ApiState) -> Result<Answer, Problem> {
     Ok(Answer::text(telemetry::metrics::CONTENT_TYPE, api.options.metrics.text()))
 }
 
-/// Who asks.
+/// What catalogues call the service of each side, with the names of old ones.
+fn service_types(side: Side) -> &'static [&'static str] {
+    match side {
+        Side::Compute => &["compute"],
+        Side::Image => &["image"],
+        _ => &["block-storage", "block-store", "volume", "volumev2", "volumev3"],
+    }
+}
+
+/// Who asks. No other header than these is read for it, so that nobody can say who they are by one.
 pub(super) async fn authenticate(
     api: &ApiState,
-    headers: &HeaderMap,
+    request: &HttpRequest,
+    side: Side,
     url_project: Option<&str>,
     id: &RequestId,
 ) -> Result<RequestContext, Problem> {
+    let headers = request.headers();
     let presented = Presented {
         token: headers.get("x-auth-token").or_else(|| headers.get("x-storage-token")).and_then(utf8),
         service_token: headers.get("x-service-token").and_then(utf8),
         authorization: headers.get(header::AUTHORIZATION).and_then(utf8),
         url_project,
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        service_types: service_types(side),
     };
     Ok(api.options.auth.authenticate(presented, id).await?)
 }

@@ -215,7 +215,7 @@ impl From<Problem> for Fault {
         match problem {
             Problem::Unrouted | Problem::Hidden => Self::new(404, GENERIC_404),
             Problem::Unauthenticated(_) => Self::new(401, "The request you have made requires authentication."),
-            Problem::IdentityUnavailable(text) => Self::new(503, text),
+            Problem::IdentityUnavailable(text) => Self { retry_after: Some(RETRY_AFTER), ..Self::new(503, text) },
             Problem::ForeignHost => Self::new(403, "The Host header does not name this machine."),
             Problem::BodyTooLarge => Self::new(413, "The body of your request was too large for this server."),
             Problem::MediaType => Self::new(415, "Unsupported Content-Type"),

@@ -374,6 +374,15 @@ impl Route {
         )
     }
 
+    /// Whether the call, or this action, makes something that belongs to the caller's project.
+    pub fn makes_for_project(&self, action: Option<&str>) -> bool {
+        match self {
+            Self::VolumeCreate | Self::SnapshotCreate => true,
+            Self::Manage(route) => route.needs_body(),
+            _ => action == Some("os-volume_upload_image"),
+        }
+    }
+
     /// Whether a JSON body is needed.
     pub fn needs_body(&self) -> bool {
         self.is_action()

@@ -4,11 +4,15 @@
 use std::io;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use crate::identity::{Keystone, Strategy};
 use crate::images::convert::ConvertLimits;
-use crate::images::glance::BuildError;
 use crate::images::{
     Converter, DirectoryStore, GlanceClient, GlanceOptions, ImageService, NoToken, StoreLimits, TokenFile, TokenSource,
 };
+use crate::outbound::BuildError;
 use crate::runtime::{Clock, Randomness};
 use crate::settings::{GlanceSettings, ImageServiceSettings, ImageStoreSettings, Settings};
 
@@ -36,7 +40,9 @@ pub struct ImageParts {
 }
 
 /// Opens what the settings name. Blocks; the state directory must be held.
-pub fn open(settings: &Settings) -> Result<ImageParts, ImagePartError> {
+///
+/// A Glance without a token of its own is asked with the service user's, if there is a Keystone.
+pub fn open(settings: &Settings, auth: &Strategy) -> Result<ImageParts, ImagePartError> {
     let mut parts = ImageParts { service: None, store: None, converter: converter(settings) };
     match &settings.image.service {
         ImageServiceSettings::Embedded(embedded) => {
@@ -44,7 +50,7 @@ pub fn open(settings: &Settings) -> Result<ImageParts, ImagePartError> {
             parts.store = Some(Arc::clone(&store));
             parts.service = Some(store);
         }
-        ImageServiceSettings::Glance(glance) => parts.service = Some(open_glance(glance)?),
+        ImageServiceSettings::Glance(glance) => parts.service = Some(open_glance(glance, auth)?),
         ImageServiceSettings::None => {}
     }
     Ok(parts)
@@ -60,10 +66,11 @@ fn open_store(settings: &ImageStoreSettings) -> Result<Arc<DirectoryStore>, Imag
         .map_err(ImagePartError::Directory)
 }
 
-fn open_glance(settings: &GlanceSettings) -> Result<Arc<GlanceClient>, BuildError> {
-    let tokens: Arc<dyn TokenSource> = match settings.token_file.clone() {
-        Some(file) => Arc::new(TokenFile(file)),
-        None => Arc::new(NoToken),
+fn open_glance(settings: &GlanceSettings, auth: &Strategy) -> Result<Arc<GlanceClient>, BuildError> {
+    let tokens: Arc<dyn TokenSource> = match (settings.token_file.clone(), auth) {
+        (Some(file), _) => Arc::new(TokenFile(file)),
+        (None, Strategy::Keystone(keystone)) => Arc::new(ServiceUserToken(Arc::clone(keystone))),
+        (None, _) => Arc::new(NoToken),
     };
     let options = GlanceOptions {
         endpoint: settings.endpoint.clone(),
@@ -71,6 +78,19 @@ fn open_glance(settings: &GlanceSettings) -> Result<Arc<GlanceClient>, BuildErro
         timeout: settings.timeout,
     };
     GlanceClient::new(options, tokens, Randomness::from_os())
+}
+
+/// The token that Keystone gives this service.
+struct ServiceUserToken(Arc<Keystone>);
+
+impl TokenSource for ServiceUserToken {
+    fn token(self: Arc<Self>, rejected: Option<String>) -> BoxFuture<'static, io::Result<Option<String>>> {
+        async move {
+            let token = self.0.service_user_token(rejected.as_deref()).await;
+            token.map(Some).map_err(io::Error::other)
+        }
+        .boxed()
+    }
 }
 
 fn converter(settings: &Settings) -> Converter {

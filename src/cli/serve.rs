@@ -12,6 +12,7 @@ use actix_web::dev::ServerHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::clouds;
+use super::identity::{self, IdentityError};
 use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
 use super::state_dir::{StateDir, StateDirError};
@@ -20,7 +21,7 @@ use crate::api::server::Images;
 use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
-use crate::identity::{MappedToken, Noauth, Strategy};
+use crate::identity::Strategy;
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{Loaded, Settings};
 use crate::store::{Store, StoreOptions, Synchronous, Transaction};
@@ -68,6 +69,9 @@ pub enum ServeError {
     /// The image service.
     #[error(transparent)]
     Images(#[from] ImagePartError),
+    /// Who finds out who asks.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The HTTP server or the signal handlers.
     #[error("the server ended")]
     Server(#[source] io::Error),
@@ -93,7 +97,8 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     metrics.register(logging::samples);
     let store = open_store(settings, &metrics)?;
     let parts = parts::open(settings)?;
-    let images = images::open(settings)?;
+    let auth = identity::open(&settings.auth, &metrics)?;
+    let images = images::open(settings, &auth)?;
     parts.use_images(&images);
     for (_, backend) in &parts.files {
         backend.start().await.map_err(PartError::from)?;
@@ -106,8 +111,8 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     actix_web::rt::spawn(recover(service.clone()));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
-    let api =
-        ApiState::new(service.clone(), Clock::System, Randomness::from_os(), api_options(settings, metrics, &images));
+    let options = api_options(settings, metrics, &images, auth);
+    let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), options);
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
@@ -176,15 +181,7 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
     Service::start(world, options, pool)
 }
 
-fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) -> ApiOptions {
-    let tokens = settings.auth.tokens.iter().map(|(token, who)| {
-        let mapped = MappedToken {
-            user_id: who.user.clone().into(),
-            project_id: who.project.clone().into(),
-            roles: who.roles.clone(),
-        };
-        (token.clone(), mapped)
-    });
+fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts, auth: Strategy) -> ApiOptions {
     ApiOptions {
         workers: threads(settings.server.workers),
         availability_zone: settings.availability_zone.clone(),
@@ -194,10 +191,7 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         force_upload: settings.image.force_upload,
         metrics,
         log_levels: logging::levels(),
-        auth: Strategy::Noauth(Noauth {
-            project: settings.auth.noauth_project.clone().into(),
-            tokens: tokens.collect(),
-        }),
+        auth,
         ..ApiOptions::default()
     }
 }

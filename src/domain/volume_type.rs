@@ -12,6 +12,8 @@ use super::time::Timestamp;
 pub const MULTIATTACH: &str = "multiattach";
 /// The extra spec with the zones that volumes of the type may be in.
 pub const AVAILABILITY_ZONES: &str = "RESKEY:availability_zones";
+/// The extra spec that names the backend of its volumes.
+pub const BACKEND_NAME: &str = "volume_backend_name";
 /// The extra specs with the sizes that volumes of the type may have, GiB.
 const LEAST_SIZE: &str = "provisioning:min_vol_size";
 const MOST_SIZE: &str = "provisioning:max_vol_size";

@@ -3,11 +3,13 @@
 //! Never looks at a volume and never answers HTTP itself. Called by the API only.
 
 pub mod context;
+pub mod keystone;
 pub mod noauth;
 pub mod policy;
 pub mod strategy;
 
 pub use context::RequestContext;
+pub use keystone::{Keystone, KeystoneOptions};
 pub use noauth::{MappedToken, Noauth};
 pub use policy::{Check, Denied, Policy};
 pub use strategy::{Presented, Refusal, Strategy};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::ids::RequestId;
 
 use super::context::RequestContext;
+use super::keystone::Keystone;
 use super::noauth::{self, Noauth};
 
 /// What a request says of who asks, as sent.
@@ -18,6 +19,12 @@ pub struct Presented<'a> {
     pub authorization: Option<&'a str>,
     /// The project of the URL.
     pub url_project: Option<&'a str>,
+    /// The method.
+    pub method: &'a str,
+    /// The path, as sent.
+    pub path: &'a str,
+    /// The names that a catalogue may have for the service that is asked.
+    pub service_types: &'static [&'static str],
 }
 
 /// Nobody is let in.
@@ -39,6 +46,8 @@ pub enum Refusal {
 pub enum Strategy {
     /// The token's text is the identity.
     Noauth(Noauth),
+    /// Keystone is asked.
+    Keystone(Arc<Keystone>),
 }
 
 impl Default for Strategy {
@@ -56,6 +65,7 @@ impl Strategy {
     ) -> Result<RequestContext, Refusal> {
         match self {
             Self::Noauth(noauth) => noauth.authenticate(presented, request_id).ok_or_else(noauth::refusal),
+            Self::Keystone(keystone) => keystone.authenticate(presented, request_id).await,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::keystone::{self, KeystoneSettings};
 use super::parse::{one_of, word};
 use super::reader::{Problem, Table};
 
@@ -15,6 +16,10 @@ pub struct AuthSettings {
     pub noauth_project: String,
     /// Fixed tokens with an identity of their own, so that clients can be tested as reader or member (auth-and-policy §4).
     pub tokens: BTreeMap<String, FixedToken>,
+    /// A token that speaks for a service has one of these roles (strategy `keystone`).
+    pub service_token_roles: Vec<String>,
+    /// The Keystone of the strategy `keystone`.
+    pub keystone: Option<KeystoneSettings>,
 }
 
 impl fmt::Debug for AuthSettings {
@@ -24,6 +29,8 @@ impl fmt::Debug for AuthSettings {
             .field("strategy", &self.strategy)
             .field("noauth_project", &self.noauth_project)
             .field("tokens", &self.tokens.values().collect::<Vec<_>>())
+            .field("service_token_roles", &self.service_token_roles)
+            .field("keystone", &self.keystone)
             .finish()
     }
 }
@@ -33,6 +40,8 @@ impl fmt::Debug for AuthSettings {
 pub enum AuthStrategy {
     /// The token's text says who asks, and everyone is an admin: on loopback only.
     Noauth,
+    /// Keystone says who asks.
+    Keystone,
 }
 
 /// Who a fixed token stands for.
@@ -48,10 +57,14 @@ pub struct FixedToken {
 
 /// Reads the section.
 pub(super) fn parse(mut table: Table, problems: &mut Vec<Problem>) -> AuthSettings {
+    let chosen_at = table.origin_of("strategy");
     let strategy = table.take(problems, "strategy", AuthStrategy::Noauth, |value| {
         match one_of(value, &["noauth", "local", "basic", "keystone"])? {
             "noauth" => Ok(AuthStrategy::Noauth),
-            other => Err(format!("{other:?} is not implemented in this release; use \"noauth\", on loopback")),
+            "keystone" => Ok(AuthStrategy::Keystone),
+            other => Err(format!(
+                "{other:?} is not implemented in this release; use \"keystone\", or \"noauth\" on loopback"
+            )),
         }
     });
     let noauth_project = table.take(problems, "noauth_project", "admin".to_owned(), |value| {
@@ -77,6 +90,11 @@ pub(super) fn parse(mut table: Table, problems: &mut Vec<Problem>) -> AuthSettin
             problems.push(Problem { key, reason: "stands for two identities".to_owned(), origin });
         }
     }
-    table.finish(problems, &["strategy", "noauth_project", "tokens"]);
-    AuthSettings { strategy, noauth_project, tokens }
+    let service_token_roles = table.texts(problems, "service_token_roles", vec!["service".to_owned()]);
+    let keystone = (strategy == AuthStrategy::Keystone).then(|| {
+        let section = table.table(problems, "keystone");
+        keystone::parse(section, chosen_at.as_deref(), problems)
+    });
+    table.finish(problems, &["strategy", "noauth_project", "tokens", "service_token_roles"]);
+    AuthSettings { strategy, noauth_project, tokens, service_token_roles, keystone }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::reader::Origins;
-use super::{Database, DriverSettings, ImageServiceSettings, Problem, Settings, SimProcess};
+use super::{Database, DriverSettings, ImageServiceSettings, KeystonePassword, Problem, Settings, SimProcess};
 
 /// `sun_path` of a unix socket has 108 bytes, the last of which is the terminating zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -49,6 +49,15 @@ pub(super) fn problems(settings: &Settings, origins: &Origins) -> Vec<Problem> {
             }
         }
         ImageServiceSettings::None => {}
+    }
+    if let Some(keystone) = &settings.auth.keystone {
+        let password = match &keystone.password {
+            KeystonePassword::File(file) => Some(file),
+            KeystonePassword::Text(_) => None,
+        };
+        for (key, file) in [("ca_file", keystone.ca_file.as_ref()), ("password_file", password)] {
+            add(format!("auth.keystone.{key}"), file.and_then(|file| unreadable(file)));
+        }
     }
     problems
 }

@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use config::Value;
-
 use super::backend::absolute;
-use super::parse::{one_of, word};
+use super::parse::{endpoint, one_of};
 use super::reader::{Problem, Table};
 
 /// `image`.
@@ -96,7 +94,7 @@ fn embedded(table: &mut Table, state_path: &Path, problems: &mut Vec<Problem>) -
 fn glance(table: &mut Table, chosen_at: Option<String>, problems: &mut Vec<Problem>) -> GlanceSettings {
     let key = table.key("endpoint");
     let told = problems.len();
-    let endpoint = table.take(problems, "endpoint", String::new(), endpoint);
+    let endpoint = table.take(problems, "endpoint", String::new(), |value| endpoint(value, &["/v2"]));
     if endpoint.is_empty() && problems.len() == told {
         problems.push(Problem {
             key,
@@ -111,21 +109,4 @@ fn glance(table: &mut Table, chosen_at: Option<String>, problems: &mut Vec<Probl
     let (ca_file, token_file) = (file("ca_file"), file("token_file"));
     let timeout = table.duration(problems, "timeout", Duration::from_secs(60), false);
     GlanceSettings { endpoint, ca_file, token_file, timeout }
-}
-
-/// The address without a slash at the end. The reasons never repeat it: it may hold a password by mistake.
-fn endpoint(value: Value) -> Result<String, String> {
-    let text = word(value)?;
-    if text.is_empty() {
-        return Ok(text);
-    }
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let rest = rest.ok_or("must begin with https:// or http://")?;
-    let host = rest.split('/').next().unwrap_or_default();
-    let is_clean = text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains(['?', '#', '@', '\\', '%']);
-    if host.is_empty() || !is_clean {
-        return Err("must be an address such as https://image.example.org, without user, query or fragment".to_owned());
-    }
-    let bare = text.trim_end_matches('/');
-    Ok(bare.strip_suffix("/v2").unwrap_or(bare).to_owned())
 }

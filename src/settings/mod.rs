@@ -10,6 +10,7 @@ mod backend;
 mod check;
 mod duration;
 mod image;
+mod keystone;
 mod parse;
 mod reader;
 
@@ -22,6 +23,7 @@ pub use auth::{AuthSettings, AuthStrategy, FixedToken};
 pub use backend::{BackendSettings, DriverSettings, FileDriverSettings, SimDriverSettings, SimProcess, TargetProtocol};
 pub use duration::parse as parse_duration;
 pub use image::{GlanceSettings, ImageServiceSettings, ImageSettings, ImageStoreSettings};
+pub use keystone::{KeystonePassword, KeystoneSettings};
 pub use reader::{ENVIRONMENT_PREFIX, Problem};
 
 use crate::domain::quota::Limits;

@@ -269,3 +269,21 @@ pub(super) fn one_of(value: Value, words: &[&'static str]) -> Result<&'static st
         .copied()
         .ok_or_else(|| format!("{text:?} must be one of {}", words.join(", ")))
 }
+
+/// The address of another service, without a slash at the end and without any of `versions`. The reasons never repeat it: it
+/// may hold a password by mistake.
+pub(super) fn endpoint(value: Value, versions: &[&str]) -> Result<String, String> {
+    let text = word(value)?;
+    if text.is_empty() {
+        return Ok(text);
+    }
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = rest.ok_or("must begin with https:// or http://")?;
+    let host = rest.split('/').next().unwrap_or_default();
+    let is_clean = text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains(['?', '#', '@', '\\', '%', '"']);
+    if host.is_empty() || !is_clean {
+        return Err("must be an address such as https://cloud.example.org, without user, query or fragment".to_owned());
+    }
+    let bare = text.trim_end_matches('/');
+    Ok(versions.iter().find_map(|version| bare.strip_suffix(version)).unwrap_or(bare).to_owned())
+}

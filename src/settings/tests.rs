@@ -69,7 +69,24 @@ fn the_annotated_file_names_every_setting() {
         "actors.arbiters",
         "actors.idle_ttl",
         "actors.max_active",
+        "auth.keystone.auth_url",
+        "auth.keystone.ca_file",
+        "auth.keystone.interface",
+        "auth.keystone.max_cached_tokens",
+        "auth.keystone.max_connections",
+        "auth.keystone.max_waiting",
+        "auth.keystone.password",
+        "auth.keystone.password_file",
+        "auth.keystone.project_domain_name",
+        "auth.keystone.project_name",
+        "auth.keystone.region_name",
+        "auth.keystone.timeout",
+        "auth.keystone.token_cache_time",
+        "auth.keystone.user_domain_name",
+        "auth.keystone.username",
+        "auth.keystone.www_authenticate_uri",
         "auth.noauth_project",
+        "auth.service_token_roles",
         "auth.strategy",
         "auth.tokens.project",
         "auth.tokens.roles",
@@ -268,9 +285,54 @@ fn each_image_service_has_settings_of_its_own() {
     refused("[image]\nservice = \"none\"\npath = \"x\"\n", &[], "image.path", "unknown setting", FILE);
 }
 
+/// The least that Keystone needs, and further lines of its section.
+fn keystone(more: &str) -> String {
+    let least = "auth_url = \"http://k:5000/v3/\"\npassword = \"hunter2\"\n";
+    format!("[auth]\nstrategy = \"keystone\"\n[auth.keystone]\n{least}{more}")
+}
+
+#[test]
+fn keystone_has_a_section_of_its_own() {
+    let section = |more: &str| settings(&keystone(more), &[]).auth.keystone.expect("the strategy is keystone");
+    let least = section("");
+    assert_eq!(least.auth_url, "http://k:5000");
+    assert_eq!(least.www_authenticate_uri, "http://k:5000");
+    assert_eq!((least.interface.as_str(), least.region_name), ("internal", None));
+    assert_eq!(section("www_authenticate_uri = \"https://k/v3\"").www_authenticate_uri, "https://k/v3");
+    for (written, seconds) in [("\"90s\"", 90), ("\"0s\"", 0), ("0", 0), ("-1", 0), ("\"-1\"", 0)] {
+        let time = section(&format!("token_cache_time = {written}")).token_cache_time;
+        assert_eq!(time, Duration::from_secs(seconds), "{written}");
+    }
+    refused(&keystone("token_cache_time = 300"), &[], "auth.keystone.token_cache_time", "no unit", FILE);
+    refused(&keystone("interface = \"secret\""), &[], "auth.keystone.interface", "one of internal", FILE);
+    refused(&keystone("insecure = true"), &[], "auth.keystone.insecure", "unknown setting", FILE);
+    refused(&keystone("password_file = \"x\""), &[], "auth.keystone.password", "one of them", FILE);
+    refused("[auth.keystone]\nauth_url = \"http://k\"\n", &[], "auth.keystone", "unknown setting", FILE);
+    let Invalid(problems) = load("[auth]\nstrategy = \"keystone\"\n", &[]).expect_err("nothing is said of it");
+    is_problem(&problems[0], "auth.keystone.auth_url", "address of Keystone", FILE);
+    is_problem(&problems[1], "auth.keystone.password", "password_file", FILE);
+    for url in ["k:5000", "https://u:hunter2@k", "https://k/?hunter2"] {
+        let toml = format!("[auth]\nstrategy = \"keystone\"\n[auth.keystone]\nauth_url = \"{url}\"\npassword = \"p\"");
+        let Invalid(problems) = load(&toml, &[]).expect_err(url);
+        assert!(problems.len() == 1 && !problems[0].to_string().contains("hunter2"), "{problems:?}");
+    }
+}
+
+/// Only noauth is confined to loopback: others know who asks.
+#[test]
+fn with_keystone_every_address_can_be_served() {
+    let settings = settings(&keystone(""), &[("HEARTH__SERVER__LISTEN", "0.0.0.0:8776")]);
+    assert_eq!(settings.server.listen.port(), 8776);
+    assert!(!format!("{settings:?}").contains("hunter2"), "{settings:?}");
+    let file = in_repository("Cargo.toml");
+    let toml = keystone("").replace("password = \"hunter2\"", &format!("password_file = \"{}\"", file.display()));
+    let settings = load(&toml, &[]).expect("valid").settings;
+    assert_eq!(settings.auth.keystone.map(|keystone| keystone.password), Some(KeystonePassword::File(file)));
+}
+
 #[test]
 fn what_is_not_implemented_is_refused_by_name() {
-    refused("[auth]\nstrategy = \"keystone\"\n", &[], "auth.strategy", "not implemented", FILE);
+    refused("[auth]\nstrategy = \"local\"\n", &[], "auth.strategy", "not implemented", FILE);
     refused("[auth]\nstrategy = \"magic\"\n", &[], "auth.strategy", "one of noauth", FILE);
     refused("[compute]\nmode = \"external\"\n", &[], "compute.mode", "not implemented", FILE);
 }

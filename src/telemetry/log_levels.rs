@@ -39,6 +39,8 @@ pub const LOGGERS: &[&str] = &[
     "hearth::drivers::sim::process",
     "hearth::drivers::sim::remote",
     "hearth::drivers::sim::truth",
+    "hearth::identity::keystone::client",
+    "hearth::identity::keystone",
     "hearth::images::convert::child",
     "hearth::images::convert::reader",
     "hearth::images::directory::files",

@@ -25,6 +25,7 @@ use self::route::Resource;
 pub use self::route::serves;
 use super::call::url_id;
 use super::dispatch::{authenticate, body_read, links, text};
+use super::route::Side;
 use super::server::ApiState;
 use crate::domain::ids::{ImageId, RequestId};
 use crate::identity::noauth::host_is_loopback;
@@ -99,7 +100,7 @@ async fn handle(
     {
         return Ok(json(status, &versions));
     }
-    let context = authenticate(api, headers, None, id).await?;
+    let context = authenticate(api, request, Side::Image, None, id).await?;
     let store = api.options.image_store.as_ref().ok_or_else(Fault::unrouted)?;
     let resource = resource.ok_or_else(Fault::unrouted)?;
     let caller = ImageCaller { project_id: context.project_id.clone(), is_admin: context.is_admin };
@@ -144,6 +145,10 @@ fn list(asked: Asked<'_>) -> Result<HttpResponse, Fault> {
 
 async fn create(asked: Asked<'_>) -> Result<HttpResponse, Fault> {
     asked.enforce("add_image")?;
+    if asked.caller.project_id.as_str().is_empty() {
+        // a token of a domain or of the system: nobody would own the image
+        return Err(Fault::new(403, "You are not authorized to complete this action."));
+    }
     let store = Arc::clone(asked.store);
     let (body, caller, base) = asked.json().await?;
     let new = members::new_image(body)?;

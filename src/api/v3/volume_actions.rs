@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{manage, volume_flags, volume_images, volume_metadata, volume_moves};
+use crate::actors::RequestError;
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::Problem;
@@ -10,6 +11,7 @@ use crate::api::schema::{self, formats};
 use crate::domain::ids::SnapshotId;
 use crate::domain::status::VolumeStatus;
 use crate::domain::volume::Command;
+use crate::domain::volume::decide::revert_target;
 
 /// Carries out one action; its name has been checked.
 pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer, Problem> {
@@ -74,7 +76,8 @@ async fn volume_extend_completion(call: &Call, id: &str) -> Result<Answer, Probl
     }))
 }
 
-/// §2.4 (3.40). The look at the volume has a rule of its own, before the volume is looked at.
+/// §2.4 (3.40). The look at the volume has a rule of its own, before the volume is looked at; which snapshot is meant is looked
+/// at before the rule of the revert itself.
 async fn volume_revert(call: &Call, id: &str) -> Result<Answer, Problem> {
     if !call.since(40) {
         return Err(Problem::Hidden);
@@ -82,10 +85,11 @@ async fn volume_revert(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::VOLUME_REVERT.check(call.version, &call.body)?;
     let state = call.volume_target(id).await?;
     call.enforce("volume:get", &state.volume.project_id)?;
-    call.enforce("volume:revert_to_snapshot", &state.volume.project_id)?;
     let asked = call.body["revert"].get("snapshot_id").and_then(Value::as_str);
     // An id that is none is the id of no snapshot.
     let snapshot_id = asked.map(|text| SnapshotId(url_id(text).unwrap_or_default()));
+    revert_target(&state, snapshot_id).map_err(|refusal| Problem::Request(RequestError::Refused(refusal)))?;
+    call.enforce("volume:revert_to_snapshot", &state.volume.project_id)?;
     let command = Command::Revert { snapshot_id };
     call.command(state.id(), command).await?;
     Ok(Answer::empty(202))

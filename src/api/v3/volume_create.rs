@@ -21,7 +21,7 @@ use crate::domain::volume::command::CreateVolume;
 use crate::domain::volume::decide::lend_refusal;
 use crate::domain::volume::state::Origin;
 use crate::domain::volume::{Command, Refusal, VolumeState};
-use crate::domain::volume_type::{MULTIATTACH, VolumeType};
+use crate::domain::volume_type::{BACKEND_NAME, MULTIATTACH, VolumeType};
 use crate::images::Image;
 
 fn text<'a>(members: &'a Value, name: &str) -> Option<&'a str> {
@@ -51,7 +51,7 @@ pub async fn while_the_type_changes(
     Err(Problem::Busy("the volume type is being changed"))
 }
 
-/// The checks by what is known of the type, and the commit that holds only while it is true.
+/// The checks (volumes §3, in their order) by what is known of the type, and the commit that holds only while it is true.
 async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     let members = &call.body["volume"];
     let volume_type = match text(members, "volume_type") {
@@ -65,8 +65,24 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         call.enforce_own("volume:create_from_image")?;
     }
     let size_gib = size(members, source.as_ref())?;
+    let fits_type = |volume_type: &VolumeType| {
+        volume_type.sizes().check(size_gib, &volume_type.name).map_err(Problem::InvalidInput)
+    };
+    if let Some(volume_type) = &volume_type {
+        fits_type(volume_type)?;
+        if let Some(source) = &source {
+            source.accepts(call, volume_type).await?;
+        }
+    }
     if source.is_some() && image.is_some() {
         return Err(one_source_only());
+    }
+    if let Some(refusal) = source.as_ref().and_then(|source| source.refusal(size_gib)) {
+        // As the source would say when it is asked: but before anything is written.
+        return Err(RequestError::Refused(refusal).into());
+    }
+    if let Some(refusal) = image.as_ref().and_then(|image| needs(image).refusal(size_gib)) {
+        return Err(RequestError::Refused(refusal).into());
     }
     let inherited = source.as_ref().and_then(|source| source.state.volume.volume_type_id);
     let volume_type = match (volume_type, type_of_image(call, image.as_ref()).await?) {
@@ -74,7 +90,7 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         (None, None) => type_implied(call, inherited).await?,
     };
     refuse_encrypted(&volume_type)?;
-    volume_type.sizes().check(size_gib, &volume_type.name).map_err(Problem::InvalidInput)?;
+    fits_type(&volume_type)?;
     let source_zone = source.as_ref().map(|source| &*source.state.volume.availability_zone);
     let availability_zone = placement::zone(call, text(members, "availability_zone"), source_zone, &volume_type)?;
     if multiattach_member(members) {
@@ -87,13 +103,6 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
         call.enforce_own("volume:multiattach")?;
     }
     let wanted = placement::wanted(call, &availability_zone, size_gib, &volume_type).await?;
-    if let Some(refusal) = source.as_ref().and_then(|source| source.refusal(size_gib)) {
-        // As the source would say when it is asked: but before anything is written.
-        return Err(RequestError::Refused(refusal).into());
-    }
-    if let Some(refusal) = image.as_ref().and_then(|image| needs(image).refusal(size_gib)) {
-        return Err(RequestError::Refused(refusal).into());
-    }
     let volume_id = VolumeId(call.api.randomness.uuid());
     let create = CreateVolume {
         volume_id,
@@ -134,6 +143,24 @@ impl Source {
     fn size_gib(&self) -> u32 {
         let snapshot = self.origin.snapshot_id.and_then(|id| self.state.snapshot(id));
         snapshot.map_or(self.state.volume.size_gib, |snapshot| snapshot.size_gib)
+    }
+
+    /// Row 10: another type than the source's is taken where there is no other backend, or where both types name the same one.
+    async fn accepts(&self, call: &Call, volume_type: &VolumeType) -> Result<(), Problem> {
+        let own = self.state.volume.volume_type_id;
+        if own == Some(volume_type.id) || call.service().standings().iter().filter(|known| known.enabled).count() <= 1 {
+            return Ok(());
+        }
+        let types = call.api.types.get(call.service().store().as_ref()).await?;
+        let named = own.and_then(|id| types.by_id(id)).and_then(|own| own.spec(BACKEND_NAME));
+        if named.is_some() && named == volume_type.spec(BACKEND_NAME) {
+            return Ok(());
+        }
+        Err(Problem::InvalidInput(format!(
+            "Invalid volume_type provided: {} (requested type is not compatible; either match source volume, or omit type \
+             argument).",
+            volume_type.id
+        )))
     }
 
     /// Rows 13 and 14.

@@ -11,10 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, redirect};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::{Body, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use sha2::{Digest as _, Sha512};
 
@@ -22,15 +19,12 @@ use super::token::TokenSource;
 use crate::domain::ids::ImageId;
 use crate::images::directory::hex;
 use crate::images::service::ImageError;
+use crate::outbound::{self, BuildError};
 
 /// The largest JSON that is read.
 const JSON_BYTES_MAX: usize = 4 << 20;
 /// What an upload reads at once.
 const PIECE_BYTES: usize = 256 << 10;
-/// A connection stands within this time, or not at all.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-const USER_AGENT: &str = concat!("hearth/", env!("CARGO_PKG_VERSION"));
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Where Glance is.
@@ -42,29 +36,6 @@ pub struct GlanceOptions {
     pub ca_file: Option<PathBuf>,
     /// A call without any progress for so long has failed.
     pub timeout: Duration,
-}
-
-/// The client cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// `ca_file`.
-    #[error("{} cannot be used as certificates of authorities", path.display())]
-    Authorities {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: pem::Error,
-    },
-    /// There is no certificate in `ca_file`, or none on this system.
-    #[error("there is no certificate of an authority")]
-    NoAuthority,
-    /// Its TLS.
-    #[error("TLS cannot be set up")]
-    Tls(#[from] rustls::Error),
-    /// Its HTTP.
-    #[error("the client cannot be set up")]
-    Client(#[from] reqwest::Error),
 }
 
 /// Why a call was not done.
@@ -114,14 +85,7 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(options: GlanceOptions, tokens: Arc<dyn TokenSource>) -> Result<Self, BuildError> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(&options)?)
-            .redirect(redirect::Policy::none())
-            // nothing but the endpoint is asked: no proxy of the environment, either
-            .no_proxy()
-            .connect_timeout(options.timeout.min(CONNECT_TIMEOUT))
-            .user_agent(USER_AGENT)
-            .build()?;
+        let client = outbound::client(&options.endpoint, options.ca_file.as_deref(), options.timeout)?;
         Ok(Self { client, base: format!("{}/v2", options.endpoint), tokens, timeout: options.timeout })
     }
 
@@ -145,13 +109,8 @@ impl Http {
                 })
                 .await?;
             let mut answer = succeeded(answer, of)?;
-            let mut text = Vec::new();
-            while let Some(chunk) = answer.chunk().await.map_err(|error| broken(&error))? {
-                if text.len() + chunk.len() > JSON_BYTES_MAX {
-                    return Err(Trouble::nonsense());
-                }
-                text.extend_from_slice(&chunk);
-            }
+            let text = outbound::body(&mut answer, JSON_BYTES_MAX).await.map_err(|error| broken(&error))?;
+            let text = text.ok_or_else(Trouble::nonsense)?;
             if text.is_empty() {
                 return Ok(Value::Null);
             }
@@ -231,35 +190,11 @@ impl Http {
     }
 }
 
-/// TLS with ring, whatever the process has as its default.
-fn tls(options: &GlanceOptions) -> Result<ClientConfig, BuildError> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = &options.ca_file {
-        let unusable = |source| BuildError::Authorities { path: path.clone(), source };
-        for certificate in CertificateDer::pem_file_iter(path).map_err(unusable)? {
-            roots.add(certificate.map_err(unusable)?)?;
-        }
-    } else if options.endpoint.starts_with("https:") {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let needs_authority = options.ca_file.is_some() || options.endpoint.starts_with("https:");
-    if needs_authority && roots.is_empty() {
-        return Err(BuildError::NoAuthority);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
 fn with_token(request: RequestBuilder, token: Option<&str>) -> RequestBuilder {
-    let Some(token) = token else { return request };
-    match HeaderValue::from_str(token) {
-        Ok(mut value) => {
-            value.set_sensitive(true);
-            request.header("x-auth-token", value)
-        }
-        // it could not be sent, and the answer will say what is wrong
-        Err(_) => request,
+    // one that cannot be sent is left out, and the answer will say what is wrong
+    match token.and_then(outbound::secret_header) {
+        Some(token) => request.header("x-auth-token", token),
+        None => request,
     }
 }
 

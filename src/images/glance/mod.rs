@@ -24,13 +24,14 @@ use reqwest::Method;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha512};
 
-pub use self::http::{BuildError, GlanceOptions};
+pub use self::http::GlanceOptions;
 use self::http::{Http, Sent, Trouble};
 pub use self::token::{NoToken, TokenFile, TokenSource};
 use super::directory::hex;
 use super::image::{Image, ImageCaller, ImageStatus, NewImage, Visibility};
 use super::service::{ImageError, ImageService};
 use crate::domain::ids::ImageId;
+use crate::outbound::BuildError;
 use crate::runtime::Randomness;
 
 /// A call that may be repeated is tried so often.

@@ -73,6 +73,28 @@ fn sections() -> Vec<Section<'static>> {
     sections
 }
 
+/// What the table says of a call.
+pub struct Listed {
+    pub is_served: bool,
+    /// The minor microversion that first has it.
+    pub since: u32,
+}
+
+/// Looks up `METHOD PATH [action]`, PATH from the root on; a query is not looked at.
+pub fn listed(call: &str) -> Option<Listed> {
+    let mut words = call.split(' ');
+    let (method, path, action) = (words.next()?, words.next()?, words.next());
+    let path = path.split('?').next()?;
+    sections().iter().find_map(|section| {
+        let is_it = |entry: &&Entry<'_>| {
+            let full = format!("{}{}", section.base.trim_end_matches('/'), entry.path);
+            (entry.method, full.as_str(), entry.action) == (method, path, action)
+        };
+        let entry = section.calls.iter().find(is_it)?;
+        Some(Listed { is_served: entry.reason.is_none(), since: entry.since })
+    })
+}
+
 /// Whether there is such a call at this version, whatever it answers.
 async fn is_served(harness: &Harness, base: &str, call: &Entry<'_>, minor: u32) -> bool {
     let mut asking = harness.ask(call.method, &call.url(base)).token("root:p");

@@ -96,6 +96,7 @@ POST /snapshots/{id}/action os-unmanage
 # /v3: Volume types
 GET /types
 POST /types
+GET /types/default
 GET /types/{id}
 PUT /types/{id}
 DELETE /types/{id}

@@ -287,6 +287,19 @@ impl Harness {
         }
     }
 
+    /// Waits until what is read at `path` has `expected` at `pointer`.
+    pub async fn until_at(&self, path: &str, pointer: &str, expected: &Value) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let found = self.get(path).volume("3.71").send().await.json();
+            if found.pointer(pointer) == Some(expected) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{path} is not {expected}: {found}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until the volume's status is `status` (`gone`: 404).
     pub async fn until(&self, id: &str, status: &str) -> Value {
         let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -1,8 +1,6 @@
 //! Images over the wire: volumes made from them (volumes §3), `os-volume_upload_image` and `os-reimage` (volume-actions §2.16,
 //! §2.19).
 
-use std::collections::BTreeSet;
-
 use hearth::api::ApiOptions;
 use hearth::domain::ids::{ImageId, ProjectId};
 use hearth::domain::quota::Limits;
@@ -243,22 +241,6 @@ async fn a_volume_is_uploaded_and_the_answer_is_cinder_s() {
     let got = harness.upload(MEMBER, "3.0", &id, json!({"image_name": "copy", "force": "true"})).await;
     assert_eq!(got.status, 202, "{}", got.text);
     let answer = got.json()["os-volume_upload_image"].clone();
-    let names = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    let expected = [
-        "container_format",
-        "disk_format",
-        "display_description",
-        "id",
-        "image_id",
-        "image_name",
-        "protected",
-        "size",
-        "status",
-        "updated_at",
-        "visibility",
-        "volume_type",
-    ];
-    assert_eq!(names(&answer), expected.map(str::to_owned).into());
     assert_eq!(
         (&answer["id"], &answer["status"], &answer["size"], &answer["display_description"]),
         (&json!(id), &json!("uploading"), &json!(1), &json!("d"))
@@ -268,19 +250,6 @@ async fn a_volume_is_uploaded_and_the_answer_is_cinder_s() {
         (&json!("copy"), &json!("raw"), &json!("bare"))
     );
     assert_eq!((&answer["visibility"], &answer["protected"]), (&json!("shared"), &json!(false)));
-    let expected = [
-        "created_at",
-        "deleted",
-        "deleted_at",
-        "description",
-        "extra_specs",
-        "id",
-        "is_public",
-        "name",
-        "qos_specs_id",
-        "updated_at",
-    ];
-    assert_eq!(names(&answer["volume_type"]), expected.map(str::to_owned).into());
     assert_eq!(answer["volume_type"]["name"], "__DEFAULT__");
 
     // While it runs: no second one, no metadata, no delete; the rest goes on.

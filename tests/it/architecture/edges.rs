@@ -5,19 +5,20 @@ use regex::Regex;
 use super::code::SourceFile;
 
 /// A folder and what it may use. From bottom to top: nothing uses a folder that stands below it in this table.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("faults", &[]),
     // sees the service only over HTTP, as every client does
     ("storm", &[]),
+    ("outbound", &[]),
     ("runtime", &["domain"]),
     ("telemetry", &["domain", "runtime"]),
     ("settings", &["domain", "faults"]),
     ("store", &["domain", "faults", "runtime", "telemetry"]),
-    ("images", &["domain", "runtime", "telemetry"]),
+    ("images", &["domain", "outbound", "runtime", "telemetry"]),
     ("drivers", &["domain", "faults", "runtime", "telemetry", "images"]),
     ("actors", &["domain", "runtime", "telemetry", "store", "images", "drivers"]),
-    ("identity", &["domain", "runtime", "telemetry"]),
+    ("identity", &["domain", "outbound", "runtime", "telemetry"]),
     ("policy", &["domain", "identity"]),
     ("sim", &["domain", "runtime", "telemetry", "store", "images", "drivers", "actors"]),
     ("api", &["domain", "faults", "runtime", "telemetry", "store", "identity", "policy", "images", "actors"]),
@@ -27,6 +28,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
         &[
             "domain",
             "faults",
+            "outbound",
             "runtime",
             "telemetry",
             "settings",

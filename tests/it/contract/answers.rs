@@ -8,7 +8,7 @@ use crate::api::harness::Got;
 /// What is wrong with the answer; none: nothing.
 pub fn deviation(got: &Got, expected: &str) -> Option<String> {
     let (code, mut rest) = expected.split_once(' ').unwrap_or((expected, ""));
-    if got.status.to_string() != code {
+    if !fits(&got.status.to_string(), code) {
         return Some(format!("answered {} {}", got.status, got.text));
     }
     while let Some((header, after)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {

@@ -31,6 +31,7 @@
 //! * CALL: `[PERSONA] [VERSION] METHOD PATH [(Header: value)]… [BODY]`, or the name of an action and its value in place of method and
 //!   path: an action on `{volume}`, or on `{snapshot}` and so on behind `of snapshot`. Without a persona it is the member, without a
 //!   version 3.71; `-` is no version; `PERSONA+service` adds the token of a service. `-> NAME` at the end keeps the id in the answer.
+//!   A header of the value `-` is not sent (`Content-Type`, which a body has otherwise).
 //! * ANSWER: `CODE [(Header: value)]… REST`. REST is the message of the fault, with `…` for any text; or JSON, of which each member
 //!   must be in the answer; or `empty`; or `plain TEXT`; or nothing. `"@absent"`, `"@any"`, `"@uuid"`, `"@time"`, `"@text"`,
 //!   `"@integer"` stand for values; `"@exactly": [names]` and `"@without": [names]` in an object are about its members; an array has
@@ -52,26 +53,33 @@ use table::File;
 
 /// The files of the specification that are held line by line, in the order of the documentation.
 const FILES: &[&File] = &[
+    &VOLUMES,
     &VOLUME_ACTIONS,
+    &ATTACHMENTS,
+    &RACES,
     &SNAPSHOTS,
     &TYPES,
     &QUOTAS,
-    &ATTACHMENTS,
     &SERVICES,
     &ERRORS,
     &MICROVERSIONS,
     &SURFACE,
 ];
 
+const VOLUMES: File = File { name: "volumes", title: "Volumes" };
+
 const VOLUME_ACTIONS: File = File { name: "volume-actions", title: "Rules of every call, and actions on volumes" };
 const SNAPSHOTS: File = File { name: "snapshots", title: "Snapshots" };
 const TYPES: File = File { name: "types-qos-encryption", title: "Volume types, encryption, default types, QoS specs" };
 const QUOTAS: File = File { name: "quotas-limits", title: "Quotas and limits" };
 const ATTACHMENTS: File = File { name: "attachments", title: "Attachments" };
-const SERVICES: File = File { name: "services-hosts-pools", title: "Services, hosts, pools, and what lies at backends" };
+const SERVICES: File =
+    File { name: "services-hosts-pools", title: "Services, hosts, pools, and what lies at backends" };
 const ERRORS: File = File { name: "errors-and-http", title: "Faults, lists, formats" };
 const MICROVERSIONS: File = File { name: "microversions", title: "Microversions" };
 const SURFACE: File = File { name: "api-surface", title: "Every route: codes, versions, policy" };
+
+const RACES: File = File { name: "races", title: "Races and crashes" };
 
 #[actix_web::test]
 async fn every_line_of_volume_actions_holds() {
@@ -116,4 +124,14 @@ async fn every_line_of_microversions_holds() {
 #[actix_web::test]
 async fn every_line_of_api_surface_holds() {
     SURFACE.holds().await;
+}
+
+#[actix_web::test]
+async fn every_line_of_volumes_holds() {
+    VOLUMES.holds().await;
+}
+
+#[actix_web::test]
+async fn every_line_of_races_holds() {
+    RACES.holds().await;
 }

@@ -57,6 +57,10 @@ pub const COMMON: &[(&str, &str)] = &[
         "snapshot",
         r#"available; POST /snapshots {"snapshot": {"volume_id": "{volume}"}} -> snapshot; until snapshot available"#,
     ),
+    (
+        "never scheduled",
+        r#"ADMIN POST /types {"volume_type": {"name": "nowhere-{unique}", "extra_specs": {"volume_backend_name": "nowhere"}}} -> type; POST /volumes {"volume": {"size": 1, "volume_type": "{type}"}} -> volume; until error"#,
+    ),
     ("creating", r#"hang create; POST /volumes {"volume": {"size": 1}} -> volume; until creating"#),
     ("extending", r#"available; hang extend; os-extend {"new_size": 2}; until extending"#),
     ("deleting", "available; hang delete; DELETE /volumes/{volume}; until deleting"),

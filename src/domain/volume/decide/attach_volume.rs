@@ -30,7 +30,8 @@ pub(super) fn attach(state: &VolumeState, request: &AttachVolume, caller: &Calle
         return refuse(format!("volume {} is in maintenance", volume.id));
     }
     if super::steps::is_readonly(state) && request.mode != AttachMode::ReadOnly {
-        return refuse(format!("invalid attaching mode '{}' for volume {}", request.mode.as_str(), volume.id));
+        let text = format!("Invalid attaching mode '{}' for volume {}.", request.mode.as_str(), volume.id);
+        return Verdict::Refuse(Refusal::BadRequest(text));
     }
     let attached_mode = volume.admin_metadata.get("attached_mode");
     if volume.status == VolumeStatus::Attaching && attached_mode.is_some_and(|mode| mode != request.mode.as_str()) {

@@ -11,7 +11,9 @@ use crate::domain::operation::{GuestDisk, Lane, Migration, Operation, OperationK
 use crate::domain::placement::{Standing, Wanted, fits, meets, place};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::text::Text;
-use crate::domain::volume::command::{Caller, FROZEN, Facts, MigrateVolume, Refusal, RetypeVolume, UserMessage, Verdict};
+use crate::domain::volume::command::{
+    Caller, FROZEN, Facts, MigrateVolume, Refusal, RetypeVolume, UserMessage, Verdict,
+};
 use crate::domain::volume::state::VolumeState;
 
 /// Source statuses of a migration, and of a change of the type.

@@ -62,7 +62,7 @@ pub use metadata::METADATA_LOCKED;
 pub use migrate::MIGRATABLE;
 pub use reserve::{RESERVABLE, RESERVABLE_MULTI};
 pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
-pub use revert::REVERTABLE;
+pub use revert::{REVERTABLE, revert_target};
 pub use snapshot::{SNAPSHOT_DELETABLE, SNAPSHOTABLE, SNAPSHOTABLE_IN_USE};
 
 use super::command::{Caller, Command, Facts, Refusal, Verdict};
