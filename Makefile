@@ -1,4 +1,4 @@
-# make run     build, and serve on 127.0.0.1:8776 with its state in ./data
+# make run     build, and serve on 127.0.0.1:8776 with its state in ./data; log in by ./data/clouds.yaml
 # make test    every test: the library, the binary over HTTP, PostgreSQL, a QEMU guest, the stock clients
 # make bench   micro-benches, then the whole server against baselines: one table, and docs/performance.md (15 minutes)
 # make crash   the kill -9 tests alone: 200 kills in a storm (HEARTH_CRASH_KILLS), 20 rounds with a guest (HEARTH_CRASH_ROUNDS)
@@ -7,13 +7,14 @@
 
 CARGO ?= cargo
 CONFIG ?= config/hearth.toml
+AUTH ?= local
 
 MICRO_BENCHES = decide commit mailbox requests
 
 .PHONY: run test bench crash setup-run setup-test setup-bench
 
 run: setup-run
-	$(CARGO) run --locked -- serve --config $(CONFIG)
+	HEARTH__AUTH__STRATEGY=$(AUTH) $(CARGO) run --locked -- serve --config $(CONFIG)
 
 # nextest comes last, so that its summary closes the output
 test: setup-test

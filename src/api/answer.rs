@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Bytes;
 use serde::Serialize;
@@ -13,6 +14,16 @@ use super::admin::events::EventBody;
 const ROOM: usize = 2 * 1024;
 /// The same for each row of a page.
 const ROW_ROOM: usize = 1_280;
+
+/// What an API with a way of its own has answered, and what the log and the metrics say of it.
+pub struct Answered {
+    /// The response.
+    pub response: HttpResponse,
+    /// The path without what a client chose.
+    pub template: &'static str,
+    /// The internal cause of a 5xx.
+    pub cause: Option<String>,
+}
 
 /// A successful answer.
 pub struct Answer {

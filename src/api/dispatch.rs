@@ -2,6 +2,7 @@
 //! content type, gate, JSON, action name, project; then the noun's handler.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +24,7 @@ use super::prefer;
 use super::query::Query;
 use super::route::{OperatorRoute, Path, Route, Side, path_parse, route_find};
 use super::server::ApiState;
-use super::{admin, compute, image, v3};
+use super::{admin, compute, identity, image, v3};
 use crate::actors::Unanswered;
 use crate::domain::ids::RequestId;
 use crate::faults::{self, CrashPoint};
@@ -86,6 +87,13 @@ pub async fn dispatch(request: HttpRequest, payload: Payload, api: Data<ApiState
     if image::serves(request.path()) {
         exchange.side = Side::Image;
         let mut answered = image::answer(&request, payload, &api, &exchange.ids.local).await;
+        exchange.template = answered.template;
+        common_headers(answered.response.headers_mut(), &exchange);
+        return told(&request, &api, &exchange, started, answered.response, answered.cause.as_deref());
+    }
+    if identity::serves(request.path()) {
+        exchange.side = Side::Identity;
+        let mut answered = identity::answer(&request, payload, &api).await;
         exchange.template = answered.template;
         common_headers(answered.response.headers_mut(), &exchange);
         return told(&request, &api, &exchange, started, answered.response, answered.cause.as_deref());
@@ -175,19 +183,10 @@ async fn handle(
         exchange.template = "/healthcheck";
         return health(request.method(), text(headers, &header::ACCEPT));
     }
-    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
-    if api.options.auth.is_loopback_only() && !host_is_loopback(host) {
-        return Err(Problem::ForeignHost);
-    }
+    let host = host(api, request)?;
     if path.side == Side::Metrics {
         exchange.template = "/metrics";
         return metrics(request.method(), api);
-    }
-    if request.method() == Method::GET
-        && let Some(document) = super::discovery::document(request.path(), &links(api, request, host, "", None))
-    {
-        exchange.template = "/";
-        return Ok(Answer::ok(document));
     }
     let route = route_find(request.method().as_str(), &path);
     exchange.template = route.as_ref().map_or(UNROUTED, Route::template);
@@ -325,11 +324,26 @@ pub(super) async fn authenticate(
         service_token: headers.get("x-service-token").and_then(utf8),
         authorization: headers.get(header::AUTHORIZATION).and_then(utf8),
         url_project,
+        address: peer(request),
         method: request.method().as_str(),
         path: request.uri().path(),
         service_types: service_types(side),
     };
     Ok(api.options.auth.authenticate(presented, id).await?)
+}
+
+/// Where the client is; a request without an address comes from a test that calls the handler itself.
+pub(super) fn peer(request: &HttpRequest) -> IpAddr {
+    request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+}
+
+/// The Host header, if this is a name under which the service may be asked.
+pub(super) fn host<'a>(api: &ApiState, request: &'a HttpRequest) -> Result<Option<&'a str>, Problem> {
+    let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
+    if api.options.auth.is_loopback_only() && !host_is_loopback(host) {
+        return Err(Problem::ForeignHost);
+    }
+    Ok(host)
 }
 
 impl From<Refusal> for Problem {

@@ -27,6 +27,8 @@ pub enum Side {
     Admin,
     /// `/image…`, which has routes of its own.
     Image,
+    /// `/identity…`, the same.
+    Identity,
     /// `/healthcheck`.
     Health,
     /// `/metrics`.
@@ -43,6 +45,7 @@ impl Side {
             Self::Compute => "compute",
             Self::Admin => "admin",
             Self::Image => "image",
+            Self::Identity => "identity",
             Self::Health | Self::Metrics | Self::None => "-",
         }
     }
@@ -427,7 +430,7 @@ pub fn route_find(method: &str, path: &Path) -> Option<Route> {
         }
         Side::Compute => compute(method, &rest),
         Side::Admin => admin(method, &rest),
-        Side::Image | Side::Health | Side::Metrics | Side::None => None,
+        Side::Image | Side::Identity | Side::Health | Side::Metrics | Side::None => None,
     }
 }
 

@@ -12,6 +12,7 @@ use actix_web::{App, HttpServer, dev::Server, web};
 use super::admin::events::READERS_MAX;
 use super::dispatch::dispatch;
 use super::idempotency::Running;
+use super::identity::CatalogOptions;
 use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
@@ -49,6 +50,8 @@ pub struct ApiOptions {
     pub image_store: Option<Arc<DirectoryStore>>,
     /// Who asks.
     pub auth: Strategy,
+    /// What the catalog of Hearth's own identity service says.
+    pub catalog: CatalogOptions,
     /// Who may do what.
     pub policy: Policy,
     /// Where requests are counted, and what `/metrics` shows.
@@ -69,6 +72,7 @@ impl Default for ApiOptions {
             force_upload: false,
             image_store: None,
             auth: Strategy::default(),
+            catalog: CatalogOptions::default(),
             policy: Policy::default(),
             metrics: Arc::default(),
             log_levels: Arc::default(),

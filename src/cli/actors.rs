@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::settings::Settings;
+use crate::settings::{AuthStrategy, Settings};
 
 /// The service answers these questions without waiting for anything.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER_MAX: u64 = 64 * 1024 * 1024;
 /// Actors in one question; more are asked for in pages.
 const PAGE: usize = 1_000;
-/// `noauth` takes `user:project`, and everybody is an administrator.
-const TOKEN: &str = "hearth:admin";
+/// The token of who asks, if the service cannot be asked without the operator's help.
+const TOKEN_VARIABLE: &str = "HEARTH_TOKEN";
 
 /// Arguments of `hearth actors`.
 #[derive(Debug, clap::Args)]
@@ -51,6 +51,12 @@ pub enum AskError {
         #[source]
         source: io::Error,
     },
+    /// There is no token to ask with.
+    #[error("a token of an administrator is needed, in the environment variable {TOKEN_VARIABLE}")]
+    NoToken,
+    /// The identity service's files.
+    #[error(transparent)]
+    Identity(#[from] crate::identity::local::FileError),
     /// Not an answer of this service.
     #[error("the answer of {0} is not understood")]
     Answer(SocketAddr),
@@ -66,20 +72,48 @@ pub enum AskError {
 
 /// Asks and prints.
 pub(super) fn run(settings: &Settings, action: &Action) -> ExitCode {
-    let address = reachable(settings.server.listen);
-    super::outcome(match action {
-        Action::List => list(address),
-        Action::Show { volume_id } => ask(address, &format!("/admin/actors/{volume_id}")).map(|answer| {
-            print(&format!("{:#}\n", answer["actor"]));
-        }),
-    })
+    super::outcome(asked(settings, action))
 }
 
-fn list(address: SocketAddr) -> Result<(), AskError> {
+fn asked(settings: &Settings, action: &Action) -> Result<(), AskError> {
+    let service = Service { address: reachable(settings.server.listen), token: token(settings)? };
+    match action {
+        Action::List => list(&service),
+        Action::Show { volume_id } => {
+            let answer = service.ask(&format!("/admin/actors/{volume_id}"))?;
+            print(&format!("{:#}\n", answer["actor"]));
+            Ok(())
+        }
+    }
+}
+
+/// Where the service is, and who asks it.
+struct Service {
+    address: SocketAddr,
+    token: String,
+}
+
+/// What the environment says; else what somebody has who may read the service's own files.
+fn token(settings: &Settings) -> Result<String, AskError> {
+    if let Ok(token) = std::env::var(TOKEN_VARIABLE) {
+        return Ok(token);
+    }
+    match settings.auth.strategy {
+        // it takes `user:project`, and everybody is an administrator
+        AuthStrategy::Noauth => Ok("hearth:admin".to_owned()),
+        AuthStrategy::Local => {
+            let local = super::auth::open_local(&settings.auth, String::new())?;
+            local.operator_token().ok_or(AskError::NoToken)
+        }
+        _ => Err(AskError::NoToken),
+    }
+}
+
+fn list(service: &Service) -> Result<(), AskError> {
     let mut marker = String::new();
     loop {
-        let answer = ask(address, &format!("/admin/actors?limit={PAGE}{marker}"))?;
-        let Some(actors) = answer["actors"].as_array() else { return Err(AskError::Answer(address)) };
+        let answer = service.ask(&format!("/admin/actors?limit={PAGE}{marker}"))?;
+        let Some(actors) = answer["actors"].as_array() else { return Err(AskError::Answer(service.address)) };
         let lines: String = actors.iter().map(line).collect();
         print(&lines);
         match actors.last().and_then(|last| last["volume_id"].as_str()) {
@@ -114,25 +148,29 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-/// `GET path`. HTTP/1.0, so that the answer ends with the connection.
-fn ask(address: SocketAddr, path: &str) -> Result<Value, AskError> {
-    let exchange = || -> io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nX-Auth-Token: {TOKEN}\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = exchange().map_err(|source| AskError::Connect { address, source })?;
-    let (status, body) = parse(&answer).ok_or(AskError::Answer(address))?;
-    if status == 200 {
-        return Ok(body);
+impl Service {
+    /// `GET path`. HTTP/1.0, so that the answer ends with the connection.
+    fn ask(&self, path: &str) -> Result<Value, AskError> {
+        let Self { address, token } = self;
+        let address = *address;
+        let exchange = || -> io::Result<String> {
+            let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nX-Auth-Token: {token}\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        let answer = exchange().map_err(|source| AskError::Connect { address, source })?;
+        let (status, body) = parse(&answer).ok_or(AskError::Answer(address))?;
+        if status == 200 {
+            return Ok(body);
+        }
+        // A fault is one member of any name which holds the message.
+        let fault = body.as_object().and_then(|members| members.values().next()).unwrap_or(&Value::Null);
+        Err(AskError::Refused { status, message: fault["message"].as_str().unwrap_or_default().to_owned() })
     }
-    // A fault is one member of any name which holds the message.
-    let fault = body.as_object().and_then(|members| members.values().next()).unwrap_or(&Value::Null);
-    Err(AskError::Refused { status, message: fault["message"].as_str().unwrap_or_default().to_owned() })
 }
 
 fn parse(answer: &str) -> Option<(u16, Value)> {

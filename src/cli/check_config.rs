@@ -24,7 +24,7 @@ fn summary(settings: &Settings) -> Vec<String> {
     };
     let mut lines = vec![
         "the settings are valid".to_owned(),
-        format!("  listens on   http://{} (noauth)", settings.server.listen),
+        format!("  listens on   http://{} ({})", settings.server.listen, settings.auth.strategy.name()),
         format!("  state        {}", settings.state.path.display()),
         format!("  database     {database}"),
     ];

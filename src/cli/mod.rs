@@ -4,6 +4,7 @@
 //! nothing about volumes. Called by `main` alone.
 
 pub mod actors;
+pub mod auth;
 pub mod check_config;
 pub mod clouds;
 pub mod daemons;
@@ -62,6 +63,14 @@ enum Command {
     Daemons(daemons::Arguments),
     /// Make volumes in bulk in the database, for trials at scale. The service must not be running.
     Fill(fill::Arguments),
+    /// Make, list, change and remove users of Hearth's own identity service (auth.strategy = "local").
+    User(identity::Arguments<identity::UserAction>),
+    /// The same for projects.
+    Project(identity::Arguments<identity::ProjectAction>),
+    /// Make roles, and give them to users on projects.
+    Role(identity::Arguments<identity::RoleAction>),
+    /// Make, list and remove what programs log in with.
+    ApplicationCredential(identity::Arguments<identity::CredentialAction>),
     /// Load a service with simulated clients, measure it, and check what is left.
     Storm(Box<storm::Arguments>),
 }
@@ -95,8 +104,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Fill(arguments) => {
             with_settings(arguments.file.config.as_deref(), |loaded| fill::run(&loaded.settings, &arguments))
         }
+        Command::User(arguments) => with_identity(&arguments),
+        Command::Project(arguments) => with_identity(&arguments),
+        Command::Role(arguments) => with_identity(&arguments),
+        Command::ApplicationCredential(arguments) => with_identity(&arguments),
         Command::Storm(arguments) => storm::run(&arguments),
     }
+}
+
+fn with_identity<A: clap::Subcommand + identity::Runs>(arguments: &identity::Arguments<A>) -> ExitCode {
+    with_settings(arguments.file.config.as_deref(), |loaded| identity::run(&loaded.settings, arguments))
 }
 
 /// Reads and checks the settings, then goes on; otherwise tells every problem.

@@ -11,19 +11,19 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::auth::{self, AuthError};
 use super::clouds;
-use super::identity::{self, IdentityError};
 use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
 use super::state_dir::{StateDir, StateDirError};
 use crate::actors::{ActorOptions, Dependencies, Service};
+use crate::api::identity::CatalogOptions;
 use crate::api::server::Images;
 use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
-use crate::identity::Strategy;
 use crate::runtime::{Clock, Placement, Randomness};
-use crate::settings::{Loaded, Settings};
+use crate::settings::{ComputeMode, ImageServiceSettings, Loaded, Settings};
 use crate::store::{Store, StoreOptions, Synchronous, Transaction};
 use crate::telemetry::{Metrics, logging};
 
@@ -71,7 +71,7 @@ pub enum ServeError {
     Images(#[from] ImagePartError),
     /// Who finds out who asks.
     #[error(transparent)]
-    Identity(#[from] IdentityError),
+    Auth(#[from] AuthError),
     /// The HTTP server or the signal handlers.
     #[error("the server ended")]
     Server(#[source] io::Error),
@@ -97,8 +97,9 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     metrics.register(logging::samples);
     let store = open_store(settings, &metrics)?;
     let parts = parts::open(settings)?;
-    let auth = identity::open(&settings.auth, &metrics)?;
-    let images = images::open(settings, &auth)?;
+    let listening = listener.local_addr().map_err(ServeError::Server)?;
+    let auth = auth::strategy(settings, listening, &metrics)?;
+    let images = images::open(settings, &auth.strategy)?;
     parts.use_images(&images);
     for (_, backend) in &parts.files {
         backend.start().await.map_err(PartError::from)?;
@@ -111,14 +112,13 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     actix_web::rt::spawn(recover(service.clone()));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
-    let options = api_options(settings, metrics, &images, auth);
+    let options = ApiOptions { auth: auth.strategy, ..api_options(settings, metrics, &images) };
     let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), options);
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
 
-    let clouds =
-        state.write(clouds::FILE_NAME, &clouds::clouds_yaml(address, settings.compute, &settings.image.service))?;
+    let clouds = state.write(clouds::FILE_NAME, &clouds::clouds_yaml(address, settings, &auth.accounts))?;
     print_welcome(address, &clouds);
 
     signals.wait().await;
@@ -181,8 +181,18 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
     Service::start(world, options, pool)
 }
 
-fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts, auth: Strategy) -> ApiOptions {
+fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) -> ApiOptions {
+    let image_endpoint = match &settings.image.service {
+        ImageServiceSettings::Glance(glance) => Some(glance.endpoint.clone()),
+        ImageServiceSettings::Embedded(_) | ImageServiceSettings::None => None,
+    };
     ApiOptions {
+        public_endpoint: settings.server.public_endpoint.clone(),
+        catalog: CatalogOptions {
+            region: settings.auth.local.region.clone(),
+            compute: settings.compute == ComputeMode::Embedded,
+            image_endpoint,
+        },
         workers: threads(settings.server.workers),
         availability_zone: settings.availability_zone.clone(),
         faults_enabled: settings.faults.enabled,
@@ -191,7 +201,6 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts, 
         force_upload: settings.image.force_upload,
         metrics,
         log_levels: logging::levels(),
-        auth,
         ..ApiOptions::default()
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use crate::domain::ids::{ProjectId, RequestId, UserId};
 
 use super::context::RequestContext;
-use super::strategy::{Presented, Refusal};
+use super::strategy::Presented;
 
 /// The roles of everybody whose token says nothing of roles.
 static ADMIN: LazyLock<Arc<[String]>> = LazyLock::new(|| with_implied_roles(&["admin".to_owned()]).into());
@@ -47,10 +47,8 @@ impl Default for Noauth {
     }
 }
 
-/// 401 of this strategy.
-pub(super) fn refusal() -> Refusal {
-    Refusal::Unauthenticated { challenge: "X-Auth-Token realm=\"hearth\"".into() }
-}
+/// `WWW-Authenticate` of a 401.
+pub(super) const CHALLENGE: &str = "X-Auth-Token realm=\"hearth\"";
 
 impl Noauth {
     /// The caller, or none (401): no token, an empty or over-long one, or one without a user.

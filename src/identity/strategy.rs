@@ -1,15 +1,18 @@
 //! The way a request's caller is found: one of four, chosen by `auth.strategy` (auth-and-policy §1).
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::domain::ids::RequestId;
 
+use super::basic::{self, Basic};
 use super::context::RequestContext;
 use super::keystone::Keystone;
+use super::local::Local;
 use super::noauth::{self, Noauth};
 
 /// What a request says of who asks, as sent.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Presented<'a> {
     /// `X-Auth-Token`, else `X-Storage-Token`.
     pub token: Option<&'a str>,
@@ -25,6 +28,24 @@ pub struct Presented<'a> {
     pub path: &'a str,
     /// The names that a catalogue may have for the service that is asked.
     pub service_types: &'static [&'static str],
+    /// Where the client is.
+    pub address: IpAddr,
+}
+
+impl Default for Presented<'_> {
+    /// Nothing, from this machine.
+    fn default() -> Self {
+        Self {
+            token: None,
+            service_token: None,
+            authorization: None,
+            url_project: None,
+            method: "",
+            path: "",
+            service_types: &[],
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
 }
 
 /// Nobody is let in.
@@ -46,6 +67,10 @@ pub enum Refusal {
 pub enum Strategy {
     /// The token's text is the identity.
     Noauth(Noauth),
+    /// Hearth's own users and tokens.
+    Local(Arc<Local>),
+    /// User and password on every request.
+    Basic(Arc<Basic>),
     /// Keystone is asked.
     Keystone(Arc<Keystone>),
 }
@@ -63,9 +88,22 @@ impl Strategy {
         presented: Presented<'_>,
         request_id: &RequestId,
     ) -> Result<RequestContext, Refusal> {
+        let found = match self {
+            Self::Noauth(noauth) => noauth.authenticate(presented, request_id),
+            Self::Local(local) => local.authenticate(presented, request_id),
+            Self::Basic(basic) => basic.authenticate(presented, request_id).await,
+            Self::Keystone(keystone) => return keystone.authenticate(presented, request_id).await,
+        };
+        found.ok_or_else(|| Refusal::Unauthenticated { challenge: self.challenge() })
+    }
+
+    /// How somebody can authenticate: `WWW-Authenticate` of a 401.
+    pub fn challenge(&self) -> Arc<str> {
         match self {
-            Self::Noauth(noauth) => noauth.authenticate(presented, request_id).ok_or_else(noauth::refusal),
-            Self::Keystone(keystone) => keystone.authenticate(presented, request_id).await,
+            Self::Noauth(_) => noauth::CHALLENGE.into(),
+            Self::Local(local) => local.challenge(),
+            Self::Basic(_) => basic::CHALLENGE.into(),
+            Self::Keystone(keystone) => keystone.challenge(),
         }
     }
 

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::reader::Origins;
-use super::{Database, DriverSettings, ImageServiceSettings, KeystonePassword, Problem, Settings, SimProcess};
+use super::{
+    AuthStrategy, Database, DriverSettings, ImageServiceSettings, KeystonePassword, Problem, Settings, SimProcess,
+};
 
 /// `sun_path` of a unix socket has 108 bytes, the last of which is the terminating zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -27,6 +29,13 @@ pub(super) fn problems(settings: &Settings, origins: &Origins) -> Vec<Problem> {
         && let Some(directory) = file.parent()
     {
         add("database.url".to_owned(), unwritable(directory));
+    }
+    match settings.auth.strategy {
+        AuthStrategy::Noauth | AuthStrategy::Keystone => {}
+        AuthStrategy::Local => add("auth.local.path".to_owned(), unwritable(&settings.auth.local.path)),
+        AuthStrategy::Basic => {
+            add("auth.basic.file".to_owned(), settings.auth.basic.file.as_deref().and_then(unreadable));
+        }
     }
     for (index, backend) in settings.backends.iter().enumerate() {
         match &backend.driver {

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use auth::{AuthSettings, AuthStrategy, FixedToken};
+pub use auth::{AuthSettings, AuthStrategy, BasicAuthSettings, FixedIdentity, FixedToken, LocalAuthSettings};
 pub use backend::{BackendSettings, DriverSettings, FileDriverSettings, SimDriverSettings, SimProcess, TargetProtocol};
 pub use duration::parse as parse_duration;
 pub use image::{GlanceSettings, ImageServiceSettings, ImageSettings, ImageStoreSettings};
@@ -69,6 +69,8 @@ pub struct ServerSettings {
     pub listen: SocketAddr,
     /// HTTP worker threads; zero chooses by cores.
     pub workers: usize,
+    /// Where clients reach this service, without a slash at the end; none: where their Host header says.
+    pub public_endpoint: Option<String>,
 }
 
 /// `actors`.

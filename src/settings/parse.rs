@@ -57,7 +57,7 @@ fn default_backends() -> Vec<Map<String, Value>> {
 
 fn read(root: &mut Table, problems: &mut Vec<Problem>) -> Settings {
     let state = state(root.table(problems, "state"), problems);
-    let auth = auth::parse(root.table(problems, "auth"), problems);
+    let auth = auth::parse(root.table(problems, "auth"), &state.path, problems);
     Settings {
         server: server(root.table(problems, "server"), auth.strategy, problems),
         actors: actors(root.table(problems, "actors"), problems),
@@ -93,8 +93,17 @@ fn server(mut table: Table, strategy: AuthStrategy, problems: &mut Vec<Problem>)
         }
     });
     let workers = table.number(problems, "workers", 0, 0..=1024);
-    table.finish(problems, &["listen", "workers"]);
-    ServerSettings { listen, workers }
+    let public_endpoint = table.take(problems, "public_endpoint", None, |value| {
+        let text = word(value)?;
+        let is_address = text.starts_with("https://") || text.starts_with("http://");
+        match text.trim_end_matches('/') {
+            "" => Ok(None),
+            bare if is_address && text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(bare.to_owned())),
+            _ => Err("must be an address such as https://volumes.example.org".to_owned()),
+        }
+    });
+    table.finish(problems, &["listen", "workers", "public_endpoint"]);
+    ServerSettings { listen, workers, public_endpoint }
 }
 
 fn actors(mut table: Table, problems: &mut Vec<Problem>) -> ActorSettings {

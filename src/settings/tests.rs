@@ -69,6 +69,10 @@ fn the_annotated_file_names_every_setting() {
         "actors.arbiters",
         "actors.idle_ttl",
         "actors.max_active",
+        "auth.basic.file",
+        "auth.basic.users.name",
+        "auth.basic.users.project",
+        "auth.basic.users.roles",
         "auth.keystone.auth_url",
         "auth.keystone.ca_file",
         "auth.keystone.interface",
@@ -85,6 +89,9 @@ fn the_annotated_file_names_every_setting() {
         "auth.keystone.user_domain_name",
         "auth.keystone.username",
         "auth.keystone.www_authenticate_uri",
+        "auth.local.path",
+        "auth.local.region",
+        "auth.local.token_ttl",
         "auth.noauth_project",
         "auth.service_token_roles",
         "auth.strategy",
@@ -148,6 +155,7 @@ fn the_annotated_file_names_every_setting() {
         "quota.snapshots",
         "quota.volumes",
         "server.listen",
+        "server.public_endpoint",
         "server.workers",
         "state.path",
     ];
@@ -332,9 +340,28 @@ fn with_keystone_every_address_can_be_served() {
 
 #[test]
 fn what_is_not_implemented_is_refused_by_name() {
-    refused("[auth]\nstrategy = \"local\"\n", &[], "auth.strategy", "not implemented", FILE);
     refused("[auth]\nstrategy = \"magic\"\n", &[], "auth.strategy", "one of noauth", FILE);
     refused("[compute]\nmode = \"external\"\n", &[], "compute.mode", "not implemented", FILE);
+}
+
+#[test]
+fn each_strategy_of_authentication_has_its_section() {
+    let local = settings(
+        "[auth]\nstrategy = \"local\"\n[server]\nlisten = \"0.0.0.0:80\"\n",
+        &[("HEARTH__STATE__PATH", "/srv/h")],
+    );
+    assert_eq!(
+        (local.auth.strategy, local.auth.local.path.as_path()),
+        (AuthStrategy::Local, Path::new("/srv/h/identity"))
+    );
+    let basic = "[auth]\nstrategy = \"basic\"\n[auth.basic]\nfile = \"/etc/hearth.htpasswd\"\n";
+    let users = "[[auth.basic.users]]\nname = \"rita\"\nroles = [\"reader\"]\n";
+    let rita = FixedIdentity { project: "admin".into(), roles: vec!["reader".into()] };
+    assert_eq!(settings(&format!("{basic}{users}"), &[]).auth.basic.users.get("rita"), Some(&rita));
+    refused(&format!("{basic}{users}{users}"), &[], "auth.basic.users[1].name", "twice", FILE);
+    refused("[auth]\nstrategy = \"basic\"\n", &[], "auth.basic.file", "htpasswd", FILE);
+    refused("[auth.local]\ntoken_ttl = \"0s\"\n", &[], "auth.local.token_ttl", "", FILE);
+    refused("[server]\npublic_endpoint = \"example.org\"\n", &[], "server.public_endpoint", "https://", FILE);
 }
 
 #[test]

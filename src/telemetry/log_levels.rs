@@ -41,6 +41,8 @@ pub const LOGGERS: &[&str] = &[
     "hearth::drivers::sim::truth",
     "hearth::identity::keystone::client",
     "hearth::identity::keystone",
+    "hearth::identity::basic",
+    "hearth::identity::local",
     "hearth::images::convert::child",
     "hearth::images::convert::reader",
     "hearth::images::directory::files",

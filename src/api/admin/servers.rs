@@ -62,7 +62,7 @@ pub async fn server_create(call: &Call) -> Result<Answer, Problem> {
     let server = Server {
         id: text(members, "id").map_or_else(|| call.api.randomness.uuid().to_string().into(), ServerId::from),
         name: text(members, "name").unwrap_or_default(),
-        project_id: text(members, "project_id").unwrap_or_default().into(),
+        project_id: text(members, "project_id").map_or_else(|| call.context.project_id.clone(), ProjectId::from),
         user_id: text(members, "user_id").map_or_else(|| call.context.user_id.clone(), UserId::from),
         host: text(members, "host"),
         hypervisor,

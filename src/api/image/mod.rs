@@ -23,24 +23,14 @@ use serde_json::Value;
 use self::fault::Fault;
 use self::route::Resource;
 pub use self::route::serves;
+use super::answer::Answered;
 use super::call::url_id;
-use super::dispatch::{authenticate, body_read, links, text};
+use super::dispatch::{authenticate, body_read, host, links, text};
 use super::route::Side;
 use super::server::ApiState;
 use crate::domain::ids::{ImageId, RequestId};
-use crate::identity::noauth::host_is_loopback;
 use crate::identity::{Policy, RequestContext};
 use crate::images::{DirectoryStore, ImageCaller};
-
-/// An answer, and what the log and the metrics say of it.
-pub struct Answered {
-    /// The response.
-    pub response: HttpResponse,
-    /// The path without what a client chose.
-    pub template: &'static str,
-    /// The internal cause of a 5xx.
-    pub cause: Option<String>,
-}
 
 /// Answers one request.
 pub async fn answer(request: &HttpRequest, payload: Payload, api: &Data<ApiState>, id: &RequestId) -> Answered {
@@ -90,10 +80,7 @@ async fn handle(
     resource: Option<Resource>,
 ) -> Result<HttpResponse, Fault> {
     let headers = request.headers();
-    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
-    if api.options.auth.is_loopback_only() && !host_is_loopback(host) {
-        return Err(Fault::new(403, "The Host header does not name this machine."));
-    }
+    let host = host(api, request)?;
     let base = links(api, request, host, "", None).base + "/image";
     if let (Some(resource), &Method::GET) = (&resource, request.method())
         && let Some((status, versions)) = view::versions(resource, &base, api.options.image_store.is_some())

@@ -123,6 +123,11 @@ impl Keystone {
         }))
     }
 
+    /// `WWW-Authenticate` of a 401.
+    pub fn challenge(&self) -> Arc<str> {
+        Arc::clone(&self.challenge)
+    }
+
     /// The caller of a request.
     pub async fn authenticate(
         self: &Arc<Self>,
@@ -131,7 +136,7 @@ impl Keystone {
     ) -> Result<RequestContext, Refusal> {
         match self.caller(presented).await {
             Ok(Some((token, service))) => Ok(token.context(service.as_deref(), request_id)),
-            Ok(None) => Err(Refusal::Unauthenticated { challenge: Arc::clone(&self.challenge) }),
+            Ok(None) => Err(Refusal::Unauthenticated { challenge: self.challenge() }),
             Err(Unavailable) => Err(Refusal::Unavailable(UNAVAILABLE.to_owned())),
         }
     }

@@ -203,7 +203,6 @@ async fn server_records() {
     assert_eq!(harness.post("/admin/servers", &create(good)).token(ADMIN).send().await.fault().0, 409);
     for bad in [
         json!({}),
-        json!({"name": "n"}),
         json!({"name": "n", "project_id": "p", "id": "a/b"}),
         json!({"name": "n", "project_id": "p", "hypervisor": "kvm"}),
         json!({"name": "n", "project_id": "p", "hypervisor": "qmp"}),

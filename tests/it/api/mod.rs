@@ -13,6 +13,7 @@ mod identity;
 mod image_data;
 pub mod images;
 mod lists;
+mod local_identity;
 mod log_levels;
 mod manage;
 mod moves;

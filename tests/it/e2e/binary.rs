@@ -72,7 +72,7 @@ async fn check_config_says_which_setting_is_wrong_why_and_where_it_was_written()
 
 #[tokio::test]
 async fn serve_refuses_what_check_config_refuses() {
-    let output = run(&Environment::default().set("auth.strategy", "keystone"), &["serve"]).await;
+    let output = run(&Environment::default().set("auth.strategy", "magic"), &["serve"]).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).starts_with("auth.strategy: "), "{}", text(&output.stderr));
 }

@@ -39,6 +39,11 @@ async fn script(hearth: &Hearth, name: &str) {
     command.env_clear().env("HOME", &home).env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8");
     command.env("OS_CLIENT_CONFIG_FILE", hearth.state_file("clouds.yaml")).env("OS_CLOUD", "hearth");
     command.env("HEARTH_URL", hearth.url("")).env("HEARTH_SERVER", SERVER).env("PYTHONDONTWRITEBYTECODE", "1");
+    let listening = hearth.url("").replace("http://", "");
+    command
+        .envs(hearth.environment().variables())
+        .env("HEARTH__SERVER__LISTEN", listening)
+        .env("HEARTH_BINARY", binary());
     command.arg("-W").arg("error::UserWarning").arg(&file).current_dir(&home).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output());
     let output = output.await.expect("the script ends in time").expect("Python starts");
@@ -83,6 +88,49 @@ async fn moves_and_changes_of_the_type() {
     let hearth = Hearth::start(environment).await;
     hearth.wait_until_ready().await;
     script(&hearth, "moves_cli.py").await;
+}
+
+/// Who logs in to Hearth's own identity service, and what they may do. Whatever they show to get in is in no log.
+#[tokio::test]
+async fn logins_by_password_token_and_application_credential() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let log = directory.path().join("log");
+    let environment = Environment::default()
+        .set("backends.0.name", "simulated")
+        .set("backends.0.driver", "sim")
+        .set("auth.strategy", "local")
+        .log_to(&log);
+    let hearth = Hearth::start(environment).await;
+    hearth.wait_until_ready().await;
+    script(&hearth, "identity.py").await;
+    let log = std::fs::read_to_string(&log).expect("a log");
+    assert!(log.contains("POST"), "requests are logged: {log}");
+    let secrets = std::fs::read_to_string(hearth.state_file("secrets.txt")).expect("what the script has shown");
+    assert!(secrets.lines().count() > 8, "{secrets}");
+    for secret in secrets.lines() {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+/// User and password on every request.
+#[tokio::test]
+async fn http_basic() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let file = directory.path().join("htpasswd");
+    let line = |name, password| format!("{name}:{}\n", bcrypt::hash(password, 4).expect("a hash"));
+    std::fs::write(&file, line("root", "r00t") + &line("rita", "r1ta")).expect("written");
+    let environment = Environment::default()
+        .set("backends.0.name", "simulated")
+        .set("backends.0.driver", "sim")
+        .set("auth.strategy", "basic")
+        .set("auth.noauth_project", "home")
+        .set("auth.basic.file", file.to_str().expect("UTF-8"))
+        .set("auth.basic.users.0.name", "rita")
+        .set("auth.basic.users.0.project", "home")
+        .set("auth.basic.users.0.roles", "reader");
+    let hearth = Hearth::start(environment).await;
+    hearth.wait_until_ready().await;
+    script(&hearth, "basic.py").await;
 }
 
 /// On real files, whose bytes are compared.

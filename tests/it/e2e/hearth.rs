@@ -40,6 +40,11 @@ impl Environment {
         self
     }
 
+    /// The variables themselves.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
     /// Everything that the service can say goes to this file.
     pub fn log_to(mut self, path: &Path) -> Self {
         self.variables.insert("HEARTH_LOG".into(), "trace".into());
