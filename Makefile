@@ -9,7 +9,7 @@ CARGO ?= cargo
 CONFIG ?= config/hearth.toml
 AUTH ?= local
 
-MICRO_BENCHES = decide commit mailbox requests
+MICRO_BENCHES = decide commit mailbox policy requests
 
 .PHONY: run test bench crash setup-run setup-test setup-bench
 

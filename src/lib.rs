@@ -14,6 +14,7 @@ pub mod faults;
 pub mod identity;
 pub mod images;
 pub mod outbound;
+pub mod policy;
 pub mod runtime;
 pub mod settings;
 pub mod sim;

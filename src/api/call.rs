@@ -13,9 +13,10 @@ use super::microversion::Microversion;
 use super::query::Query;
 use super::server::ApiState;
 use crate::actors::{RequestError, Service, Unanswered};
-use crate::domain::ids::{AttachmentId, ProjectId, VolumeId};
+use crate::domain::ids::{AttachmentId, VolumeId};
 use crate::domain::volume::{Command, Reply, VolumeState};
 use crate::identity::RequestContext;
+use crate::policy::{Own, Policy, Rule, Target};
 use crate::store::Keyed;
 
 /// What a handler gets.
@@ -24,6 +25,8 @@ pub struct Call {
     pub api: Data<ApiState>,
     /// Who asks.
     pub context: RequestContext,
+    /// The rules that this request is judged by to its end.
+    pub policy: Arc<Policy>,
     /// The version in force (0.0 at `/admin`).
     pub version: Microversion,
     /// The query.
@@ -103,19 +106,24 @@ impl Call {
         self.version >= Microversion::v2(minor)
     }
 
-    /// Policy on an object of `target`.
-    pub fn enforce(&self, rule: &'static str, target: &ProjectId) -> Result<(), Problem> {
-        Ok(self.api.options.policy.enforce(&self.context, rule, target)?)
+    /// Policy on this object.
+    pub fn enforce(&self, rule: Rule, target: &dyn Target) -> Result<(), Problem> {
+        Ok(self.policy.enforce(&self.context, rule, target)?)
     }
 
-    /// Whether the caller passes `rule` on an object of `target`.
-    pub fn allows(&self, rule: &str, target: &ProjectId) -> bool {
-        self.api.options.policy.allows(&self.context, rule, target)
+    /// Whether the caller passes `rule` on this object.
+    pub fn allows(&self, rule: Rule, target: &dyn Target) -> bool {
+        self.policy.allows(&self.context, rule, target)
     }
 
-    /// Policy where the caller's own project is the target.
-    pub fn enforce_own(&self, rule: &'static str) -> Result<(), Problem> {
-        self.enforce(rule, &self.context.project_id)
+    /// Policy where there is no object: the caller's own project and user are the target.
+    pub fn enforce_own(&self, rule: Rule) -> Result<(), Problem> {
+        self.enforce(rule, &Own(&self.context))
+    }
+
+    /// Whether the caller passes `rule` where there is no object.
+    pub fn allows_own(&self, rule: Rule) -> bool {
+        self.allows(rule, &Own(&self.context))
     }
 
     /// A live volume that the caller sees, to be shown; else 404.

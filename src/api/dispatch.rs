@@ -30,6 +30,8 @@ use crate::domain::ids::RequestId;
 use crate::faults::{self, CrashPoint};
 use crate::identity::noauth::host_is_loopback;
 use crate::identity::{Presented, Refusal, RequestContext};
+use crate::policy::{Own, Policy};
+use crate::rule;
 use crate::telemetry::{self, RequestIds, RequestLine, request_log};
 
 /// A body that is too large is still read (and thrown away) up to this size, so that the client gets its answer instead of
@@ -190,11 +192,12 @@ async fn handle(
     }
     let route = route_find(request.method().as_str(), &path);
     exchange.template = route.as_ref().map_or(UNROUTED, Route::template);
+    let policy = api.options.policy.current();
     let context = match &route {
         Some(route) if route.is_version_document() => None,
         _ => {
             let project = path.project.as_deref();
-            Some(authenticate(api, request, path.side, project, &exchange.ids.local).await?)
+            Some(authenticate(api, &policy, request, path.side, project, &exchange.ids.local).await?)
         }
     };
     let version = negotiate(headers, &path, route.as_ref(), exchange)?;
@@ -229,14 +232,14 @@ async fn handle(
         return Err(Problem::MalformedUrl);
     }
     if path.side == Side::Admin {
-        api.options.policy.enforce(&context, "hearth:admin", &context.project_id)?;
+        policy.enforce(&context, rule!("hearth:admin"), &Own(&context))?;
     }
     exchange.empty_is_html = matches!(route, Route::MappingCreate(_)) && version >= Microversion::v2(101);
     let if_match = text(headers, &header::IF_MATCH).map(str::to_owned);
     let wait = prefer::wait(headers);
     let key = idempotency::key(headers, &route)?;
     let (api, asides) = (api.clone(), Asides::default());
-    let mut call = Call { api, context, version, query, body, if_match, wait, key: None, links, asides };
+    let mut call = Call { api, context, policy, version, query, body, if_match, wait, key: None, links, asides };
     call.key = key.map(|key| Arc::new(idempotency::keyed(&call, &path.rest, &key)));
     let answer = match path.side {
         Side::Compute => compute::handle(&call, &route).await,
@@ -313,6 +316,7 @@ fn service_types(side: Side) -> &'static [&'static str] {
 /// Who asks. No other header than these is read for it, so that nobody can say who they are by one.
 pub(super) async fn authenticate(
     api: &ApiState,
+    policy: &Policy,
     request: &HttpRequest,
     side: Side,
     url_project: Option<&str>,
@@ -329,7 +333,9 @@ pub(super) async fn authenticate(
         path: request.uri().path(),
         service_types: service_types(side),
     };
-    Ok(api.options.auth.authenticate(presented, id).await?)
+    let mut context = api.options.auth.authenticate(presented, id).await?;
+    context.is_admin = context.is_admin || policy.is_admin(&context);
+    Ok(context)
 }
 
 /// Where the client is; a request without an address comes from a test that calls the handler itself.

@@ -8,7 +8,7 @@ use super::microversion::{BLOCK_STORAGE, COMPUTE, Microversion, NegotiationError
 use crate::actors::RequestError;
 use crate::domain::quota::OverQuota;
 use crate::domain::volume::Refusal;
-use crate::identity::Denied;
+use crate::policy::Denied;
 use crate::store::{ListError, StoreError};
 
 /// The largest body taken, bytes.

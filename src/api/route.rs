@@ -278,6 +278,8 @@ pub enum Route {
     AdminEvents,
     /// `GET /admin/operations`.
     AdminOperations,
+    /// `GET /admin/policy`.
+    AdminPolicy,
     /// `POST /admin/faults`.
     AdminFault,
 }
@@ -362,6 +364,7 @@ impl Route {
             Self::AdminDrivers => "/admin/drivers",
             Self::AdminEvents => "/admin/events",
             Self::AdminOperations => "/admin/operations",
+            Self::AdminPolicy => "/admin/policy",
             Self::AdminFault => "/admin/faults",
         }
     }
@@ -518,6 +521,7 @@ fn admin(method: &str, rest: &[&str]) -> Option<Route> {
         ("PUT", ["servers", server]) => Route::AdminServerUpdate(id(server)?),
         ("DELETE", ["servers", server]) => Route::AdminServerDelete(id(server)?),
         ("GET", ["actors"]) => Route::AdminActorList,
+        ("GET", ["policy"]) => Route::AdminPolicy,
         ("GET", ["actors", volume]) => Route::AdminActorShow(id(volume)?),
         ("GET", ["volumes", volume, "history"]) => Route::AdminVolumeHistory(id(volume)?),
         ("GET", ["drivers"]) => Route::AdminDrivers,

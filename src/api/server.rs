@@ -16,8 +16,9 @@ use super::identity::CatalogOptions;
 use super::schema;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
-use crate::identity::{Policy, Strategy};
+use crate::identity::Strategy;
 use crate::images::{DirectoryStore, ImageService};
+use crate::policy::LivePolicy;
 use crate::runtime::{Clock, Randomness};
 use crate::telemetry::{LogLevels, Metrics, Sample};
 use tokio::sync::Semaphore;
@@ -53,7 +54,7 @@ pub struct ApiOptions {
     /// What the catalog of Hearth's own identity service says.
     pub catalog: CatalogOptions,
     /// Who may do what.
-    pub policy: Policy,
+    pub policy: Arc<LivePolicy>,
     /// Where requests are counted, and what `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// Which lines are written to the log.
@@ -73,7 +74,7 @@ impl Default for ApiOptions {
             image_store: None,
             auth: Strategy::default(),
             catalog: CatalogOptions::default(),
-            policy: Policy::default(),
+            policy: Arc::default(),
             metrics: Arc::default(),
             log_levels: Arc::default(),
         }

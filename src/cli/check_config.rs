@@ -3,17 +3,28 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::with_settings;
+use super::{with_policy, with_settings};
+use crate::policy::live::Status;
 use crate::settings::{Database, DriverSettings, ImageServiceSettings, Settings};
 
 /// Tells every problem with key, reason and origin on stderr; or what is in force on stdout.
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
     with_settings(file, |loaded| {
-        for line in summary(&loaded.settings) {
-            println!("{line}");
-        }
-        ExitCode::SUCCESS
+        with_policy(&loaded, |policy| {
+            for line in summary(&loaded.settings).into_iter().chain(policy_summary(&policy.status())) {
+                println!("{line}");
+            }
+            ExitCode::SUCCESS
+        })
     })
+}
+
+fn policy_summary(status: &Status) -> Vec<String> {
+    let files: Vec<String> = status.files.iter().map(|file| file.display().to_string()).collect();
+    let from = if files.is_empty() { "defaults".to_owned() } else { files.join(", ") };
+    let mut lines = vec![format!("  policy       {from}; rules changed: {}", status.policy.overridden())];
+    lines.extend(status.policy.warnings().iter().map(|warning| format!("  policy       {warning}")));
+    lines
 }
 
 /// What an operator wants to see confirmed; never a secret.

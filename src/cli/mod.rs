@@ -13,6 +13,8 @@ pub mod fsck;
 pub mod identity;
 mod images;
 pub mod parts;
+pub mod policy;
+pub mod reload;
 pub mod serve;
 pub mod sim_backend;
 pub mod state_dir;
@@ -24,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::policy::LivePolicy;
 use crate::settings::{Invalid, Loaded, Settings};
 
 /// Exit code for settings that cannot be used: a supervisor need not try again.
@@ -41,7 +44,7 @@ struct Arguments {
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
     /// Settings file (TOML). Without it the defaults hold. Environment variables HEARTH__SECTION__KEY win over both.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
@@ -51,6 +54,8 @@ enum Command {
     Serve(ConfigFile),
     /// Say which settings are wrong, why, and where they were written.
     CheckConfig(ConfigFile),
+    /// Show the rules in force, or explain a decision.
+    Policy(policy::Arguments),
     /// Bring the database's tables up to date. `serve` does so by itself.
     Migrate(ConfigFile),
     /// Compare records, backends and guests, and print each difference. Read-only.
@@ -86,8 +91,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Serve(file) => with_settings(file.config.as_deref(), |loaded| outcome(serve::run(&loaded))),
+        Command::Serve(file) => with_settings(file.config.as_deref(), |loaded| {
+            with_policy(&loaded, |policy| outcome(serve::run(&loaded, policy)))
+        }),
         Command::CheckConfig(file) => check_config::run(file.config.as_deref()),
+        Command::Policy(arguments) => with_read_settings(arguments.file.config.as_deref(), |loaded| {
+            with_policy(&loaded, |policy| policy::run(&loaded.settings, &policy, &arguments.action))
+        }),
         Command::Migrate(file) => with_settings(file.config.as_deref(), |loaded| {
             outcome(crate::store::migrate(&loaded.settings.database.url()))
         }),
@@ -118,16 +128,29 @@ fn with_identity<A: clap::Subcommand + identity::Runs>(arguments: &identity::Arg
 
 /// Reads and checks the settings, then goes on; otherwise tells every problem.
 fn with_settings(file: Option<&Path>, go_on: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
-    let problems = match Settings::load(file) {
-        Ok(loaded) => {
-            let problems = loaded.problems_on_this_machine();
-            if problems.is_empty() {
-                return go_on(loaded);
-            }
-            Invalid(problems)
-        }
-        Err(invalid) => invalid,
-    };
+    with_read_settings(file, |loaded| {
+        let problems = loaded.problems_on_this_machine();
+        if problems.is_empty() { go_on(loaded) } else { refused(&Invalid(problems)) }
+    })
+}
+
+/// The same for what touches nothing of this machine.
+fn with_read_settings(file: Option<&Path>, go_on: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
+    match Settings::load(file) {
+        Ok(loaded) => go_on(loaded),
+        Err(invalid) => refused(&invalid),
+    }
+}
+
+/// Reads the policy, then goes on: its files are settings, too.
+fn with_policy(loaded: &Loaded, go_on: impl FnOnce(LivePolicy) -> ExitCode) -> ExitCode {
+    match policy::open(loaded) {
+        Ok(policy) => go_on(policy),
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(problems: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("{problems}");
     ExitCode::from(EXIT_SETTINGS)
 }

@@ -15,6 +15,7 @@ use super::auth::{self, AuthError};
 use super::clouds;
 use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
+use super::reload;
 use super::state_dir::{StateDir, StateDirError};
 use crate::actors::{ActorOptions, Dependencies, Service};
 use crate::api::identity::CatalogOptions;
@@ -22,6 +23,7 @@ use crate::api::server::Images;
 use crate::api::{ApiOptions, ApiState};
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
+use crate::policy::LivePolicy;
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{ComputeMode, ImageServiceSettings, Loaded, Settings};
 use crate::store::{Store, StoreOptions, Synchronous, Transaction};
@@ -78,7 +80,7 @@ pub enum ServeError {
 }
 
 /// Runs until SIGTERM or SIGINT; `Ok` is an ordered end.
-pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
+pub fn run(loaded: &Loaded, policy: LivePolicy) -> Result<(), ServeError> {
     let settings = &loaded.settings;
     let _log = logging::init().map_err(ServeError::Server)?;
     if let Some(at) = settings.faults.crash_at {
@@ -87,12 +89,18 @@ pub fn run(loaded: &Loaded) -> Result<(), ServeError> {
     let state = StateDir::open(&settings.state.path, &settings.state.socket_dir())?;
     // before anything is recovered: a second service on the same port must fail without having touched a volume
     let listener = listen(settings.server.listen)?;
-    actix_web::rt::System::new().block_on(serve(settings, &state, listener))
+    actix_web::rt::System::new().block_on(serve(settings, &state, listener, Arc::new(policy)))
 }
 
-async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> Result<(), ServeError> {
+async fn serve(
+    settings: &Settings,
+    state: &StateDir,
+    listener: TcpListener,
+    policy: Arc<LivePolicy>,
+) -> Result<(), ServeError> {
     // first of all: a signal which comes while the parts are built must not cut the process off in the middle
     let signals = EndSignals::catch().map_err(ServeError::Server)?;
+    let hangups = signal(SignalKind::hangup()).map_err(ServeError::Server)?;
     let metrics: Arc<Metrics> = Arc::default();
     metrics.register(logging::samples);
     let store = open_store(settings, &metrics)?;
@@ -110,9 +118,10 @@ async fn serve(settings: &Settings, state: &StateDir, listener: TcpListener) -> 
     load_services(&service).await;
     // in the background: the API serves at once, and a volume that is asked for resumes by itself
     actix_web::rt::spawn(recover(service.clone()));
+    actix_web::rt::spawn(reload::follow(Arc::clone(&policy), hangups));
     actix_web::rt::spawn(purge(Arc::clone(&store), settings.history.retention));
 
-    let options = ApiOptions { auth: auth.strategy, ..api_options(settings, metrics, &images) };
+    let options = ApiOptions { auth: auth.strategy, policy, ..api_options(settings, metrics, &images) };
     let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), options);
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();

@@ -16,7 +16,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use tokio::sync::Semaphore;
 
-use super::context::RequestContext;
+use super::context::{RequestContext, Scope};
 use super::local::{Limiter, with_implied};
 use super::strategy::Presented;
 use crate::domain::ids::{ProjectId, RequestId, UserId};
@@ -128,8 +128,9 @@ impl Basic {
         RequestContext {
             user_id: UserId::from(name),
             project_id,
-            is_admin: roles.contains("admin"),
+            is_admin: false,
             is_service: false,
+            scope: Scope::none(),
             roles: roles.into_iter().collect(),
             request_id: request_id.clone(),
         }
@@ -266,9 +267,12 @@ mod tests {
         // twice: the second time it is remembered
         for _ in 0..2 {
             let mia = ask("mia", "m").await.expect("let in");
-            assert_eq!((mia.project_id.as_str(), mia.is_admin, mia.has_role("reader")), ("p1", false, true));
+            assert_eq!((mia.project_id.as_str(), mia.has_role("admin"), mia.has_role("reader")), ("p1", false, true));
             let root = ask("root", "r").await.expect("let in");
-            assert_eq!((root.user_id.as_str(), root.project_id.as_str(), root.is_admin), ("root", "home", true));
+            assert_eq!(
+                (root.user_id.as_str(), root.project_id.as_str(), root.has_role("admin")),
+                ("root", "home", true)
+            );
         }
         for (name, password) in [("mia", "r"), ("mia", ""), ("eve", "m"), ("root", "m"), ("Mia", "m")] {
             assert_eq!(ask(name, password).await, None, "{name}:{password}");

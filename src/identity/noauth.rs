@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::domain::ids::{ProjectId, RequestId, UserId};
 
-use super::context::RequestContext;
+use super::context::{RequestContext, Scope};
 use super::strategy::Presented;
 
 /// The roles of everybody whose token says nothing of roles.
@@ -30,6 +30,22 @@ pub struct MappedToken {
     pub project_id: ProjectId,
     /// Its roles; `admin` implies `member` implies `reader`, as in Keystone. `service` makes it valid as a service token.
     pub roles: Vec<String>,
+}
+
+impl MappedToken {
+    fn is_service(&self) -> bool {
+        self.roles.iter().any(|role| role.eq_ignore_ascii_case("service"))
+    }
+
+    /// What a call knows that carries this as its service token.
+    fn service_scope(&self) -> Arc<Scope> {
+        Arc::new(Scope {
+            service_user_id: Some(self.user_id.as_str().to_owned()),
+            service_project_id: Some(self.project_id.as_str().to_owned()),
+            service_roles: with_implied_roles(&self.roles),
+            ..Scope::default()
+        })
+    }
 }
 
 /// The settings of this mode.
@@ -54,20 +70,21 @@ impl Noauth {
     /// The caller, or none (401): no token, an empty or over-long one, or one without a user.
     ///
     /// `U:P` is user U of project P; `U` (also `notused`, what clients without authentication send) takes the project of
-    /// the URL, else the configured one.
+    /// the URL, else the configured one. Whether a token of the settings is an admin's is left to the policy.
     pub fn authenticate(&self, presented: Presented<'_>, request_id: &RequestId) -> Option<RequestContext> {
         let token = presented.token.map(str::trim).filter(|token| !token.is_empty() && token.len() <= TOKEN_MAX)?;
-        let is_service = presented
-            .service_token
-            .and_then(|token| self.tokens.get(token.trim()))
-            .is_some_and(|mapped| mapped.roles.iter().any(|role| role.eq_ignore_ascii_case("service")));
+        let service = presented.service_token.and_then(|token| self.tokens.get(token.trim()));
+        let service = service.filter(|mapped| mapped.is_service());
+        let is_service = service.is_some();
+        let scope = service.map_or_else(Scope::none, MappedToken::service_scope);
         if let Some(mapped) = self.tokens.get(token) {
             let roles = with_implied_roles(&mapped.roles);
             return Some(RequestContext {
                 user_id: mapped.user_id.clone(),
                 project_id: mapped.project_id.clone(),
-                is_admin: roles.iter().any(|role| role == "admin"),
+                is_admin: false,
                 is_service,
+                scope,
                 roles: roles.into(),
                 request_id: request_id.clone(),
             });
@@ -91,6 +108,7 @@ impl Noauth {
             roles: Arc::clone(&ADMIN),
             is_admin: true,
             is_service,
+            scope,
             request_id: request_id.clone(),
         })
     }
@@ -98,7 +116,7 @@ impl Noauth {
 
 /// Lower-case roles, with those that Keystone implies.
 fn with_implied_roles(roles: &[String]) -> Vec<String> {
-    let mut all: Vec<String> = roles.iter().map(|role| role.to_ascii_lowercase()).collect();
+    let mut all: Vec<String> = roles.iter().map(|role| role.to_lowercase()).collect();
     for (role, implied) in [("admin", "member"), ("member", "reader")] {
         if all.iter().any(|own| own == role) && !all.iter().any(|own| own == implied) {
             all.push(implied.to_owned());

@@ -42,6 +42,8 @@ pub struct Settings {
     pub database: Database,
     /// `auth`.
     pub auth: AuthSettings,
+    /// `policy`.
+    pub policy: PolicySettings,
     /// `compute.mode`.
     pub compute: ComputeMode,
     /// `[[backends]]`.
@@ -126,6 +128,17 @@ impl fmt::Debug for Database {
             Self::Postgres(_) => f.write_str("Postgres(..)"),
         }
     }
+}
+
+/// `policy`: where the rules are changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// The main file, absolute, which must be there; none: `policy.yaml` beside the settings file, if it is there.
+    pub file: Option<PathBuf>,
+    /// The directory of further files, absolute; none: `policy.d` beside the settings file.
+    pub directory: Option<PathBuf>,
+    /// The old defaults of rules count no more.
+    pub enforce_new_defaults: bool,
 }
 
 /// `compute.mode`.
@@ -228,6 +241,8 @@ impl std::error::Error for Invalid {}
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
+    /// The directory of the settings file; none: there is no file.
+    pub directory: Option<PathBuf>,
     origins: reader::Origins,
 }
 

@@ -11,7 +11,8 @@ use super::backend::absolute;
 use super::reader::{Problem, Table, layered};
 use super::{
     ActorSettings, AuthStrategy, ComputeMode, ConnectionSettings, Database, FaultSettings, HistorySettings,
-    HypervisorSettings, Invalid, Loaded, QuotaSettings, ServerSettings, Settings, StateSettings, auth, backend, image,
+    HypervisorSettings, Invalid, Loaded, PolicySettings, QuotaSettings, ServerSettings, Settings, StateSettings, auth,
+    backend, image,
 };
 use crate::faults::NoCrashPoint;
 
@@ -29,15 +30,17 @@ pub(super) fn settings(file: Option<&Path>, environment: Vec<(String, String)>) 
     let mut problems = Vec::new();
     let settings = read(&mut root, &mut problems);
     root.finish(&mut problems, &SECTIONS);
-    if problems.is_empty() { Ok(Loaded { settings, origins }) } else { Err(Invalid(problems)) }
+    let directory = file.map(|file| absolute(file.parent().unwrap_or(Path::new("")).to_owned()));
+    if problems.is_empty() { Ok(Loaded { settings, directory, origins }) } else { Err(Invalid(problems)) }
 }
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "server",
     "actors",
     "state",
     "database",
     "auth",
+    "policy",
     "compute",
     "backends",
     "image",
@@ -63,6 +66,7 @@ fn read(root: &mut Table, problems: &mut Vec<Problem>) -> Settings {
         actors: actors(root.table(problems, "actors"), problems),
         database: database(root.table(problems, "database"), &state.path, problems),
         auth,
+        policy: policy(root.table(problems, "policy"), problems),
         compute: compute(root.table(problems, "compute"), problems),
         backends: backends(root, &state.path, problems),
         image: image::parse(root.table(problems, "image"), &state.path, problems),
@@ -152,6 +156,15 @@ fn database_url(url: &str) -> Result<Database, String> {
         }
         _ => Err(FORMS.to_owned()),
     }
+}
+
+fn policy(mut table: Table, problems: &mut Vec<Problem>) -> PolicySettings {
+    let mut path =
+        |name| Some(table.text(problems, name, "")).filter(|path| !path.is_empty()).map(|path| absolute(path.into()));
+    let (file, directory) = (path("file"), path("directory"));
+    let enforce_new_defaults = table.flag(problems, "enforce_new_defaults", true);
+    table.finish(problems, &["file", "directory", "enforce_new_defaults"]);
+    PolicySettings { file, directory, enforce_new_defaults }
 }
 
 fn compute(mut table: Table, problems: &mut Vec<Problem>) -> ComputeMode {

@@ -18,6 +18,7 @@ pub const LOGGERS: &[&str] = &[
     "hearth::actors::server::records",
     "hearth::actors::volume::commit",
     "hearth::actors::volume",
+    "hearth::cli::reload",
     "hearth::cli::serve",
     "hearth::drivers::file::daemon",
     "hearth::drivers::file::exports",

@@ -9,6 +9,7 @@ mod drivers;
 mod e2e;
 mod images;
 mod keystone;
+mod policy;
 mod races;
 mod samples;
 mod service;

@@ -1,4 +1,4 @@
-//! `/admin`: servers, actors, drivers, operations, histories, events and test faults. Admins only (checked before any handler), a token always.
+//! `/admin`: servers, actors, drivers, operations, histories, events, the policy and test faults. Admins only (checked before any handler), a token always.
 
 pub mod actors;
 pub mod drivers;
@@ -6,6 +6,7 @@ pub mod events;
 pub mod faults;
 pub mod history;
 pub mod operations;
+pub mod policy;
 pub mod servers;
 
 use super::answer::Answer;
@@ -27,6 +28,7 @@ pub async fn handle(call: &Call, route: &Route) -> Result<Answer, Problem> {
         Route::AdminDrivers => Ok(drivers::drivers(call)),
         Route::AdminEvents => events::event_list(call),
         Route::AdminOperations => operations::operation_list(call).await,
+        Route::AdminPolicy => Ok(policy::policy(call)),
         Route::AdminFault => faults::fault_inject(call).await,
         _ => Err(Problem::Unrouted),
     }

@@ -12,6 +12,7 @@ use crate::api::views::server as view;
 use crate::domain::ids::{ProjectId, ServerId};
 use crate::domain::server::Server;
 use crate::domain::status::VmState;
+use crate::rule;
 use crate::store::{ListError, ServerQuery};
 
 /// Rows read at once while a name is searched for.
@@ -68,7 +69,7 @@ pub async fn server_visible(call: &Call, id: &str) -> Result<Server, Problem> {
 /// `GET /servers/{id}`
 pub async fn server_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let server = server_visible(call, id).await?;
-    call.enforce("os_compute_api:servers:show", &server.project_id)?;
+    call.enforce(rule!("os_compute_api:servers:show"), &server)?;
     Ok(Answer::ok(json!({"server": detail(call, &server, true).await?})))
 }
 
@@ -93,7 +94,7 @@ struct Wanted {
 /// `GET /servers[/detail]`
 pub async fn server_list(call: &Call, is_detail: bool) -> Result<Answer, Problem> {
     let wanted = wanted(call)?;
-    let rule = if is_detail { "os_compute_api:servers:detail" } else { "os_compute_api:servers:index" };
+    let rule = if is_detail { rule!("os_compute_api:servers:detail") } else { rule!("os_compute_api:servers:index") };
     call.enforce_own(rule)?;
     let servers = if wanted.nothing || wanted.limit == 0 { Vec::new() } else { servers(call, &wanted).await? };
     let last = servers.last().map(|server| server.id.to_string());
@@ -199,7 +200,7 @@ fn wanted(call: &Call) -> Result<Wanted, Problem> {
         Some(text) => word(text).ok_or_else(|| parameter("all_tenants", text, format!("'{text}' is not a boolean")))?,
     };
     if everybody {
-        call.enforce_own("os_compute_api:servers:index:get_all_tenants")?;
+        call.enforce_own(rule!("os_compute_api:servers:index:get_all_tenants"))?;
     }
     let of_project = query.get("project_id").or_else(|| query.get("tenant_id")).filter(|_| everybody);
     let (states, nothing) = states(call)?;

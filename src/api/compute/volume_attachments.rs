@@ -16,6 +16,7 @@ use crate::domain::attachment::Attachment;
 use crate::domain::ids::VolumeId;
 use crate::domain::server::Server;
 use crate::domain::volume::{Command, Refusal};
+use crate::rule;
 
 /// A non-negative integer written with digits only.
 pub fn digits(query: &Query, name: &str) -> Result<Option<u64>, Problem> {
@@ -38,7 +39,7 @@ pub async fn mapping_list(call: &Call, server: &str) -> Result<Answer, Problem> 
     let limit = digits(&call.query, "limit")?.filter(|limit| *limit > 0).unwrap_or(LIMIT_MAX).min(LIMIT_MAX);
     let offset = digits(&call.query, "offset")?.unwrap_or(0);
     let server = server_visible(call, server).await?;
-    call.enforce("os_compute_api:os-volumes-attachments:index", &server.project_id)?;
+    call.enforce(rule!("os_compute_api:os-volumes-attachments:index"), &server)?;
     let rows = call.service().store().server_attachments(server.id.clone()).await?;
     let shown = rows.iter().filter_map(|row| view::shown(row, call.version));
     let page: Vec<Value> = shown
@@ -51,7 +52,7 @@ pub async fn mapping_list(call: &Call, server: &str) -> Result<Answer, Problem> 
 /// `GET …/{volume_id}`
 pub async fn mapping_show(call: &Call, server: &str, volume: &str) -> Result<Answer, Problem> {
     let server = server_visible(call, server).await?;
-    call.enforce("os_compute_api:os-volumes-attachments:show", &server.project_id)?;
+    call.enforce(rule!("os_compute_api:os-volumes-attachments:show"), &server)?;
     let rows = call.service().store().server_attachments(server.id.clone()).await?;
     // Of two rows that a migration left, the newest is the server's.
     let row = url_id(volume).and_then(|id| rows.iter().rev().find(|row| row.volume_id == VolumeId(id)));
@@ -66,7 +67,7 @@ pub async fn mapping_create(call: &Call, server: &str) -> Result<Answer, Problem
     schema::SERVER_ATTACH.check(call.version, &call.body)?;
     let members = &call.body["volumeAttachment"];
     let server = server_visible(call, server).await?;
-    call.enforce("os_compute_api:os-volumes-attachments:create", &server.project_id)?;
+    call.enforce(rule!("os_compute_api:os-volumes-attachments:create"), &server)?;
     let text = |name: &str| members.get(name).and_then(Value::as_str);
     let volume_id = text("volumeId").and_then(formats::uuid_any).map(VolumeId);
     let volume_id = volume_id.ok_or_else(|| Problem::NotFound(Kind::Volume, String::new()))?;
@@ -108,11 +109,11 @@ pub async fn mapping_update(call: &Call, server: &str, volume: &str) -> Result<A
     // Compared as strings: another spelling of the same id means a swap.
     let is_swap = !call.compute_since(85) || members["volumeId"].as_str() != Some(volume);
     let rule = if is_swap {
-        "os_compute_api:os-volumes-attachments:swap"
+        rule!("os_compute_api:os-volumes-attachments:swap")
     } else {
-        "os_compute_api:os-volumes-attachments:update"
+        rule!("os_compute_api:os-volumes-attachments:update")
     };
-    call.enforce(rule, &server.project_id)?;
+    call.enforce(rule, &server)?;
     if call.compute_since(85) {
         flag_update(call, &server, volume, members).await?;
     }
@@ -151,7 +152,7 @@ async fn flag_update(call: &Call, server: &Server, volume: &str, members: &Value
 /// `DELETE …/{volume_id}`
 pub async fn mapping_delete(call: &Call, server: &str, volume: &str) -> Result<Answer, Problem> {
     let server = server_visible(call, server).await?;
-    call.enforce("os_compute_api:os-volumes-attachments:delete", &server.project_id)?;
+    call.enforce(rule!("os_compute_api:os-volumes-attachments:delete"), &server)?;
     let missing = || Problem::NotFound(Kind::Volume, volume.to_owned());
     let volume_id = url_id(volume).map(VolumeId).ok_or_else(missing)?;
     let shelved_allowed = call.compute_since(20);

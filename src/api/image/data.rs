@@ -14,6 +14,7 @@ use super::fault::Fault;
 use super::{Asked, empty, image_id};
 use crate::api::dispatch::{DRAIN_MAX, text};
 use crate::images::{ImageError, Upload};
+use crate::rule;
 
 /// What an upload gathers before it is written, and what a download reads at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -26,7 +27,7 @@ const IMAGE_SIZE: HeaderName = HeaderName::from_static("x-openstack-image-size")
 
 /// `PUT …/file`
 pub(super) async fn upload(asked: Asked<'_>, id: &str) -> Result<HttpResponse, Fault> {
-    asked.enforce("upload_image")?;
+    asked.enforce(rule!("upload_image"))?;
     let id = image_id(id)?;
     let media_type = text(asked.headers, &header::CONTENT_TYPE).unwrap_or_default();
     if media_type.split(';').next().is_none_or(|essence| !essence.trim().eq_ignore_ascii_case(OCTET_STREAM)) {
@@ -93,7 +94,7 @@ async fn drain(mut payload: Payload) {
 
 /// `GET …/file`
 pub(super) async fn download(asked: Asked<'_>, id: &str) -> Result<HttpResponse, Fault> {
-    asked.enforce("download_image")?;
+    asked.enforce(rule!("download_image"))?;
     let id = image_id(id)?;
     let image = asked.store.image(&asked.caller, id)?;
     let Some(size) = image.size else { return Ok(empty()) };

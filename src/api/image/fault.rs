@@ -8,8 +8,8 @@ use actix_web::http::header;
 use serde_json::json;
 
 use crate::api::fault::{self as common, Problem, RETRY_AFTER};
-use crate::identity::Denied;
 use crate::images::ImageError;
+use crate::policy::Denied;
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,8 +29,10 @@ use super::dispatch::{authenticate, body_read, host, links, text};
 use super::route::Side;
 use super::server::ApiState;
 use crate::domain::ids::{ImageId, RequestId};
-use crate::identity::{Policy, RequestContext};
+use crate::identity::RequestContext;
 use crate::images::{DirectoryStore, ImageCaller};
+use crate::policy::{Own, Policy, Rule};
+use crate::rule;
 
 /// Answers one request.
 pub async fn answer(request: &HttpRequest, payload: Payload, api: &Data<ApiState>, id: &RequestId) -> Answered {
@@ -49,7 +51,7 @@ pub async fn answer(request: &HttpRequest, payload: Payload, api: &Data<ApiState
 struct Asked<'a> {
     store: &'a Arc<DirectoryStore>,
     context: RequestContext,
-    policy: &'a Policy,
+    policy: Arc<Policy>,
     caller: ImageCaller,
     /// Where `/image` is, for locations.
     base: String,
@@ -60,8 +62,8 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     /// Policy, where the caller's own project is the target: whose images they are the store judges.
-    fn enforce(&self, rule: &'static str) -> Result<(), Fault> {
-        Ok(self.policy.enforce(&self.context, rule, &self.context.project_id)?)
+    fn enforce(&self, rule: Rule) -> Result<(), Fault> {
+        Ok(self.policy.enforce(&self.context, rule, &Own(&self.context))?)
     }
 
     /// The body as JSON.
@@ -87,12 +89,13 @@ async fn handle(
     {
         return Ok(json(status, &versions));
     }
-    let context = authenticate(api, request, Side::Image, None, id).await?;
+    let policy = api.options.policy.current();
+    let context = authenticate(api, &policy, request, Side::Image, None, id).await?;
     let store = api.options.image_store.as_ref().ok_or_else(Fault::unrouted)?;
     let resource = resource.ok_or_else(Fault::unrouted)?;
     let caller = ImageCaller { project_id: context.project_id.clone(), is_admin: context.is_admin };
     let query = request.uri().query().unwrap_or_default();
-    let asked = Asked { store, context, policy: &api.options.policy, caller, base, query, headers, payload };
+    let asked = Asked { store, context, policy, caller, base, query, headers, payload };
     match (request.method().as_str(), &resource) {
         ("GET", Resource::Images) => list(asked),
         ("POST", Resource::Images) => create(asked).await,
@@ -124,14 +127,14 @@ fn image_id(text: &str) -> Result<ImageId, Fault> {
 }
 
 fn list(asked: Asked<'_>) -> Result<HttpResponse, Fault> {
-    asked.enforce("get_images")?;
+    asked.enforce(rule!("get_images"))?;
     let wanted = list::Wanted::parse(asked.query)?;
     let page = wanted.page(&asked.caller, asked.store.images(&asked.caller))?;
     Ok(json(200, &page))
 }
 
 async fn create(asked: Asked<'_>) -> Result<HttpResponse, Fault> {
-    asked.enforce("add_image")?;
+    asked.enforce(rule!("add_image"))?;
     if asked.caller.project_id.as_str().is_empty() {
         // a token of a domain or of the system: nobody would own the image
         return Err(Fault::new(403, "You are not authorized to complete this action."));
@@ -148,13 +151,13 @@ async fn create(asked: Asked<'_>) -> Result<HttpResponse, Fault> {
 }
 
 fn show(asked: &Asked<'_>, id: &str) -> Result<HttpResponse, Fault> {
-    asked.enforce("get_image")?;
+    asked.enforce(rule!("get_image"))?;
     let image = asked.store.image(&asked.caller, image_id(id)?)?;
     Ok(json(200, &view::image(&image)))
 }
 
 async fn update(asked: Asked<'_>, id: &str) -> Result<HttpResponse, Fault> {
-    asked.enforce("modify_image")?;
+    asked.enforce(rule!("modify_image"))?;
     let id = image_id(id)?;
     patch::check_media_type(asked.headers)?;
     let store = Arc::clone(asked.store);
@@ -165,13 +168,13 @@ async fn update(asked: Asked<'_>, id: &str) -> Result<HttpResponse, Fault> {
 }
 
 async fn delete(asked: Asked<'_>, id: &str) -> Result<HttpResponse, Fault> {
-    asked.enforce("delete_image")?;
+    asked.enforce(rule!("delete_image"))?;
     asked.store.remove(asked.caller, image_id(id)?).await?;
     Ok(empty())
 }
 
 async fn tag_set(asked: Asked<'_>, id: &str, tag: &str, is_wanted: bool) -> Result<HttpResponse, Fault> {
-    asked.enforce("modify_image")?;
+    asked.enforce(rule!("modify_image"))?;
     let (id, tag) = (image_id(id)?, members::tag(tag)?);
     let changed = asked.store.change(asked.caller, id, move |image| members::tag_set(image, tag, is_wanted));
     changed.await?;

@@ -19,6 +19,9 @@ use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ServerId};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::volume::{Command, Reply, VolumeState};
+use crate::policy::Rule;
+use crate::policy::target::Attached;
+use crate::rule;
 use crate::store::AttachmentQuery;
 
 const COLUMNS: Columns = Columns {
@@ -139,12 +142,12 @@ pub async fn attachment_create(call: &Call) -> Result<Answer, Problem> {
     let volume_id = normal("volume_uuid").unwrap_or_default();
     let connector = members.get("connector").filter(|value| value.as_object().is_some_and(|map| !map.is_empty()));
     let state = call.volume_target(&volume_id).await?;
-    call.enforce("volume:attachment_create", &state.volume.project_id)?;
+    call.enforce(rule!("volume:attachment_create"), &state.volume)?;
     let volume = &state.volume;
     let is_in_use =
         async || Ok::<_, Problem>(call.volume_visible(&volume_id).await?.volume.status == VolumeStatus::InUse);
     if volume.multiattach && volume.bootable && is_in_use().await? {
-        call.enforce("volume:multiattach_bootable_volume", &volume.project_id)?;
+        call.enforce(rule!("volume:multiattach_bootable_volume"), volume)?;
     }
     if let Some(connector) = connector {
         connector_check(connector)?;
@@ -163,11 +166,20 @@ pub async fn attachment_update(call: &Call, id: &str) -> Result<Answer, Problem>
     schema::ATTACHMENT_UPDATE.check(call.version, &call.body)?;
     let connector = &call.body["attachment"]["connector"];
     let (attachment_id, state) = attachment_target(call, id).await?;
-    call.enforce("volume:attachment_update", &state.volume.project_id)?;
+    enforce(call, rule!("volume:attachment_update"), attachment_id, &state)?;
     connector_check(connector)?;
     let command = Command::AttachmentUpdate { attachment_id, connector: connector.clone() };
     let reply = call.command(state.id(), command).await?;
     attachment_answer(call, &reply).await
+}
+
+/// Policy on the row, or on the volume if the row went this moment.
+fn enforce(call: &Call, rule: Rule, id: AttachmentId, state: &VolumeState) -> Result<(), Problem> {
+    let volume = &state.volume;
+    match state.attachment(id) {
+        Some(row) => call.enforce(rule, &Attached { volume, row }),
+        None => call.enforce(rule, volume),
+    }
 }
 
 /// `POST /attachments/{id}/action` with `os-complete` (3.44)
@@ -176,7 +188,7 @@ pub async fn attachment_complete(call: &Call, id: &str) -> Result<Answer, Proble
         return Err(Problem::Hidden);
     }
     let (attachment_id, state) = attachment_target(call, id).await?;
-    call.enforce("volume:attachment_complete", &state.volume.project_id)?;
+    enforce(call, rule!("volume:attachment_complete"), attachment_id, &state)?;
     let command = Command::AttachmentComplete { attachment_id };
     call.command(state.id(), command).await?;
     Ok(Answer::empty(204))
@@ -185,7 +197,7 @@ pub async fn attachment_complete(call: &Call, id: &str) -> Result<Answer, Proble
 /// `DELETE /attachments/{id}`: answers the rows that are left.
 pub async fn attachment_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
     let (attachment_id, state) = attachment_target(call, id).await?;
-    call.enforce("volume:attachment_delete", &state.volume.project_id)?;
+    enforce(call, rule!("volume:attachment_delete"), attachment_id, &state)?;
     let command = Command::AttachmentDelete { attachment_id };
     let reply = call.command(state.id(), command).await?;
     let left = reply.state.attachments.iter().filter(|row| row.id != attachment_id);

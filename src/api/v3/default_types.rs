@@ -8,10 +8,12 @@ use crate::api::call::Call;
 use crate::api::fault::Problem;
 use crate::api::schema;
 use crate::domain::ids::{ProjectId, VolumeTypeId};
+use crate::policy::{Own, Rule, Target};
+use crate::rule;
 use crate::store::TypeChange;
 
-fn enforce(call: &Call, rule: &str, project: &ProjectId) -> Result<(), Problem> {
-    if call.allows(rule, project) {
+fn enforce(call: &Call, rule: Rule, target: &dyn Target) -> Result<(), Problem> {
+    if call.allows(rule, target) {
         Ok(())
     } else {
         Err(Problem::Forbidden("You are not authorized to perform this operation.".to_owned()))
@@ -33,7 +35,7 @@ fn shown(project: &ProjectId, id: VolumeTypeId) -> Value {
 
 /// `GET /default-types`
 pub async fn default_list(call: &Call) -> Result<Answer, Problem> {
-    enforce(call, "volume_extension:default_get_all", &call.context.project_id)?;
+    enforce(call, rule!("volume_extension:default_get_all"), &Own(&call.context))?;
     let defaults = call.service().store().default_types().await?;
     let defaults: Vec<Value> = defaults.iter().map(|(project, id)| shown(project, *id)).collect();
     Ok(Answer::ok(json!({"default_types": defaults})))
@@ -42,7 +44,7 @@ pub async fn default_list(call: &Call) -> Result<Answer, Problem> {
 /// `GET /default-types/{project}`
 pub async fn default_show(call: &Call, project: &str) -> Result<Answer, Problem> {
     let project = project_of(project)?;
-    enforce(call, "volume_extension:default_get", &project)?;
+    enforce(call, rule!("volume_extension:default_get"), &project)?;
     let id = call.service().store().default_type(project.clone()).await?;
     let id = id.ok_or_else(|| Problem::NotFoundText(format!("Default type for project {project} not found.")))?;
     Ok(Answer::ok(json!({"default_type": shown(&project, id)})))
@@ -52,7 +54,7 @@ pub async fn default_show(call: &Call, project: &str) -> Result<Answer, Problem>
 pub async fn default_set(call: &Call, project: &str) -> Result<Answer, Problem> {
     schema::DEFAULT_TYPE_SET.check(call.version, &call.body)?;
     let project = project_of(project)?;
-    enforce(call, "volume_extension:default_set_or_update", &project)?;
+    enforce(call, rule!("volume_extension:default_set_or_update"), &project)?;
     let wanted = call.body["default_type"]["volume_type"].as_str().unwrap_or_default();
     let unknown = || Problem::BadRequest(format!("Volume type {wanted} could not be found."));
     let row = match type_visible(call, Named::Any(wanted)).await {
@@ -67,7 +69,7 @@ pub async fn default_set(call: &Call, project: &str) -> Result<Answer, Problem> 
 /// `DELETE /default-types/{project}`; also when there is none.
 pub async fn default_unset(call: &Call, project: &str) -> Result<Answer, Problem> {
     let project = project_of(project)?;
-    enforce(call, "volume_extension:default_unset", &project)?;
+    enforce(call, rule!("volume_extension:default_unset"), &project)?;
     let change = TypeChange::Default { project_id: project, volume_type_id: None };
     // there is nothing in it that could be refused
     let _ = type_change(call, change).await?;

@@ -23,6 +23,7 @@ use crate::domain::text::Text;
 use crate::domain::volume::Command;
 use crate::domain::volume::command::{Adoption, CreateSnapshot, CreateVolume};
 use crate::domain::volume_type::MULTIATTACH;
+use crate::rule;
 use crate::store::Direction;
 
 /// The one kind of reference that the backends know.
@@ -82,8 +83,8 @@ fn host_meant<'a>(
 /// `GET /manageable_volumes[/detail]`, `GET /manageable_snapshots[/detail]`
 async fn object_list(call: &Call, noun: Noun, detail: bool) -> Result<Answer, Problem> {
     call.enforce_own(match noun {
-        Noun::Volumes => "volume_extension:list_manageable",
-        Noun::Snapshots => "snapshot_extension:list_manageable",
+        Noun::Volumes => rule!("volume_extension:list_manageable"),
+        Noun::Snapshots => rule!("snapshot_extension:list_manageable"),
     })?;
     let absent =
         |host: &str| Problem::NotFoundText(format!("Service cinder-volume could not be found on host {host}."));
@@ -229,7 +230,7 @@ fn object_find(objects: Vec<BackendObject>, reference: &Value) -> Result<Backend
 /// `POST /manageable_volumes`
 async fn volume_manage(call: &Call) -> Result<Answer, Problem> {
     schema::VOLUME_MANAGE.check(call.version, &call.body)?;
-    call.enforce_own("volume_extension:volume_manage")?;
+    call.enforce_own(rule!("volume_extension:volume_manage"))?;
     while_the_type_changes(call, async || manage_as_the_type_is(call).await).await
 }
 
@@ -264,7 +265,7 @@ async fn manage_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     }
     let multiattach = volume_type.says_yes(MULTIATTACH);
     if multiattach {
-        call.enforce_own("volume:multiattach")?;
+        call.enforce_own(rule!("volume:multiattach"))?;
     }
     let volume_id = VolumeId(call.api.randomness.uuid());
     let create = CreateVolume {
@@ -299,7 +300,7 @@ async fn snapshot_manage(call: &Call) -> Result<Answer, Problem> {
     let id = members["volume_id"].as_str().unwrap_or_default();
     let normal = schema::formats::uuid_any(id).map_or_else(|| id.to_owned(), |id| id.to_string());
     let state = call.volume_target(&normal).await?;
-    call.enforce("snapshot_extension:snapshot_manage", &state.volume.project_id)?;
+    call.enforce(rule!("snapshot_extension:snapshot_manage"), &state.volume)?;
     let backend = state.volume.host.as_deref().and_then(|host| backend_find(call, host)).ok_or_else(unavailable)?;
     let object = object_find(objects_of(call, &backend).await?, &members["ref"])?;
     let snapshot_id = SnapshotId(call.api.randomness.uuid());
@@ -318,15 +319,15 @@ async fn snapshot_manage(call: &Call) -> Result<Answer, Problem> {
 /// `os-unmanage` of a volume (volume-actions §2.9).
 pub async fn volume_unmanage(call: &Call, id: &str) -> Result<Answer, Problem> {
     let state = call.volume_target(id).await?;
-    call.enforce("volume_extension:volume_unmanage", &state.volume.project_id)?;
-    call.enforce("volume:delete", &state.volume.project_id)?;
+    call.enforce(rule!("volume_extension:volume_unmanage"), &state.volume)?;
+    call.enforce(rule!("volume:delete"), &state.volume)?;
     call.command(state.id(), Command::Unmanage).await?;
     Ok(Answer::empty(202))
 }
 
 /// `os-unmanage` of a snapshot (snapshots §3).
 pub async fn snapshot_unmanage(call: &Call, id: &str) -> Result<Answer, Problem> {
-    let rules = ["snapshot_extension:snapshot_unmanage", "volume:delete_snapshot"];
+    let rules = [rule!("snapshot_extension:snapshot_unmanage"), rule!("volume:delete_snapshot")];
     let unmanage = |snapshot_id| Command::SnapshotUnmanage { snapshot_id };
     snapshots::snapshot_command(call, id, &rules, unmanage).await?;
     Ok(Answer::empty(202))

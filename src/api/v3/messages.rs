@@ -1,5 +1,7 @@
 //! `/messages` (3.3): failures in words for the owner, of the caller's own project only.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -10,7 +12,9 @@ use crate::api::filters;
 use crate::api::paging::{self, Columns, ListBody};
 use crate::api::query::Query;
 use crate::api::views::message as view;
-use crate::store::MessageQuery;
+use crate::policy::Target;
+use crate::rule;
+use crate::store::{Message, MessageQuery};
 
 const COLUMNS: Columns = Columns {
     aliases: &[("guaranteed_until", "expires_at")],
@@ -26,9 +30,28 @@ const COLUMNS: Columns = Columns {
     ],
 };
 
+/// A message knows no user, and so has the caller's.
+impl Target for Message {
+    fn project_id(&self) -> &str {
+        self.project_id.as_str()
+    }
+
+    fn column(&self, name: &str) -> Option<Cow<'_, str>> {
+        Some(match name {
+            "id" => self.id.to_string().into(),
+            "request_id" => self.request_id.as_str().into(),
+            "resource_type" => self.resource_type.as_str().into(),
+            "resource_uuid" => self.resource_uuid.as_deref().unwrap_or("None").into(),
+            "action_id" => self.action_id.as_str().into(),
+            "detail_id" => self.detail_id.as_str().into(),
+            _ => return None,
+        })
+    }
+}
+
 /// `GET /messages`
 pub async fn message_list(call: &Call) -> Result<Answer, Problem> {
-    call.enforce_own("message:get_all")?;
+    call.enforce_own(rule!("message:get_all"))?;
     // Below 3.5 the whole list is answered and parameters mean nothing.
     let none = Query::default();
     let query = if call.since(5) { &call.query } else { &none };
@@ -54,7 +77,7 @@ pub async fn message_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let project = call.context.project_id.clone();
     let found = call.service().store().message_get(project, message_id(id)?).await?;
     let message = found.ok_or_else(|| Problem::NotFound(Kind::Message, id.to_owned()))?;
-    call.enforce("message:get", &message.project_id)?;
+    call.enforce(rule!("message:get"), &message)?;
     Ok(Answer::ok(json!({"message": view::shown(&message, &call.links)})))
 }
 
@@ -64,6 +87,6 @@ pub async fn message_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
     let (project, message_id) = (call.context.project_id.clone(), message_id(id)?);
     let store = call.service().store();
     let message = store.message_get(project.clone(), message_id).await?.ok_or_else(missing)?;
-    call.enforce("message:delete", &message.project_id)?;
+    call.enforce(rule!("message:delete"), &message)?;
     if store.message_delete(project, message_id).await? { Ok(Answer::empty(204)) } else { Err(missing()) }
 }

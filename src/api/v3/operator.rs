@@ -10,6 +10,7 @@ use crate::api::fault::Problem;
 use crate::api::filters::{ATTACHMENTS, MESSAGES, VOLUMES};
 use crate::api::route::OperatorRoute;
 use crate::api::schema;
+use crate::rule;
 
 /// Hands the call to its noun.
 pub async fn handle(call: &Call, route: &OperatorRoute) -> Result<Answer, Problem> {
@@ -68,7 +69,7 @@ fn resource_filter_list(call: &Call) -> Answer {
 /// (promise I2). Nothing ever waits for an operator to have it cleaned up.
 fn worker_cleanup(call: &Call) -> Result<Answer, Problem> {
     schema::WORKER_CLEANUP.check(call.version, &call.body)?;
-    call.enforce_own("workers:cleanup")?;
+    call.enforce_own(rule!("workers:cleanup"))?;
     let text = |name: &str| call.body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(kind) = text("resource_type").filter(|kind| !["volume", "snapshot"].contains(&&*kind.to_lowercase())) {
         let text = format!("Resource type {kind} not valid, must be Snapshot or Volume");

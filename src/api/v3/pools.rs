@@ -10,13 +10,14 @@ use crate::api::schema::{self, formats};
 use crate::api::views::time;
 use crate::domain::ids::VolumeTypeId;
 use crate::domain::placement::{Standing, VENDOR, Wanted, meets};
+use crate::rule;
 
 /// Filters from 3.31 on, for admins too.
 pub const POOL_FILTERS: &[&str] = &["name", "volume_type"];
 
 /// `GET /scheduler-stats/get_pools?detail=`
 pub async fn pool_list(call: &Call) -> Result<Answer, Problem> {
-    call.enforce_own("scheduler_extension:scheduler_stats:get_pools")?;
+    call.enforce_own(rule!("scheduler_extension:scheduler_stats:get_pools"))?;
     let detail = call.query.boolean("detail")?.unwrap_or(false);
     let mut filters: Vec<(&str, &str)> = call.query.pairs().filter(|(name, _)| *name != "detail").collect();
     if !call.since(28) {
@@ -67,7 +68,7 @@ async fn type_specs(call: &Call, wanted: &str) -> Result<Wanted, Problem> {
 
 /// `GET /capabilities/{host}`
 pub async fn capability_show(call: &Call, host: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:capabilities")?;
+    call.enforce_own(rule!("volume_extension:capabilities"))?;
     let standings = call.service().standings();
     let backend = standings.iter().find(|backend| backend.service() == host || *backend.host == *host);
     let backend = backend.ok_or_else(|| Problem::NotFoundText(format!("Can't find service: {host}")))?;
@@ -106,7 +107,7 @@ const CLUSTER_FILTERS_3_26: &[&str] = &["replication_status", "frozen", "active_
 
 /// `GET /clusters[/detail]`: there are none, and a filter must be one all the same.
 pub async fn cluster_list(call: &Call) -> Result<Answer, Problem> {
-    call.enforce_own("clusters:get_all")?;
+    call.enforce_own(rule!("clusters:get_all"))?;
     let is_known =
         |name: &str| CLUSTER_FILTERS.contains(&name) || (call.since(26) && CLUSTER_FILTERS_3_26.contains(&name));
     let unknown: Vec<&str> = call.query.pairs().map(|(name, _)| name).filter(|name| !is_known(name)).collect();
@@ -118,14 +119,14 @@ pub async fn cluster_list(call: &Call) -> Result<Answer, Problem> {
 
 /// `GET /clusters/{name}`
 pub async fn cluster_show(call: &Call, name: &str) -> Result<Answer, Problem> {
-    call.enforce_own("clusters:get")?;
+    call.enforce_own(rule!("clusters:get"))?;
     Err(cluster_absent(name))
 }
 
 /// `PUT /clusters/enable`, `PUT /clusters/disable`
 pub async fn cluster_update(call: &Call) -> Result<Answer, Problem> {
     schema::CLUSTER_SWITCH.check(call.version, &call.body)?;
-    call.enforce_own("clusters:update")?;
+    call.enforce_own(rule!("clusters:update"))?;
     Err(cluster_absent(call.body["name"].as_str().unwrap_or_default()))
 }
 

@@ -17,6 +17,8 @@ use crate::domain::ids::{QosSpecsId, VolumeTypeId};
 use crate::domain::qos::{Consumer, QosSpecs};
 use crate::domain::volume::state::Volume;
 use crate::domain::volume_type::VolumeType;
+use crate::policy::Rule;
+use crate::rule;
 use crate::store::{QosChange, QosRefused};
 
 const COLUMNS: Columns = Columns { aliases: &[], sortable: &["id", "created_at"] };
@@ -25,11 +27,11 @@ const TRIES_MAX: u32 = 8;
 /// The longest key or value.
 const TEXT_MAX: usize = 255;
 
-const GET: &str = "volume_extension:qos_specs_manage:get";
-const GET_ALL: &str = "volume_extension:qos_specs_manage:get_all";
-const CREATE: &str = "volume_extension:qos_specs_manage:create";
-const UPDATE: &str = "volume_extension:qos_specs_manage:update";
-const DELETE: &str = "volume_extension:qos_specs_manage:delete";
+const GET: Rule = rule!("volume_extension:qos_specs_manage:get");
+const GET_ALL: Rule = rule!("volume_extension:qos_specs_manage:get_all");
+const CREATE: Rule = rule!("volume_extension:qos_specs_manage:create");
+const UPDATE: Rule = rule!("volume_extension:qos_specs_manage:update");
+const DELETE: Rule = rule!("volume_extension:qos_specs_manage:delete");
 
 /// Carries out one of the calls.
 pub async fn handle(call: &Call, route: &QosRoute) -> Result<Answer, Problem> {

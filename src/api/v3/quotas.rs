@@ -9,6 +9,7 @@ use crate::api::schema::{self, formats};
 use crate::api::type_cache::Types;
 use crate::domain::ids::{ProjectId, VolumeTypeId};
 use crate::domain::quota::{DEFAULT_CLASS, Limits, QuotaKey, QuotaOwner, Resource, StoredLimit, Usage};
+use crate::rule;
 
 /// The largest limit.
 const LIMIT_MAX: i64 = 2_147_483_647;
@@ -75,7 +76,7 @@ fn named(text: &str) -> Result<&str, Problem> {
 pub async fn set_show(call: &Call, project: &str) -> Result<Answer, Problem> {
     let project = ProjectId::from(named(project)?);
     let with_usage = call.query.boolean("usage")?.unwrap_or(false);
-    call.enforce("volume_extension:quotas:show", &project)?;
+    call.enforce(rule!("volume_extension:quotas:show"), &project)?;
     let types = call.api.types.get(call.service().store().as_ref()).await?;
     let set = Set::read(call, QuotaOwner::Project(project.clone())).await?;
     let mut members = set.shown(&types);
@@ -97,7 +98,7 @@ pub async fn set_show(call: &Call, project: &str) -> Result<Answer, Problem> {
 /// `GET /os-quota-sets/{project}/defaults`
 pub async fn set_defaults(call: &Call, project: &str) -> Result<Answer, Problem> {
     let project = ProjectId::from(named(project)?);
-    call.enforce("volume_extension:quotas:show", &project)?;
+    call.enforce(rule!("volume_extension:quotas:show"), &project)?;
     let types = call.api.types.get(call.service().store().as_ref()).await?;
     let mut members = Set::read(call, QuotaOwner::Class(DEFAULT_CLASS.to_owned())).await?.shown(&types);
     members.insert("id".to_owned(), json!(project));
@@ -108,7 +109,7 @@ pub async fn set_defaults(call: &Call, project: &str) -> Result<Answer, Problem>
 pub async fn set_update(call: &Call, project: &str) -> Result<Answer, Problem> {
     schema::QUOTA_SET_UPDATE.check(call.version, &call.body)?;
     let project = ProjectId::from(named(project)?);
-    call.enforce("volume_extension:quotas:update", &project)?;
+    call.enforce(rule!("volume_extension:quotas:update"), &project)?;
     let types = call.api.types.fresh(call.service().store().as_ref()).await?;
     let bad = |names| Problem::InvalidInput(format!("Bad key(s) in quota set: {names}"));
     let wanted = wanted(&call.body["quota_set"], &types, &["tenant_id", "id"], bad)?;
@@ -131,7 +132,7 @@ pub async fn set_update(call: &Call, project: &str) -> Result<Answer, Problem> {
 /// `DELETE /os-quota-sets/{project}`
 pub async fn set_delete(call: &Call, project: &str) -> Result<Answer, Problem> {
     let project = ProjectId::from(named(project)?);
-    call.enforce("volume_extension:quotas:delete", &project)?;
+    call.enforce(rule!("volume_extension:quotas:delete"), &project)?;
     call.service().store().limits_clear(QuotaOwner::Project(project)).await?;
     Ok(Answer::empty(200))
 }
@@ -139,7 +140,7 @@ pub async fn set_delete(call: &Call, project: &str) -> Result<Answer, Problem> {
 /// `GET /os-quota-class-sets/{class}`
 pub async fn class_show(call: &Call, class: &str) -> Result<Answer, Problem> {
     let class = named(class)?;
-    call.enforce_own("volume_extension:quota_classes:get")?;
+    call.enforce_own(rule!("volume_extension:quota_classes:get"))?;
     let types = call.api.types.get(call.service().store().as_ref()).await?;
     let mut members = Set::read(call, QuotaOwner::Class(class.to_owned())).await?.shown(&types);
     members.insert("id".to_owned(), json!(class));
@@ -150,7 +151,7 @@ pub async fn class_show(call: &Call, class: &str) -> Result<Answer, Problem> {
 pub async fn class_update(call: &Call, class: &str) -> Result<Answer, Problem> {
     schema::QUOTA_CLASS_SET_UPDATE.check(call.version, &call.body)?;
     let class = named(class)?;
-    call.enforce_own("volume_extension:quota_classes:update")?;
+    call.enforce_own(rule!("volume_extension:quota_classes:update"))?;
     let types = call.api.types.fresh(call.service().store().as_ref()).await?;
     let bad = |names| Problem::BadRequest(format!("Bad key(s) in quota class set: {names}"));
     let wanted = wanted(&call.body["quota_class_set"], &types, &[], bad)?;
@@ -222,7 +223,7 @@ pub async fn limits_show(call: &Call) -> Result<Answer, Problem> {
     for (resource, maximum, _) in ABSOLUTE {
         absolute.insert(maximum.to_owned(), json!(set.limit(QuotaKey { resource, volume_type_id: None })));
     }
-    if call.allows("limits_extension:used_limits", &call.context.project_id) {
+    if call.allows_own(rule!("limits_extension:used_limits")) {
         let usage = Usages::read(call, &project).await?.of(None);
         for (resource, _, used) in ABSOLUTE {
             absolute.insert(used.to_owned(), json!(usage.in_use(resource, set.defaults)));

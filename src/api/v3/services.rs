@@ -12,10 +12,12 @@ use crate::api::schema::{self, Versioned};
 use crate::api::v3::log_levels;
 use crate::api::views::time;
 use crate::domain::service::VOLUME_BINARY;
+use crate::policy::Rule;
+use crate::rule;
 
 /// `GET /os-services?host=&binary=`
 pub async fn service_list(call: &Call) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:services:index")?;
+    call.enforce_own(rule!("volume_extension:services:index"))?;
     let services = call.service().services();
     let is_meant = |service: &&ServiceStanding| {
         call.query.get("host").is_none_or(|host| is_at(&service.record.host, host))
@@ -58,11 +60,11 @@ fn shown(call: &Call, service: &ServiceStanding) -> Value {
 
 /// `PUT /os-services/{action}`. The rule comes before the body here.
 pub async fn service_update(call: &Call, action: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:services:update")?;
+    call.enforce_own(rule!("volume_extension:services:update"))?;
     match action {
         "enable" | "disable" | "disable-log-reason" => switch(call, action).await,
-        "freeze" => freeze(call, "volume:freeze_host", ServiceChange::Freeze).await,
-        "thaw" => freeze(call, "volume:thaw_host", ServiceChange::Thaw).await,
+        "freeze" => freeze(call, rule!("volume:freeze_host"), ServiceChange::Freeze).await,
+        "thaw" => freeze(call, rule!("volume:thaw_host"), ServiceChange::Thaw).await,
         "failover_host" | "failover" => failover(call).await,
         "set-log" => log_levels::log_set(call),
         "get-log" => log_levels::log_get(call),
@@ -120,7 +122,7 @@ fn host_meant(call: &Call, schema: &Versioned) -> Result<String, Problem> {
     }
 }
 
-async fn freeze(call: &Call, rule: &'static str, change: ServiceChange) -> Result<Answer, Problem> {
+async fn freeze(call: &Call, rule: Rule, change: ServiceChange) -> Result<Answer, Problem> {
     let host = host_meant(call, &schema::SERVICE_FREEZE)?;
     call.enforce_own(rule)?;
     match call.service().service_change(&host, VOLUME_BINARY, change).await {
@@ -136,7 +138,7 @@ async fn freeze(call: &Call, rule: &'static str, change: ServiceChange) -> Resul
 /// No backend is replicated: there is nowhere to fail over to.
 async fn failover(call: &Call) -> Result<Answer, Problem> {
     let host = host_meant(call, &schema::SERVICE_FAILOVER)?;
-    call.enforce_own("volume:failover_host")?;
+    call.enforce_own(rule!("volume:failover_host"))?;
     let services = call.service().services();
     if !services.iter().any(|service| service.record.binary == VOLUME_BINARY && service.record.host == host) {
         return Err(Problem::InvalidInput(format!("No service found with host={host}")));
@@ -148,7 +150,7 @@ async fn failover(call: &Call) -> Result<Answer, Problem> {
 
 /// `GET /os-hosts?zone=`: what is enabled.
 pub async fn host_list(call: &Call) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:hosts")?;
+    call.enforce_own(rule!("volume_extension:hosts"))?;
     let services = call.service().services();
     let is_meant = |service: &&ServiceStanding| {
         !service.record.disabled && call.query.get("zone").is_none_or(|zone| service.zone == zone)
@@ -168,7 +170,7 @@ pub async fn host_list(call: &Call) -> Result<Answer, Problem> {
 
 /// `GET /os-hosts/{host}`: what lies there, in all and of each project. Numbers are texts.
 pub async fn host_show(call: &Call, host: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:hosts")?;
+    call.enforce_own(rule!("volume_extension:hosts"))?;
     let is_it = |service: &ServiceStanding| service.record.binary == VOLUME_BINARY && service.record.host == host;
     if !call.service().services().iter().any(is_it) {
         return Err(absent(VOLUME_BINARY, host));
@@ -202,7 +204,7 @@ pub async fn host_show(call: &Call, host: &str) -> Result<Answer, Problem> {
 
 /// `PUT /os-hosts/{host}`: all its parts.
 pub async fn host_update(call: &Call, host: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:hosts")?;
+    call.enforce_own(rule!("volume_extension:hosts"))?;
     let status = call.body.get("status").and_then(Value::as_str).unwrap_or_default();
     let change = match status.to_ascii_lowercase().as_str() {
         "enable" => ServiceChange::Enable,

@@ -13,10 +13,12 @@ use crate::domain::ids::SnapshotId;
 use crate::domain::metadata::Metadata;
 use crate::domain::volume::metadata::MetadataChange;
 use crate::domain::volume::{Command, Refusal, VolumeState};
+use crate::policy::Rule;
+use crate::rule;
 
-const GET: &str = "volume:get_snapshot_metadata";
-const UPDATE: &str = "volume:update_snapshot_metadata";
-const DELETE: &str = "volume:delete_snapshot_metadata";
+const GET: Rule = rule!("volume:get_snapshot_metadata");
+const UPDATE: Rule = rule!("volume:update_snapshot_metadata");
+const DELETE: Rule = rule!("volume:delete_snapshot_metadata");
 
 fn metadata(state: &VolumeState, id: SnapshotId) -> Result<&Metadata, Problem> {
     let snapshot = state.snapshot(id).ok_or_else(|| Problem::NotFound(Kind::Snapshot, id.to_string()))?;
@@ -30,7 +32,7 @@ fn absent(snapshot_id: SnapshotId, key: &str) -> Problem {
 /// `GET …/metadata`
 pub async fn metadata_list(call: &Call, id: &str) -> Result<Answer, Problem> {
     let (snapshot_id, state) = snapshot_visible(call, id).await?;
-    call.enforce(GET, &state.volume.project_id)?;
+    call.enforce(GET, &state.volume)?;
     Ok(Answer::ok(json!({"metadata": metadata(&state, snapshot_id)?})))
 }
 
@@ -50,7 +52,7 @@ pub async fn metadata_write(
 /// `GET …/metadata/{key}`
 pub async fn metadata_show(call: &Call, id: &str, key: &str) -> Result<Answer, Problem> {
     let (snapshot_id, state) = snapshot_visible(call, id).await?;
-    call.enforce(GET, &state.volume.project_id)?;
+    call.enforce(GET, &state.volume)?;
     let value = metadata(&state, snapshot_id)?.get(key).ok_or_else(|| absent(snapshot_id, key))?;
     Ok(Answer::ok(json!({"meta": {key: value}})))
 }

@@ -18,6 +18,8 @@ use crate::domain::ids::SnapshotId;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::volume::command::CreateSnapshot;
 use crate::domain::volume::{Command, Refusal, VolumeState};
+use crate::policy::{Rule, Target};
+use crate::rule;
 use crate::store::{Filter, SnapshotQuery};
 
 const COLUMNS: Columns = Columns {
@@ -50,17 +52,21 @@ pub async fn snapshot_visible(call: &Call, id: &str) -> Result<(SnapshotId, Arc<
     if sees { Ok((snapshot_id, state)) } else { Err(missing()) }
 }
 
+/// What policy judges: the snapshot, or its volume if it went this moment.
+pub fn target(state: &VolumeState, id: SnapshotId) -> &dyn Target {
+    state.snapshot(id).map_or(&state.volume as &dyn Target, |snapshot| snapshot)
+}
+
 /// Asks the snapshot's volume; policy by the snapshot's owner.
 pub async fn snapshot_command(
     call: &Call,
     id: &str,
-    rules: &[&'static str],
+    rules: &[Rule],
     command: impl FnOnce(SnapshotId) -> Command,
 ) -> Result<(SnapshotId, Arc<VolumeState>), Problem> {
     let (snapshot_id, state) = snapshot_visible(call, id).await?;
-    let owner = state.snapshot(snapshot_id).map(|snapshot| snapshot.project_id.clone());
     for rule in rules {
-        call.enforce(rule, owner.as_ref().unwrap_or(&state.volume.project_id))?;
+        call.enforce(*rule, target(&state, snapshot_id))?;
     }
     match call.command(state.id(), command(snapshot_id)).await {
         Ok(reply) => Ok((snapshot_id, reply.state)),
@@ -76,9 +82,15 @@ pub fn answer(call: &Call, status: u16, id: SnapshotId, state: &VolumeState, sho
     Ok(Answer::json(status, json!({"snapshot": view::view(snapshot, shown, call.version)})))
 }
 
+/// A show or a detail list, with the extension members if the caller may see them.
+fn detailed(call: &Call) -> Shown {
+    let sees_extensions = call.allows_own(rule!("volume_extension:extended_snapshot_attributes"));
+    if sees_extensions { Shown::Detail } else { Shown::Changed }
+}
+
 /// `GET /snapshots[/detail]`
 pub async fn snapshot_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
-    call.enforce_own("volume:get_all_snapshots")?;
+    call.enforce_own(rule!("volume:get_all_snapshots"))?;
     // Below 3.30 `name` is no column.
     let columns = if call.since(30) { COLUMNS } else { Columns { aliases: &[], ..COLUMNS } };
     let page = paging::paging(&call.query, &columns)?;
@@ -98,7 +110,7 @@ pub async fn snapshot_list(call: &Call, detail: bool) -> Result<Answer, Problem>
     };
     let listed = call.service().store().snapshot_list(query).await;
     let page = listed.map_err(|error| Problem::List(Kind::Snapshot, error))?;
-    let (path, shown) = if detail { ("snapshots/detail", Shown::Detail) } else { ("snapshots", Shown::Summary) };
+    let (path, shown) = if detail { ("snapshots/detail", detailed(call)) } else { ("snapshots", Shown::Summary) };
     let last = page.rows.last().map(|row| row.id.to_string());
     let next = paging::next_href(&call.query, &call.links, path, limit, page.rows.len(), last);
     let rows = page.rows.iter().map(|row: &Snapshot| view::view(row, shown, call.version)).collect();
@@ -120,7 +132,7 @@ pub async fn snapshot_create(call: &Call) -> Result<Answer, Problem> {
     }
     let volume_id = members["volume_id"].as_str().unwrap_or("None");
     let state = call.volume_target(volume_id).await?;
-    call.enforce("volume:create_snapshot", &state.volume.project_id)?;
+    call.enforce(rule!("volume:create_snapshot"), &state.volume)?;
     let snapshot_id = SnapshotId(call.api.randomness.uuid());
     let create = CreateSnapshot {
         snapshot_id,
@@ -143,9 +155,9 @@ pub fn created(call: &Call, id: SnapshotId, state: &VolumeState) -> Result<Answe
 /// `GET /snapshots/{id}`. A denial looks like 404.
 pub async fn snapshot_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let (snapshot_id, state) = snapshot_visible(call, id).await?;
-    let owner = state.snapshot(snapshot_id).map_or(&state.volume.project_id, |snapshot| &snapshot.project_id);
-    call.enforce("volume:get_snapshot", owner).map_err(|_| Problem::NotFound(Kind::Snapshot, id.to_owned()))?;
-    answer(call, 200, snapshot_id, &state, Shown::Detail)
+    let allowed = call.enforce(rule!("volume:get_snapshot"), target(&state, snapshot_id));
+    allowed.map_err(|_| Problem::NotFound(Kind::Snapshot, id.to_owned()))?;
+    answer(call, 200, snapshot_id, &state, detailed(call))
 }
 
 /// `PUT /snapshots/{id}`
@@ -155,14 +167,14 @@ pub async fn snapshot_update(call: &Call, id: &str) -> Result<Answer, Problem> {
     let name = text_member(members, ["name", "display_name"]);
     let description = text_member(members, ["description", "display_description"]);
     let update = |snapshot_id| Command::SnapshotUpdate { snapshot_id, name, description };
-    let (snapshot_id, state) = snapshot_command(call, id, &["volume:update_snapshot"], update).await?;
+    let (snapshot_id, state) = snapshot_command(call, id, &[rule!("volume:update_snapshot")], update).await?;
     answer(call, 200, snapshot_id, &state, Shown::Changed)
 }
 
 /// `DELETE /snapshots/{id}`
 pub async fn snapshot_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
     let delete = |snapshot_id| Command::SnapshotDelete { snapshot_id, force: false };
-    snapshot_command(call, id, &["volume:delete_snapshot"], delete).await?;
+    snapshot_command(call, id, &[rule!("volume:delete_snapshot")], delete).await?;
     Ok(Answer::empty(202))
 }
 
@@ -173,7 +185,8 @@ pub async fn snapshot_action(call: &Call, id: &str, action: &str) -> Result<Answ
         "os-unmanage" => super::manage::snapshot_unmanage(call, id).await,
         "os-update_snapshot_status" => snapshot_update_status(call, id).await,
         "os-force_delete" => {
-            let rules = ["volume_extension:snapshot_admin_actions:force_delete", "volume:delete_snapshot"];
+            let rules =
+                [rule!("volume_extension:snapshot_admin_actions:force_delete"), rule!("volume:delete_snapshot")];
             let delete = |snapshot_id| Command::SnapshotDelete { snapshot_id, force: true };
             snapshot_command(call, id, &rules, delete).await?;
             Ok(Answer::empty(202))
@@ -186,7 +199,7 @@ async fn snapshot_reset_status(call: &Call, id: &str) -> Result<Answer, Problem>
     schema::SNAPSHOT_RESET_STATUS.check(call.version, &call.body)?;
     let status = call.body["os-reset_status"]["status"].as_str().and_then(formats::snapshot_status);
     let status = status.ok_or_else(|| Problem::BadRequest("the status is no snapshot status".to_owned()))?;
-    let rules = ["volume_extension:snapshot_admin_actions:reset_status"];
+    let rules = [rule!("volume_extension:snapshot_admin_actions:reset_status")];
     let reset = |snapshot_id| Command::SnapshotResetStatus { snapshot_id, status };
     snapshot_command(call, id, &rules, reset).await?;
     Ok(Answer::empty(202))
@@ -198,7 +211,7 @@ async fn snapshot_update_status(call: &Call, id: &str) -> Result<Answer, Problem
     let word = members["status"].as_str().unwrap_or_default();
     let (snapshot_id, state) = snapshot_visible(call, id).await?;
     let snapshot = state.snapshot(snapshot_id).ok_or_else(|| Problem::NotFound(Kind::Snapshot, id.to_owned()))?;
-    call.enforce("snapshot_extension:snapshot_actions:update_snapshot_status", &snapshot.project_id)?;
+    call.enforce(rule!("snapshot_extension:snapshot_actions:update_snapshot_status"), snapshot)?;
     let progress = match members.get("progress").and_then(Value::as_str) {
         None => None,
         Some(text) => Some(

@@ -9,6 +9,7 @@ use crate::api::fault::Problem;
 use crate::api::schema;
 use crate::domain::ids::ProjectId;
 use crate::domain::volume_type::VolumeType;
+use crate::rule;
 
 /// The actions on types.
 pub const ADD: &str = "addProjectAccess";
@@ -19,9 +20,9 @@ pub const REMOVE: &str = "removeProjectAccess";
 pub async fn type_action(call: &Call, id: &str, action: &str) -> Result<Answer, Problem> {
     let adds = action == ADD;
     let (schema, rule) = if adds {
-        (&schema::TYPE_ADD_ACCESS, "volume_extension:volume_type_access:addProjectAccess")
+        (&schema::TYPE_ADD_ACCESS, rule!("volume_extension:volume_type_access:addProjectAccess"))
     } else {
-        (&schema::TYPE_REMOVE_ACCESS, "volume_extension:volume_type_access:removeProjectAccess")
+        (&schema::TYPE_REMOVE_ACCESS, rule!("volume_extension:volume_type_access:removeProjectAccess"))
     };
     schema.check(call.version, &call.body)?;
     call.enforce_own(rule)?;
@@ -61,7 +62,7 @@ fn refuse_public(row: &VolumeType) -> Result<(), Problem> {
 
 /// `GET /types/{id}/os-volume-type-access`
 pub async fn access_list(call: &Call, id: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:volume_type_access:get_all_for_type")?;
+    call.enforce_own(rule!("volume_extension:volume_type_access:get_all_for_type"))?;
     let row = type_visible(call, Named::Id(id)).await?;
     if row.is_public {
         return Err(Problem::NotFoundText("Access list not available for public volume types.".to_owned()));

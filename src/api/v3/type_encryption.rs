@@ -10,6 +10,7 @@ use crate::api::fault::Problem;
 use crate::api::schema;
 use crate::api::views::time;
 use crate::domain::volume_type::{Encryption, VolumeType};
+use crate::rule;
 
 fn missing(id: &str) -> Problem {
     Problem::NotFoundText(format!("Volume type encryption for type {id} does not exist."))
@@ -38,13 +39,13 @@ fn shown(row: &VolumeType) -> Value {
 
 /// `GET /types/{id}/encryption`
 pub async fn encryption_show(call: &Call, id: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:volume_type_encryption:get")?;
+    call.enforce_own(rule!("volume_extension:volume_type_encryption:get"))?;
     Ok(Answer::ok(shown(&type_visible(call, Named::Id(id)).await?)))
 }
 
 /// `GET /types/{id}/encryption/{field}`
 pub async fn encryption_field(call: &Call, id: &str, field: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:volume_type_encryption:get")?;
+    call.enforce_own(rule!("volume_extension:volume_type_encryption:get"))?;
     let body = shown(&type_visible(call, Named::Id(id)).await?);
     let value = body.get(field).ok_or_else(|| missing(id))?;
     Ok(Answer::ok(json!({field: value})))
@@ -53,7 +54,7 @@ pub async fn encryption_field(call: &Call, id: &str, field: &str) -> Result<Answ
 /// `POST /types/{id}/encryption`
 pub async fn encryption_create(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::TYPE_ENCRYPTION_CREATE.check(call.version, &call.body)?;
-    call.enforce_own("volume_extension:volume_type_encryption:create")?;
+    call.enforce_own(rule!("volume_extension:volume_type_encryption:create"))?;
     let members = &call.body["encryption"];
     let new = Encryption {
         id: call.api.randomness.uuid(),
@@ -88,7 +89,7 @@ pub async fn encryption_create(call: &Call, id: &str) -> Result<Answer, Problem>
 /// `PUT /types/{id}/encryption/{anything}`
 pub async fn encryption_update(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::TYPE_ENCRYPTION_UPDATE.check(call.version, &call.body)?;
-    call.enforce_own("volume_extension:volume_type_encryption:update")?;
+    call.enforce_own(rule!("volume_extension:volume_type_encryption:update"))?;
     let members = &call.body["encryption"];
     let now = call.api.clock.now();
     type_edit(call, id, Some(&in_use("update")), |row| {
@@ -114,7 +115,7 @@ pub async fn encryption_update(call: &Call, id: &str) -> Result<Answer, Problem>
 
 /// `DELETE /types/{id}/encryption/{anything}`
 pub async fn encryption_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:volume_type_encryption:delete")?;
+    call.enforce_own(rule!("volume_extension:volume_type_encryption:delete"))?;
     let remove = |row: &mut VolumeType| row.encryption.take().map(drop).ok_or_else(|| missing(id));
     type_edit(call, id, Some(&in_use("delete")), remove).await?;
     Ok(Answer::empty(202))

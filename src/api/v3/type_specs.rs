@@ -10,14 +10,15 @@ use crate::api::fault::Problem;
 use crate::api::schema;
 use crate::api::views::volume_type as view;
 use crate::domain::volume_type::MULTIATTACH;
+use crate::rule;
 
 const CACHEABLE: &str = "cacheable";
 const IN_USE: &str = "Volume Type is currently in use.";
 
 async fn specs_seen(call: &Call, id: &str) -> Result<Value, Problem> {
     let row = type_visible(call, Named::Id(id)).await?;
-    let rule = "volume_extension:types_extra_specs:read_sensitive";
-    Ok(view::specs(&row, call.allows(rule, &call.context.project_id)))
+    let rule = rule!("volume_extension:types_extra_specs:read_sensitive");
+    Ok(view::specs(&row, call.allows_own(rule)))
 }
 
 fn missing(id: &str, key: &str) -> Problem {
@@ -26,13 +27,13 @@ fn missing(id: &str, key: &str) -> Problem {
 
 /// `GET /types/{id}/extra_specs`
 pub async fn spec_list(call: &Call, id: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:types_extra_specs:index")?;
+    call.enforce_own(rule!("volume_extension:types_extra_specs:index"))?;
     Ok(Answer::ok(json!({"extra_specs": specs_seen(call, id).await?})))
 }
 
 /// `GET /types/{id}/extra_specs/{key}`
 pub async fn spec_show(call: &Call, id: &str, key: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:types_extra_specs:show")?;
+    call.enforce_own(rule!("volume_extension:types_extra_specs:show"))?;
     let specs = specs_seen(call, id).await?;
     let value = specs.get(key).ok_or_else(|| missing(id, key))?;
     Ok(Answer::ok(json!({key: value})))
@@ -41,7 +42,7 @@ pub async fn spec_show(call: &Call, id: &str, key: &str) -> Result<Answer, Probl
 /// `POST /types/{id}/extra_specs`
 pub async fn spec_create(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::TYPE_SPECS_CREATE.check(call.version, &call.body)?;
-    call.enforce_own("volume_extension:types_extra_specs:create")?;
+    call.enforce_own(rule!("volume_extension:types_extra_specs:create"))?;
     type_edit(call, id, Some(IN_USE), |row| {
         row.extra_specs.extend(specs_of(&call.body["extra_specs"]));
         if row.says_yes(MULTIATTACH) && row.says_yes(CACHEABLE) {
@@ -56,7 +57,7 @@ pub async fn spec_create(call: &Call, id: &str) -> Result<Answer, Problem> {
 /// `PUT /types/{id}/extra_specs/{key}`
 pub async fn spec_update(call: &Call, id: &str, key: &str) -> Result<Answer, Problem> {
     schema::TYPE_SPEC_UPDATE.check(call.version, &call.body)?;
-    call.enforce_own("volume_extension:types_extra_specs:update")?;
+    call.enforce_own(rule!("volume_extension:types_extra_specs:update"))?;
     if call.body.get(key).is_none() {
         return Err(Problem::BadRequest("Request body and URI mismatch".to_owned()));
     }
@@ -70,7 +71,7 @@ pub async fn spec_update(call: &Call, id: &str, key: &str) -> Result<Answer, Pro
 
 /// `DELETE /types/{id}/extra_specs/{key}`
 pub async fn spec_delete(call: &Call, id: &str, key: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:types_extra_specs:delete")?;
+    call.enforce_own(rule!("volume_extension:types_extra_specs:delete"))?;
     type_edit(call, id, Some(IN_USE), |row| row.extra_specs.remove(key).map(drop).ok_or_else(|| missing(id, key)))
         .await?;
     Ok(Answer::empty(202))

@@ -16,24 +16,25 @@ use crate::api::type_cache::Types;
 use crate::api::views::volume_type::{self as view, Sight, VISIBLE_SPECS};
 use crate::domain::ids::{ProjectId, VolumeTypeId};
 use crate::domain::volume_type::{ExtraSpecs, VolumeType};
+use crate::rule;
 use crate::store::{TypeChange, TypeRefused};
 
 const COLUMNS: Columns =
     Columns { aliases: &[], sortable: &["id", "name", "description", "is_public", "created_at", "updated_at"] };
 
 fn sight(call: &Call) -> Sight {
-    let allows = |rule| call.allows(rule, &call.context.project_id);
+    let allows = |rule| call.allows_own(rule);
     Sight {
-        specs: allows("volume_extension:access_types_extra_specs"),
-        sensitive: allows("volume_extension:types_extra_specs:read_sensitive"),
-        qos: allows("volume_extension:access_types_qos_specs_id"),
-        access: allows("volume_extension:volume_type_access"),
+        specs: allows(rule!("volume_extension:access_types_extra_specs")),
+        sensitive: allows(rule!("volume_extension:types_extra_specs:read_sensitive")),
+        qos: allows(rule!("volume_extension:access_types_qos_specs_id")),
+        access: allows(rule!("volume_extension:volume_type_access")),
     }
 }
 
 /// `GET /types`
 pub async fn type_list(call: &Call) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:type_get_all")?;
+    call.enforce_own(rule!("volume_extension:type_get_all"))?;
     let page = paging::paging(&call.query, &COLUMNS)?;
     let wanted = wanted(call)?;
     let types = call.api.types.get(call.service().store().as_ref()).await?;
@@ -206,7 +207,7 @@ pub async fn type_row(call: &Call, id: VolumeTypeId) -> Result<Option<VolumeType
 
 /// `GET /types/{id}`, and `default`.
 pub async fn type_show(call: &Call, id: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:type_get")?;
+    call.enforce_own(rule!("volume_extension:type_get"))?;
     let is_default = id == "default";
     let row = if is_default { type_implied(call, None).await? } else { type_visible(call, Named::Id(id)).await? };
     Ok(Answer::ok(json!({"volume_type": view::shown(&row, sight(call), is_default)})))
@@ -215,7 +216,7 @@ pub async fn type_show(call: &Call, id: &str) -> Result<Answer, Problem> {
 /// `POST /types`
 pub async fn type_create(call: &Call) -> Result<Answer, Problem> {
     schema::TYPE_CREATE.check(call.version, &call.body)?;
-    call.enforce_own("volume_extension:type_create")?;
+    call.enforce_own(rule!("volume_extension:type_create"))?;
     let members = &call.body["volume_type"];
     let new = VolumeType {
         id: VolumeTypeId(call.api.randomness.uuid()),
@@ -237,7 +238,7 @@ pub async fn type_create(call: &Call) -> Result<Answer, Problem> {
 /// `PUT /types/{id}`
 pub async fn type_update(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::TYPE_UPDATE.check(call.version, &call.body)?;
-    call.enforce_own("volume_extension:type_update")?;
+    call.enforce_own(rule!("volume_extension:type_update"))?;
     let members = &call.body["volume_type"];
     let (name, description) = (members["name"].as_str(), text(members, "description"));
     let is_public = boolean(members, "is_public");
@@ -261,7 +262,7 @@ pub async fn type_update(call: &Call, id: &str) -> Result<Answer, Problem> {
 
 /// `DELETE /types/{id}`. Whether a volume is of this type is judged by the store, in the transaction that removes it.
 pub async fn type_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
-    call.enforce_own("volume_extension:type_delete")?;
+    call.enforce_own(rule!("volume_extension:type_delete"))?;
     for _ in 0..TRIES_MAX {
         let types = call.api.types.fresh(call.service().store().as_ref()).await?;
         let row = Named::Id(id).find(&types).ok_or_else(|| Named::Id(id).missing())?;

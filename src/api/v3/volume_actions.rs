@@ -12,6 +12,7 @@ use crate::domain::ids::SnapshotId;
 use crate::domain::status::VolumeStatus;
 use crate::domain::volume::Command;
 use crate::domain::volume::decide::revert_target;
+use crate::rule;
 
 /// Carries out one action; its name has been checked.
 pub async fn volume_action(call: &Call, id: &str, action: &str) -> Result<Answer, Problem> {
@@ -48,8 +49,8 @@ async fn volume_extend(call: &Call, id: &str) -> Result<Answer, Problem> {
     let in_use_allowed = call.since(42);
     // The path, and with it the rule, follows the status of this instant; the decision itself looks again.
     let attached_path = in_use_allowed && state.volume.status == VolumeStatus::InUse;
-    let rule = if attached_path { "volume:extend_attached_volume" } else { "volume:extend" };
-    call.enforce(rule, &state.volume.project_id)?;
+    let rule = if attached_path { rule!("volume:extend_attached_volume") } else { rule!("volume:extend") };
+    call.enforce(rule, &state.volume)?;
     let command = Command::Extend { new_size_gib, in_use_allowed };
     call.command(state.id(), command).await?;
     Ok(Answer::empty(202))
@@ -58,8 +59,8 @@ async fn volume_extend(call: &Call, id: &str) -> Result<Answer, Problem> {
 /// Any value; any status, as long as nothing is attached (§2.15).
 async fn volume_force_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
     let state = call.volume_target(id).await?;
-    call.enforce("volume_extension:volume_admin_actions:force_delete", &state.volume.project_id)?;
-    call.enforce("volume:delete", &state.volume.project_id)?;
+    call.enforce(rule!("volume_extension:volume_admin_actions:force_delete"), &state.volume)?;
+    call.enforce(rule!("volume:delete"), &state.volume)?;
     call.command(state.id(), Command::Delete { force: true, cascade: false }).await?;
     Ok(Answer::empty(202))
 }
@@ -69,7 +70,7 @@ async fn volume_force_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
 async fn volume_extend_completion(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::VOLUME_EXTEND_COMPLETION.check(call.version, &call.body)?;
     let state = call.volume_visible(id).await?;
-    call.enforce("volume_extension:volume_admin_actions:extend_volume_completion", &state.volume.project_id)?;
+    call.enforce(rule!("volume_extension:volume_admin_actions:extend_volume_completion"), &state.volume)?;
     Err(Problem::InvalidVolume(match state.volume.status {
         VolumeStatus::Extending => format!("no extend of volume {id} waits for its completion"),
         status => format!("volume {id} status must be extending, but current status is: {status}"),
@@ -84,12 +85,12 @@ async fn volume_revert(call: &Call, id: &str) -> Result<Answer, Problem> {
     }
     schema::VOLUME_REVERT.check(call.version, &call.body)?;
     let state = call.volume_target(id).await?;
-    call.enforce("volume:get", &state.volume.project_id)?;
+    call.enforce(rule!("volume:get"), &state.volume)?;
     let asked = call.body["revert"].get("snapshot_id").and_then(Value::as_str);
     // An id that is none is the id of no snapshot.
     let snapshot_id = asked.map(|text| SnapshotId(url_id(text).unwrap_or_default()));
     revert_target(&state, snapshot_id).map_err(|refusal| Problem::Request(RequestError::Refused(refusal)))?;
-    call.enforce("volume:revert_to_snapshot", &state.volume.project_id)?;
+    call.enforce(rule!("volume:revert_to_snapshot"), &state.volume)?;
     let command = Command::Revert { snapshot_id };
     call.command(state.id(), command).await?;
     Ok(Answer::empty(202))
@@ -108,7 +109,7 @@ async fn volume_reset_status(call: &Call, id: &str) -> Result<Answer, Problem> {
         ));
     }
     let state = call.volume_target(id).await?;
-    call.enforce("volume_extension:volume_admin_actions:reset_status", &state.volume.project_id)?;
+    call.enforce(rule!("volume_extension:volume_admin_actions:reset_status"), &state.volume)?;
     let command = Command::ResetStatus { status, attach_status, migration_status };
     call.command(state.id(), command).await?;
     Ok(Answer::empty(202))

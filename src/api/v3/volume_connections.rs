@@ -16,21 +16,23 @@ use crate::domain::ids::{AttachmentId, ServerId};
 use crate::domain::volume::command::AttachVolume;
 use crate::domain::volume::state::Volume;
 use crate::domain::volume::{Command, VolumeState};
+use crate::policy::Rule;
+use crate::rule;
 
-const UNRESERVE: &str = "volume_extension:volume_actions:unreserve";
-const DETACH: &str = "volume_extension:volume_actions:detach";
-const TERMINATE: &str = "volume_extension:volume_actions:terminate_connection";
+const UNRESERVE: Rule = rule!("volume_extension:volume_actions:unreserve");
+const DETACH: Rule = rule!("volume_extension:volume_actions:detach");
+const TERMINATE: Rule = rule!("volume_extension:volume_actions:terminate_connection");
 
 /// Carries out one of them; its name has been checked.
 pub async fn volume_connection_action(call: &Call, id: &str, action: &str) -> Result<Answer, Problem> {
     match action {
-        "os-reserve" => flip(call, id, "volume_extension:volume_actions:reserve", Command::Reserve).await,
+        "os-reserve" => flip(call, id, rule!("volume_extension:volume_actions:reserve"), Command::Reserve).await,
         "os-unreserve" => flip(call, id, UNRESERVE, Command::Unreserve).await,
         "os-begin_detaching" => {
-            flip(call, id, "volume_extension:volume_actions:begin_detaching", Command::BeginDetaching).await
+            flip(call, id, rule!("volume_extension:volume_actions:begin_detaching"), Command::BeginDetaching).await
         }
         "os-roll_detaching" => {
-            flip(call, id, "volume_extension:volume_actions:roll_detaching", Command::RollDetaching).await
+            flip(call, id, rule!("volume_extension:volume_actions:roll_detaching"), Command::RollDetaching).await
         }
         "os-attach" => volume_attach(call, id).await,
         "os-detach" => volume_detach(call, id).await,
@@ -42,9 +44,9 @@ pub async fn volume_connection_action(call: &Call, id: &str, action: &str) -> Re
 }
 
 /// Any value; the word of the volume and its marker (§2.17).
-async fn flip(call: &Call, id: &str, rule: &'static str, command: Command) -> Result<Answer, Problem> {
+async fn flip(call: &Call, id: &str, rule: Rule, command: Command) -> Result<Answer, Problem> {
     let state = call.volume_target(id).await?;
-    call.enforce(rule, &state.volume.project_id)?;
+    call.enforce(rule, &state.volume)?;
     accepted(call, &state, command).await
 }
 
@@ -58,7 +60,7 @@ async fn volume_attach(call: &Call, id: &str) -> Result<Answer, Problem> {
     let members = &call.body["os-attach"];
     let text = |name: &str| members.get(name).and_then(Value::as_str);
     let state = call.volume_target(id).await?;
-    call.enforce("volume_extension:volume_actions:attach", &state.volume.project_id)?;
+    call.enforce(rule!("volume_extension:volume_actions:attach"), &state.volume)?;
     let instance_uuid = text("instance_uuid").and_then(formats::uuid_any).map(|uuid| ServerId::from(uuid.to_string()));
     let command = Command::Attach(Box::new(AttachVolume {
         mountpoint: text("mountpoint").unwrap_or_default().to_owned(),
@@ -72,7 +74,7 @@ async fn volume_attach(call: &Call, id: &str) -> Result<Answer, Problem> {
 async fn volume_detach(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::VOLUME_DETACH.check(call.version, &call.body)?;
     let state = call.volume_target(id).await?;
-    call.enforce(DETACH, &state.volume.project_id)?;
+    call.enforce(DETACH, &state.volume)?;
     let attachment_id = attachment_meant(call, &state, &call.body["os-detach"]["attachment_id"]).await?;
     accepted(call, &state, Command::Detach { attachment_id }).await
 }
@@ -98,7 +100,7 @@ async fn volume_initialize_connection(call: &Call, id: &str) -> Result<Answer, P
     schema::VOLUME_INITIALIZE_CONNECTION.check(call.version, &call.body)?;
     let connector = &call.body["os-initialize_connection"]["connector"];
     let state = call.volume_target(id).await?;
-    call.enforce("volume_extension:volume_actions:initialize_connection", &state.volume.project_id)?;
+    call.enforce(rule!("volume_extension:volume_actions:initialize_connection"), &state.volume)?;
     let connector = connector_of(connector)?.unwrap_or_else(|| json!({}));
     let command = Command::InitializeConnection { connector };
     let reply = call.command(state.id(), command).await?;
@@ -117,9 +119,9 @@ pub async fn initialized(call: &Call, volume: &Volume, connection: &Connection) 
 async fn volume_terminate_connection(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::VOLUME_TERMINATE_CONNECTION.check(call.version, &call.body)?;
     let state = call.volume_target(id).await?;
-    call.enforce(TERMINATE, &state.volume.project_id)?;
+    call.enforce(TERMINATE, &state.volume)?;
     // The reservation ends with it (§2.12).
-    call.enforce(UNRESERVE, &state.volume.project_id)?;
+    call.enforce(UNRESERVE, &state.volume)?;
     let connector = connector_of(&call.body["os-terminate_connection"]["connector"])?;
     accepted(call, &state, Command::TerminateConnection { connector }).await
 }
@@ -128,8 +130,8 @@ async fn volume_force_detach(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::VOLUME_FORCE_DETACH.check(call.version, &call.body)?;
     let members = &call.body["os-force_detach"];
     let state: Arc<VolumeState> = call.volume_target(id).await?;
-    for rule in ["volume_extension:volume_admin_actions:force_detach", TERMINATE, UNRESERVE, DETACH] {
-        call.enforce(rule, &state.volume.project_id)?;
+    for rule in [rule!("volume_extension:volume_admin_actions:force_detach"), TERMINATE, UNRESERVE, DETACH] {
+        call.enforce(rule, &state.volume)?;
     }
     let connector = connector_of(members.get("connector").unwrap_or(&Value::Null))?;
     let attachment_id = attachment_meant(call, &state, &members["attachment_id"]).await?;

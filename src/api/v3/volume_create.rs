@@ -23,6 +23,7 @@ use crate::domain::volume::state::Origin;
 use crate::domain::volume::{Command, Refusal, VolumeState};
 use crate::domain::volume_type::{BACKEND_NAME, MULTIATTACH, VolumeType};
 use crate::images::Image;
+use crate::rule;
 
 fn text<'a>(members: &'a Value, name: &str) -> Option<&'a str> {
     members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
@@ -60,9 +61,9 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     };
     let source = sources(call, members).await?;
     let Sources { volume: source, image } = source;
-    call.enforce_own("volume:create")?;
+    call.enforce_own(rule!("volume:create"))?;
     if text(members, "imageRef").or_else(|| text(members, "image_id")).is_some() {
-        call.enforce_own("volume:create_from_image")?;
+        call.enforce_own(rule!("volume:create_from_image"))?;
     }
     let size_gib = size(members, source.as_ref())?;
     let fits_type = |volume_type: &VolumeType| {
@@ -100,7 +101,7 @@ async fn create_as_the_type_is(call: &Call) -> Result<Answer, Problem> {
     }
     let multiattach = volume_type.says_yes(MULTIATTACH);
     if multiattach {
-        call.enforce_own("volume:multiattach")?;
+        call.enforce_own(rule!("volume:multiattach"))?;
     }
     let wanted = placement::wanted(call, &availability_zone, size_gib, &volume_type).await?;
     let volume_id = VolumeId(call.api.randomness.uuid());
@@ -197,13 +198,13 @@ async fn sources(call: &Call, members: &Value) -> Result<Sources, Problem> {
     let mut source = None;
     if let Some(id) = text(members, "snapshot_id") {
         let (snapshot_id, state) = snapshot_visible(call, &normal(id)).await?;
-        call.enforce("volume:get_snapshot", &state.volume.project_id)?;
+        call.enforce(rule!("volume:get_snapshot"), &state.volume)?;
         let origin = Origin { source_volume_id: state.id(), snapshot_id: Some(snapshot_id) };
         source = Some(Source { state, origin });
     }
     if let Some(id) = text(members, "source_volid") {
         let state = call.volume_visible(&normal(id)).await?;
-        call.enforce("volume:get", &state.volume.project_id)?;
+        call.enforce(rule!("volume:get"), &state.volume)?;
         if source.is_some() {
             return Err(one_source_only());
         }
@@ -225,7 +226,7 @@ async fn sources(call: &Call, members: &Value) -> Result<Sources, Problem> {
             return Err(one_source_only());
         }
         let (snapshot_id, state) = snapshot_visible(call, &snapshot).await?;
-        call.enforce("volume:get_snapshot", &state.volume.project_id)?;
+        call.enforce(rule!("volume:get_snapshot"), &state.volume)?;
         let origin = Origin { source_volume_id: state.id(), snapshot_id: Some(snapshot_id) };
         (source, image) = (Some(Source { state, origin }), None);
     }

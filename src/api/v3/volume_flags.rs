@@ -8,13 +8,14 @@ use crate::api::fault::Problem;
 use crate::api::query::word;
 use crate::api::schema;
 use crate::domain::volume::Command;
+use crate::rule;
 
 /// `os-set_bootable`
 pub async fn set_bootable(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::VOLUME_SET_BOOTABLE.check(call.version, &call.body)?;
     let bootable = flag(&call.body["os-set_bootable"]["bootable"]);
     let state = call.volume_target(id).await?;
-    call.enforce("volume:update", &state.volume.project_id)?;
+    call.enforce(rule!("volume:update"), &state.volume)?;
     call.command(state.id(), Command::SetBootable { bootable }).await?;
     Ok(Answer::empty(200))
 }
@@ -24,7 +25,7 @@ pub async fn update_readonly_flag(call: &Call, id: &str) -> Result<Answer, Probl
     schema::VOLUME_UPDATE_READONLY_FLAG.check(call.version, &call.body)?;
     let readonly = flag(&call.body["os-update_readonly_flag"]["readonly"]);
     let state = call.volume_target(id).await?;
-    call.enforce("volume:update_readonly_flag", &state.volume.project_id)?;
+    call.enforce(rule!("volume:update_readonly_flag"), &state.volume)?;
     call.command(state.id(), Command::SetReadonly { readonly }).await?;
     Ok(Answer::empty(202))
 }
@@ -51,5 +52,5 @@ pub async fn encryption_value(call: &Call, id: &str, key: &str) -> Result<Answer
 
 async fn encryption_seen(call: &Call, id: &str) -> Result<(), Problem> {
     let state = call.volume_visible(id).await?;
-    call.enforce("volume_extension:volume_encryption_metadata", &state.volume.project_id)
+    call.enforce(rule!("volume_extension:volume_encryption_metadata"), &state.volume)
 }

@@ -20,6 +20,7 @@ use crate::domain::metadata::Metadata;
 use crate::domain::volume::command::Reimage;
 use crate::domain::volume::{Command, VolumeState};
 use crate::images::{DiskFormat, Image, ImageCaller, ImageError, ImageService, ImageStatus, image_id_of};
+use crate::rule;
 
 /// The property in which Compute keeps what an image of a server with volumes consists of.
 const DEVICES: &str = "block_device_mapping";
@@ -139,8 +140,8 @@ pub async fn volume_reimage(call: &Call, id: &str) -> Result<Answer, Problem> {
         _ => Problem::Busy("the image service is unavailable"),
     })?;
     let reserved_allowed = flag(members, "reimage_reserved");
-    let rule = if reserved_allowed { "volume:reimage_reserved" } else { "volume:reimage" };
-    call.enforce(rule, &state.volume.project_id)?;
+    let rule = if reserved_allowed { rule!("volume:reimage_reserved") } else { rule!("volume:reimage") };
+    call.enforce(rule, &state.volume)?;
     if boot_snapshot(&image).is_some() {
         return Err(Problem::InvalidInput(format!("Image {image_id} has no data of its own.")));
     }
@@ -154,10 +155,10 @@ pub async fn volume_upload_image(call: &Call, id: &str) -> Result<Answer, Proble
     schema::VOLUME_UPLOAD_IMAGE.check(call.version, &call.body)?;
     let members = &call.body["os-volume_upload_image"];
     let state = call.volume_target(id).await?;
-    call.enforce_own("volume_extension:volume_actions:upload_image")?;
+    call.enforce_own(rule!("volume_extension:volume_actions:upload_image"))?;
     let image = image_wished(call, members, &state);
     if image.visibility.as_deref() == Some("public") {
-        call.enforce_own("volume_extension:volume_actions:upload_public")?;
+        call.enforce_own(rule!("volume_extension:volume_actions:upload_public"))?;
     }
     if DiskFormat::parse(&image.disk_format).is_none_or(|format| format == DiskFormat::Ploop) {
         let text = format!("images of the disk format {} cannot be made of volumes", image.disk_format);

@@ -16,6 +16,7 @@ use crate::domain::metadata::Metadata;
 use crate::domain::volume::Command;
 use crate::domain::volume::metadata::{MetadataChange, MetadataKind, MetadataWrite, metadata_tag, metadata_text};
 use crate::domain::volume::{Refusal, Reply, VolumeState};
+use crate::rule;
 
 #[derive(Serialize)]
 struct All<'a> {
@@ -25,7 +26,7 @@ struct All<'a> {
 /// `GET …/metadata`: the user's own. From 3.15 on with the tag that a conditional write must name.
 pub async fn metadata_list(call: &Call, id: &str) -> Result<Answer, Problem> {
     let state = call.volume_visible(id).await?;
-    call.enforce("volume:get_volume_metadata", &state.volume.project_id)?;
+    call.enforce(rule!("volume:get_volume_metadata"), &state.volume)?;
     let metadata = &state.volume.metadata;
     let answer = Answer::json_text(200, metadata_text(metadata));
     Ok(if call.since(15) { answer.with_etag(metadata_tag(metadata)) } else { answer })
@@ -35,7 +36,7 @@ pub async fn metadata_list(call: &Call, id: &str) -> Result<Answer, Problem> {
 pub async fn metadata_merge(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::VOLUME_METADATA.check(call.version, &call.body)?;
     let state = call.volume_target(id).await?;
-    call.enforce("volume:create_volume_metadata", &state.volume.project_id)?;
+    call.enforce(rule!("volume:create_volume_metadata"), &state.volume)?;
     let more = metadata_member(&call.body).unwrap_or_default();
     let written = write(call, &state, MetadataKind::User, MetadataChange::Merge(more), None).await?;
     Ok(written.map_or_else(tag_differs, |reply| Answer::ok(All { metadata: &reply.state.volume.metadata })))
@@ -45,7 +46,7 @@ pub async fn metadata_merge(call: &Call, id: &str) -> Result<Answer, Problem> {
 pub async fn metadata_replace(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::VOLUME_METADATA.check(call.version, &call.body)?;
     let state = call.volume_target(id).await?;
-    call.enforce("volume:update_volume_metadata", &state.volume.project_id)?;
+    call.enforce(rule!("volume:update_volume_metadata"), &state.volume)?;
     let all = metadata_member(&call.body).unwrap_or_default();
     let written = write(call, &state, MetadataKind::User, MetadataChange::Replace(all), if_match(call)).await?;
     Ok(written.map_or_else(tag_differs, |reply| Answer::ok(All { metadata: &reply.state.volume.metadata })))
@@ -54,7 +55,7 @@ pub async fn metadata_replace(call: &Call, id: &str) -> Result<Answer, Problem> 
 /// `GET …/metadata/{key}`
 pub async fn metadata_show(call: &Call, id: &str, key: &str) -> Result<Answer, Problem> {
     let state = call.volume_visible(id).await?;
-    call.enforce("volume:get_volume_metadata", &state.volume.project_id)?;
+    call.enforce(rule!("volume:get_volume_metadata"), &state.volume)?;
     let value = state.volume.metadata.get(key).ok_or_else(|| absent(&state, key))?;
     Ok(Answer::ok(json!({"meta": {key: value}})))
 }
@@ -66,7 +67,7 @@ pub async fn metadata_set(call: &Call, id: &str, key: &str) -> Result<Answer, Pr
         return Err(Problem::BadRequest("Request body and URI mismatch".to_owned()));
     };
     let state = call.volume_target(id).await?;
-    call.enforce("volume:update_volume_metadata", &state.volume.project_id)?;
+    call.enforce(rule!("volume:update_volume_metadata"), &state.volume)?;
     let change = MetadataChange::Merge(Metadata::from([(key, value)]));
     let written = write(call, &state, MetadataKind::User, change, if_match(call)).await?;
     Ok(written.map_or_else(tag_differs, |_| Answer::ok(json!({"meta": {key: value}}))))
@@ -75,9 +76,9 @@ pub async fn metadata_set(call: &Call, id: &str, key: &str) -> Result<Answer, Pr
 /// `DELETE …/metadata/{key}`: whoever may read it learns first whether it is there.
 pub async fn metadata_delete(call: &Call, id: &str, key: &str) -> Result<Answer, Problem> {
     let state = call.volume_target(id).await?;
-    call.enforce("volume:get_volume_metadata", &state.volume.project_id)?;
+    call.enforce(rule!("volume:get_volume_metadata"), &state.volume)?;
     // What a write under way makes of it is for the volume to decide: only who may not delete is answered from what is seen.
-    if let Err(denied) = call.enforce("volume:delete_volume_metadata", &state.volume.project_id) {
+    if let Err(denied) = call.enforce(rule!("volume:delete_volume_metadata"), &state.volume) {
         return Err(if state.volume.metadata.contains_key(key) { denied } else { absent(&state, key) });
     }
     let written = write(call, &state, MetadataKind::User, MetadataChange::Remove(key.into()), None).await?;
@@ -88,9 +89,9 @@ pub async fn metadata_delete(call: &Call, id: &str, key: &str) -> Result<Answer,
 pub async fn image_metadata_set(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::VOLUME_SET_IMAGE_METADATA.check(call.version, &call.body)?;
     let state = call.volume_target(id).await?;
-    let project = &state.volume.project_id;
-    call.enforce("volume_extension:volume_image_metadata:set", project)?;
-    call.enforce("volume:update_volume_metadata", project)?;
+    let volume = &state.volume;
+    call.enforce(rule!("volume_extension:volume_image_metadata:set"), volume)?;
+    call.enforce(rule!("volume:update_volume_metadata"), volume)?;
     let more = metadata_member(&call.body["os-set_image_metadata"]).unwrap_or_default();
     let written = write(call, &state, MetadataKind::Image, MetadataChange::Merge(more), None).await?;
     Ok(written.map_or_else(tag_differs, |reply| image_metadata_answer(&reply.state)))
@@ -106,10 +107,10 @@ pub async fn image_metadata_unset(call: &Call, id: &str) -> Result<Answer, Probl
     schema::VOLUME_UNSET_IMAGE_METADATA.check(call.version, &call.body)?;
     let key = call.body["os-unset_image_metadata"]["key"].as_str().unwrap_or_default();
     let state = call.volume_target(id).await?;
-    let project = &state.volume.project_id;
-    call.enforce("volume_extension:volume_image_metadata:remove", project)?;
-    call.enforce("volume:get_volume_metadata", project)?;
-    call.enforce("volume:delete_volume_metadata", project)?;
+    let volume = &state.volume;
+    call.enforce(rule!("volume_extension:volume_image_metadata:remove"), volume)?;
+    call.enforce(rule!("volume:get_volume_metadata"), volume)?;
+    call.enforce(rule!("volume:delete_volume_metadata"), volume)?;
     let written = write(call, &state, MetadataKind::Image, MetadataChange::Remove(key.into()), None).await?;
     Ok(written.map_or_else(tag_differs, |_| Answer::empty(200)))
 }
@@ -117,7 +118,7 @@ pub async fn image_metadata_unset(call: &Call, id: &str) -> Result<Answer, Probl
 /// `os-show_image_metadata`: a volume without any has no such thing.
 pub async fn image_metadata_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let state = call.volume_visible(id).await?;
-    call.enforce("volume:get_volume_metadata", &state.volume.project_id)?;
+    call.enforce(rule!("volume:get_volume_metadata"), &state.volume)?;
     let metadata = &state.volume.image_metadata;
     if metadata.is_empty() {
         return Err(RequestError::Refused(Refusal::ImageMetadataNotFound(state.id())).into());

@@ -17,6 +17,7 @@ use crate::domain::status::VolumeStatus;
 use crate::domain::volume::command::{MigrateVolume, RetypeVolume};
 use crate::domain::volume::{Command, Refusal, VolumeState};
 use crate::domain::volume_type::{ExtraSpecs, MULTIATTACH};
+use crate::rule;
 
 /// `os-migrate_volume`. Every migration copies; `force_host_copy` asks for what happens anyway.
 pub async fn volume_migrate(call: &Call, id: &str) -> Result<Answer, Problem> {
@@ -24,7 +25,7 @@ pub async fn volume_migrate(call: &Call, id: &str) -> Result<Answer, Problem> {
     let members = &call.body["os-migrate_volume"];
     let text = |name: &str| members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let state = call.volume_target(id).await?;
-    call.enforce("volume_extension:volume_admin_actions:migrate_volume", &state.volume.project_id)?;
+    call.enforce(rule!("volume_extension:volume_admin_actions:migrate_volume"), &state.volume)?;
     let host = match (text("host"), text("cluster")) {
         (Some(host), None) => host.to_owned(),
         (None, Some(cluster)) => {
@@ -51,7 +52,7 @@ pub async fn volume_migrate_completion(call: &Call, id: &str) -> Result<Answer, 
     schema::VOLUME_MIGRATE_COMPLETION.check(call.version, &call.body)?;
     let members = &call.body["os-migrate_volume_completion"];
     let state = call.volume_target(id).await?;
-    call.enforce("volume_extension:volume_admin_actions:migrate_volume_completion", &state.volume.project_id)?;
+    call.enforce(rule!("volume_extension:volume_admin_actions:migrate_volume_completion"), &state.volume)?;
     let new_volume = members["new_volume"].as_str().unwrap_or_default();
     let new_volume = formats::uuid_any(new_volume).map_or_else(|| new_volume.to_owned(), |id| id.to_string());
     let new_volume = call.volume_visible(&new_volume).await?;
@@ -93,12 +94,12 @@ pub async fn volume_retype(call: &Call, id: &str) -> Result<Answer, Problem> {
 async fn retype_as_the_type_is(call: &Call, id: &str) -> Result<Answer, Problem> {
     let members = &call.body["os-retype"];
     let state = call.volume_target(id).await?;
-    call.enforce("volume:retype", &state.volume.project_id)?;
+    call.enforce(rule!("volume:retype"), &state.volume)?;
     let wanted = members["new_type"].as_str().unwrap_or_default();
     let volume_type = type_visible(call, Named::Any(wanted)).await?;
     let multiattach = volume_type.says_yes(MULTIATTACH);
     if multiattach {
-        call.enforce("volume:multiattach", &state.volume.project_id)?;
+        call.enforce(rule!("volume:multiattach"), &state.volume)?;
     }
     refuse_encrypted(&volume_type)?;
     if state.volume.status == VolumeStatus::InUse && qos::is_told_otherwise(call, &state.volume, &volume_type).await? {

@@ -12,10 +12,11 @@ use crate::api::microversion::Microversion;
 use crate::api::paging::{self, Columns, ListBody};
 use crate::api::query::word;
 use crate::api::schema;
-use crate::api::views::volume::{self as view, Shown, Viewer};
+use crate::api::views::volume::{self as view, Extensions, Shown, Viewer};
 use crate::domain::metadata::Metadata;
 use crate::domain::volume::command::UpdateVolume;
 use crate::domain::volume::{Command, Refusal, VolumeState};
+use crate::rule;
 use crate::store::{Extent, Filter, VolumeQuery, VolumeSummaryQuery};
 
 /// Names of volumes' columns.
@@ -65,6 +66,12 @@ pub fn viewer(call: &Call) -> Viewer<'_> {
         version: call.version,
         is_admin,
         sees_hosts: is_admin || call.context.has_role("service"),
+        extensions: Extensions {
+            host: call.allows_own(rule!("volume_extension:volume_host_attribute")),
+            tenant: call.allows_own(rule!("volume_extension:volume_tenant_attribute")),
+            migration: call.allows_own(rule!("volume_extension:volume_mig_status_attribute")),
+            image_metadata: call.allows_own(rule!("volume_extension:volume_image_metadata:show")),
+        },
         links: &call.links,
     }
 }
@@ -104,7 +111,7 @@ pub fn all_tenants(call: &Call) -> Result<bool, Problem> {
 
 /// `GET /volumes[/detail]`
 pub async fn volume_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
-    call.enforce_own("volume:get_all")?;
+    call.enforce_own(rule!("volume:get_all"))?;
     let page = paging::paging(&call.query, &COLUMNS)?;
     let everybody = all_tenants(call)?;
     let with_count = call.since(45) && call.query.boolean("with_count")?.unwrap_or(false);
@@ -143,7 +150,7 @@ pub async fn volume_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
 
 /// `GET /volumes/summary` (3.12; with metadata from 3.36). There are no filters: other parameters mean nothing.
 pub async fn volume_summary(call: &Call) -> Result<Answer, Problem> {
-    call.enforce_own("volume:get_all")?;
+    call.enforce_own(rule!("volume:get_all"))?;
     let everybody = all_tenants(call)?;
     let query = VolumeSummaryQuery {
         project_id: (!everybody).then(|| call.context.project_id.clone()),
@@ -162,7 +169,7 @@ pub async fn volume_summary(call: &Call) -> Result<Answer, Problem> {
 /// `GET /volumes/{id}`. A denial looks like 404.
 pub async fn volume_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let state = call.volume_visible(id).await?;
-    call.enforce("volume:get", &state.volume.project_id).map_err(|_| Problem::NotFound(Kind::Volume, id.to_owned()))?;
+    call.enforce(rule!("volume:get"), &state.volume).map_err(|_| Problem::NotFound(Kind::Volume, id.to_owned()))?;
     volume_answer(call, 200, &state, Shown::Detail).await
 }
 
@@ -181,7 +188,7 @@ pub fn metadata_member(members: &Value) -> Option<Metadata> {
 pub async fn volume_update(call: &Call, id: &str) -> Result<Answer, Problem> {
     schema::VOLUME_UPDATE.check(call.version, &call.body)?;
     let state = call.volume_target(id).await?;
-    call.enforce("volume:update", &state.volume.project_id)?;
+    call.enforce(rule!("volume:update"), &state.volume)?;
     let members = &call.body["volume"];
     let update = UpdateVolume {
         name: text_member(members, ["name", "display_name"]),
@@ -197,9 +204,9 @@ pub async fn volume_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
     let cascade = call.query.boolean("cascade")?.unwrap_or(false);
     let force = call.since(23) && call.query.boolean("force")?.unwrap_or(false);
     let state = call.volume_target(id).await?;
-    call.enforce("volume:delete", &state.volume.project_id)?;
+    call.enforce(rule!("volume:delete"), &state.volume)?;
     if force {
-        call.enforce("volume:force_delete", &state.volume.project_id)?;
+        call.enforce(rule!("volume:force_delete"), &state.volume)?;
     }
     let command = Command::Delete { force, cascade };
     match call.command(state.id(), command).await {

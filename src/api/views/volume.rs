@@ -36,8 +36,23 @@ pub struct Viewer<'a> {
     pub is_admin: bool,
     /// Sees host names of attachments.
     pub sees_hosts: bool,
+    /// Which members are there that a rule each decides on.
+    pub extensions: Extensions,
     /// For links.
     pub links: &'a Links,
+}
+
+/// Members of the detail view, by the rule of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extensions {
+    /// `os-vol-host-attr`.
+    pub host: bool,
+    /// `os-vol-tenant-attr`.
+    pub tenant: bool,
+    /// `os-vol-mig-status-attr`.
+    pub migration: bool,
+    /// `volume_image_metadata`.
+    pub image_metadata: bool,
 }
 
 /// The word shown for a status: internal ones have public names.
@@ -117,12 +132,17 @@ impl Serialize for Detail<'_> {
             members.serialize_entry("migration_status", &volume.migration_status)?;
         }
         if *shown == Shown::Detail {
-            members.serialize_entry("os-vol-tenant-attr:tenant_id", &volume.project_id)?;
-            if !volume.image_metadata.is_empty() {
+            let extensions = viewer.extensions;
+            if extensions.tenant {
+                members.serialize_entry("os-vol-tenant-attr:tenant_id", &volume.project_id)?;
+            }
+            if extensions.image_metadata && !volume.image_metadata.is_empty() {
                 members.serialize_entry("volume_image_metadata", &volume.image_metadata)?;
             }
-            if viewer.is_admin {
+            if extensions.host {
                 members.serialize_entry("os-vol-host-attr:host", &volume.host)?;
+            }
+            if extensions.migration {
                 members.serialize_entry("os-vol-mig-status-attr:migstat", &volume.migration_status)?;
                 members.serialize_entry("os-vol-mig-status-attr:name_id", NULL)?;
             }

@@ -8,7 +8,7 @@ use super::access_rule::{self, AccessRule};
 use crate::domain::ids::{ProjectId, RequestId, UserId};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
-use crate::identity::context::RequestContext;
+use crate::identity::context::{RequestContext, Scope};
 
 /// A token, as far as it matters here.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub(super) struct Token {
     project_id: ProjectId,
     /// Lower case.
     roles: Arc<[String]>,
+    scope: Arc<Scope>,
     expires_at: Timestamp,
     /// None: everything that the roles allow.
     access_rules: Option<Vec<AccessRule>>,
@@ -28,6 +29,14 @@ impl Token {
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
         let Answer { token: shown } = serde_json::from_slice(body).ok()?;
         let roles: Vec<String> = shown.roles.into_iter().map(|role| role.name.to_lowercase()).collect();
+        let scope = Scope {
+            user_domain_id: shown.user.domain.map(|domain| domain.id),
+            project_domain_id: shown.project.as_ref().and_then(|project| Some(project.domain.as_ref()?.id.clone())),
+            domain_id: shown.domain.map(|domain| domain.id),
+            system_scope: shown.system.filter(|system| system.all).map(|_| "all".to_owned()),
+            is_admin_project: shown.is_admin_project.unwrap_or(true),
+            ..Scope::default()
+        };
         let project = shown.project.map(|project| project.id).unwrap_or_default();
         let access_rules = shown.application_credential.and_then(|credential| credential.access_rules).map(|rules| {
             // a rule about a service that the token has no endpoint of allows nothing
@@ -38,6 +47,7 @@ impl Token {
             user_id: UserId(Text::common(&shown.user.id)),
             project_id: ProjectId(Text::common(&project)),
             roles: roles.into(),
+            scope: Arc::new(scope),
             expires_at: instant(&shown.expires_at)?,
             access_rules,
         })
@@ -62,14 +72,23 @@ impl Token {
         }
     }
 
-    /// The caller with this token, perhaps through a service with a token of its own.
+    /// The caller with this token, perhaps through a service with a token of its own. Who is an admin the policy says.
     pub(super) fn context(&self, service: Option<&Self>, request_id: &RequestId) -> RequestContext {
+        let scope = service.map(|service| Scope {
+            service_user_id: Some(service.user_id.to_string()),
+            service_user_domain_id: service.scope.user_domain_id.clone(),
+            service_project_id: Some(service.project_id.to_string()).filter(|project| !project.is_empty()),
+            service_project_domain_id: service.scope.project_domain_id.clone(),
+            service_roles: service.roles.to_vec(),
+            ..Scope::clone(&self.scope)
+        });
         RequestContext {
             user_id: self.user_id.clone(),
             project_id: self.project_id.clone(),
             roles: Arc::clone(&self.roles),
-            is_admin: self.has_role("admin"),
+            is_admin: false,
             is_service: service.is_some(),
+            scope: scope.map_or_else(|| Arc::clone(&self.scope), Arc::new),
             request_id: request_id.clone(),
         }
     }
@@ -80,6 +99,7 @@ impl Token {
             user_id: UserId::from("u"),
             project_id: ProjectId::from("p"),
             roles: Arc::new([]),
+            scope: Scope::none(),
             expires_at: Timestamp(i64::MAX),
             access_rules: None,
         }
@@ -99,8 +119,11 @@ struct Answer {
 #[derive(Deserialize)]
 struct Shown {
     expires_at: String,
-    user: Named,
-    project: Option<Named>,
+    user: Owned,
+    project: Option<Owned>,
+    domain: Option<Domain>,
+    system: Option<System>,
+    is_admin_project: Option<bool>,
     #[serde(default)]
     roles: Vec<Role>,
     application_credential: Option<ApplicationCredential>,
@@ -108,9 +131,22 @@ struct Shown {
     catalog: Vec<Entry>,
 }
 
+/// A user or a project.
 #[derive(Deserialize)]
-struct Named {
+struct Owned {
     id: String,
+    domain: Option<Domain>,
+}
+
+#[derive(Deserialize)]
+struct Domain {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct System {
+    #[serde(default)]
+    all: bool,
 }
 
 #[derive(Deserialize)]

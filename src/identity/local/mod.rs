@@ -33,7 +33,7 @@ pub use self::token::{Claims, Method, TOKEN_MAX};
 use self::file::Mark;
 use self::revoked::Revoked;
 use self::token::TokenKey;
-use super::context::RequestContext;
+use super::context::{self, RequestContext};
 use super::strategy::Presented;
 use crate::domain::ids::{ProjectId, RequestId, UserId};
 use crate::domain::time::Timestamp;
@@ -98,6 +98,21 @@ impl Valid {
     /// Whether one of the roles is `role`.
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.iter().any(|own| own == role)
+    }
+}
+
+/// There is one domain.
+fn scope(valid: &Valid, service: Option<&Valid>) -> context::Scope {
+    let domain = |project: &Option<Project>| project.as_ref().map(|_| DOMAIN_ID.to_owned());
+    context::Scope {
+        user_domain_id: Some(DOMAIN_ID.to_owned()),
+        project_domain_id: domain(&valid.project),
+        service_user_id: service.map(|service| service.user.id.clone()),
+        service_user_domain_id: service.map(|_| DOMAIN_ID.to_owned()),
+        service_project_id: service.and_then(|service| Some(service.project.as_ref()?.id.clone())),
+        service_project_domain_id: service.and_then(|service| domain(&service.project)),
+        service_roles: service.map(|service| service.roles.to_vec()).unwrap_or_default(),
+        ..context::Scope::default()
     }
 }
 
@@ -265,19 +280,21 @@ impl Local {
     /// The caller of a request (auth-and-policy §2): a service token that is not valid makes the whole request invalid, a
     /// valid one lets an expired user's token pass.
     pub(super) fn authenticate(&self, presented: Presented<'_>, request_id: &RequestId) -> Option<RequestContext> {
-        let is_service = match presented.service_token.map(str::trim).filter(|token| !token.is_empty()) {
+        let service = match presented.service_token.map(str::trim).filter(|token| !token.is_empty()) {
             Some(token) => {
                 let service = self.validate(token, false)?;
-                self.options.service_token_roles.iter().any(|role| service.has_role(role)).then_some(true)?
+                let is_one = self.options.service_token_roles.iter().any(|role| service.has_role(role));
+                Some(is_one.then_some(service)?)
             }
-            None => false,
+            None => None,
         };
-        let valid = self.validate(presented.token?, is_service)?;
+        let valid = self.validate(presented.token?, service.is_some())?;
         Some(RequestContext {
             user_id: UserId::from(valid.user.id.as_str()),
             project_id: ProjectId::from(valid.project.as_ref().map_or("", |project| &project.id)),
-            is_admin: valid.has_role("admin"),
-            is_service,
+            is_admin: false,
+            is_service: service.is_some(),
+            scope: Arc::new(scope(&valid, service.as_ref())),
             roles: valid.roles,
             request_id: request_id.clone(),
         })

@@ -1,8 +1,10 @@
 //! Attachments over the wire (attachments §2).
 
+use std::sync::Arc;
+
 use hearth::api::ApiOptions;
 use hearth::domain::quota::Limits;
-use hearth::identity::{Check, Policy};
+use hearth::policy::{LivePolicy, Policy};
 use serde_json::json;
 
 use super::harness::{ADMIN, Harness, MEMBER, READER, STRANGER};
@@ -129,7 +131,7 @@ async fn r01_one_of_two_attachments_wins() {
 /// A rule that denies is asked before anything has changed; the first attachment does not ask it.
 #[actix_web::test]
 async fn r23_a_second_attachment_of_a_bootable_volume_is_denied_before_anything_changes() {
-    let policy = Policy::default().with("volume:multiattach_bootable_volume", Check::Nobody);
+    let policy = Arc::new(LivePolicy::fixed(Policy::with("volume:multiattach_bootable_volume", "!")));
     let harness = Harness::start_with(ApiOptions { policy, ..ApiOptions::default() }, Limits::NONE).await;
     let body = json!({"volume_type": {"name": "multi", "extra_specs": {"multiattach": "<is> True"}}});
     assert_eq!(harness.post("/v3/types", &body).token(ADMIN).volume("3.71").send().await.status, 200);

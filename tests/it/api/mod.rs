@@ -21,6 +21,7 @@ mod old_actions;
 mod operator;
 mod opt_ins;
 mod placement;
+mod policy;
 mod qos;
 mod quotas;
 mod routes;

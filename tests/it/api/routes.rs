@@ -65,6 +65,7 @@ fn paths_lead_to_routes_and_slashes_are_never_merged() {
     check("GET", "/admin/actors/x", None, Some(Route::AdminActorShow(x())));
     check("GET", "/admin/volumes/x/history", None, Some(Route::AdminVolumeHistory(x())));
     check("GET", "/admin/events", None, Some(Route::AdminEvents));
+    check("GET", "/admin/policy", None, Some(Route::AdminPolicy));
     check("GET", "/admin", None, None);
     check("GET", "/nonsense", None, None);
     assert_eq!(path_parse("/v3/%ff/volumes"), None);

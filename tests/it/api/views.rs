@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth::api::links::Links;
 use hearth::api::microversion::Microversion;
-use hearth::api::views::volume::{self, Shown, Viewer};
+use hearth::api::views::volume::{self, Extensions, Shown, Viewer};
 use hearth::api::views::{attachment, mapping, message, server, volume_type};
 use hearth::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
 use hearth::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, UserId, VolumeId, VolumeTypeId};
@@ -104,9 +104,15 @@ fn names(body: &Value) -> BTreeSet<String> {
     body.as_object().unwrap().keys().cloned().collect()
 }
 
+/// A viewer by the default rules.
+fn viewer(minor: u32, is_admin: bool, links: &Links) -> Viewer<'_> {
+    let extensions = Extensions { host: is_admin, tenant: true, migration: is_admin, image_metadata: true };
+    Viewer { version: Microversion::v3(minor), is_admin, sees_hosts: is_admin, extensions, links }
+}
+
 fn shown(minor: u32, is_admin: bool, shown: Shown) -> Value {
     let links = links();
-    let viewer = Viewer { version: Microversion::v3(minor), is_admin, sees_hosts: is_admin, links: &links };
+    let viewer = viewer(minor, is_admin, &links);
     json!(volume::detail(&state(), Some("fast"), shown, &viewer))
 }
 
@@ -179,7 +185,7 @@ fn image_metadata_are_a_member_where_there_are_some() {
     let mut with_image = state();
     with_image.volume.image_metadata = Metadata::from([("os_type", "linux")]);
     for minor in [0, 71] {
-        let viewer = Viewer { version: Microversion::v3(minor), is_admin: false, sees_hosts: false, links: &links };
+        let viewer = viewer(minor, false, &links);
         let shown = |kind| json!(volume::detail(&with_image, None, kind, &viewer));
         assert_eq!(shown(Shown::Detail)["volume_image_metadata"], json!({"os_type": "linux"}), "3.{minor}");
         for kind in [Shown::Created, Shown::Updated] {
@@ -211,7 +217,7 @@ fn volume_values() {
 fn a_type_that_is_gone_shows_its_id_until_3_63() {
     let links = links();
     for (minor, expected) in [(62, json!(id(7).to_string())), (63, Value::Null)] {
-        let viewer = Viewer { version: Microversion::v3(minor), is_admin: false, sees_hosts: false, links: &links };
+        let viewer = viewer(minor, false, &links);
         let shown = json!(volume::detail(&state(), None, Shown::Detail, &viewer));
         assert_eq!(shown["volume_type"], expected, "3.{minor}");
     }

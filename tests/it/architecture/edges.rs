@@ -46,7 +46,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
 ];
 
 /// Crates that one layer hides from the others.
-const HOME_OF_CRATE: [(&str, &[&str]); 9] = [
+const HOME_OF_CRATE: [(&str, &[&str]); 10] = [
     ("diesel", &["store"]),
     ("diesel_migrations", &["store"]),
     ("libsqlite3_sys", &["store"]),
@@ -57,6 +57,7 @@ const HOME_OF_CRATE: [(&str, &[&str]); 9] = [
     ("clap", &["cli"]),
     ("prometheus_client", &["telemetry"]),
     ("config", &["settings"]),
+    ("saphyr_parser", &["policy"]),
 ];
 
 /// Uses of a folder that the table does not allow.

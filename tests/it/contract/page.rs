@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::FILES;
 use super::situations::COMMON;
-use super::table::{Contract, File, Line, PLAIN, Proof, Section};
+use super::table::{Contract, File, Group, Line, PLAIN, Proof, Section};
 
 const HEAD: &str = "\
 # The contract, line by line
@@ -20,6 +20,7 @@ table and run
 const LEGEND: &str = "
 ## How to read the pages
 
+* *Line*: the statement. Where it holds for several values, they stand below it, and each is shown on its own.
 * *Situation*: what there is before the call; the names are explained at the end of each page.
 * *Call*: a member of the project asks, with microversion 3.71, unless it says otherwise. `os-extend {…}` is that action on the
   volume. `{volume}` and its like are ids, `{x*255}` is a text of so many characters. `+service`: a service's token is sent too.
@@ -54,7 +55,7 @@ fn index() -> String {
     let mut exceptions = String::new();
     for file in FILES {
         let contract = file.read();
-        let Count { calls, tests, exceptions: excepted } = count(contract.sections.iter().flat_map(|one| &one.lines));
+        let Count { calls, tests, exceptions: excepted } = count(contract.sections.iter().flat_map(Section::lines));
         let _ = writeln!(
             page,
             "| [{}](contract/{}.md) | {} | {calls} | {tests} | {excepted} |",
@@ -63,7 +64,7 @@ fn index() -> String {
             calls + tests + excepted
         );
         for section in &contract.sections {
-            for line in &section.lines {
+            for line in section.lines() {
                 if let Proof::Exception(reason) = &line.proof {
                     let _ = writeln!(exceptions, "| {}, {} | {} | {reason} |", file.name, section.title, line.words);
                 }
@@ -97,7 +98,7 @@ fn page(file: &File) -> String {
 }
 
 fn print(page: &mut String, section: &Section) {
-    let Count { calls, tests, exceptions } = count(section.lines.iter());
+    let Count { calls, tests, exceptions } = count(section.lines());
     let _ = write!(page, "\n## {} ({})\n\n", section.title, calls + tests + exceptions);
     if section.world != PLAIN {
         let _ = write!(page, "On a service with {}.\n\n", section.world);
@@ -106,8 +107,13 @@ fn print(page: &mut String, section: &Section) {
         let _ = write!(page, "Prepared once: {shared}.\n\n");
     }
     page.push_str("| Line | Situation | Call | Answer |\n|---|---|---|---|\n");
-    for line in &section.lines {
-        let _ = match &line.proof {
+    for Group { values, written, .. } in &section.groups {
+        let mut words = written.words.replace("{_}", "`{_}`");
+        if !values.is_empty() {
+            let values = values.iter().map(|value| code(value)).collect::<Vec<_>>().join(", ");
+            let _ = write!(words, "<br>`{{_}}`: {values}");
+        }
+        let _ = match &written.proof {
             Proof::Call(played) => {
                 let mut answer = code(&played.answer);
                 for effect in &played.effects {
@@ -115,19 +121,22 @@ fn print(page: &mut String, section: &Section) {
                 }
                 let situation = if played.situation == "-" { "" } else { &played.situation };
                 let situation = if situation.contains(['{', '"']) { code(situation) } else { situation.to_owned() };
-                writeln!(page, "| {} | {situation} | {} | {answer} |", line.words, code(&played.call))
+                writeln!(page, "| {words} | {situation} | {} | {answer} |", code(&played.call))
             }
             Proof::Tests(tests) => {
                 let tests = tests.iter().map(|test| code(test)).collect::<Vec<_>>().join("<br>");
-                writeln!(page, "| {} | | shown by | {tests} |", line.words)
+                writeln!(page, "| {words} | | shown by | {tests} |")
             }
-            Proof::Exception(reason) => writeln!(page, "| {} | | not served | {reason} |", line.words),
+            Proof::Exception(reason) => writeln!(page, "| {words} | | not served | {reason} |"),
         };
     }
 }
 
 /// As code within a cell.
 fn code(text: &str) -> String {
+    if text.is_empty() {
+        return "nothing".to_owned();
+    }
     let text = text.replace('|', "\\|");
     if text.contains('`') { format!("`` {text} ``") } else { format!("`{text}`") }
 }
@@ -138,7 +147,7 @@ fn situations(contract: &Contract) -> Vec<(String, String)> {
     let own = contract.situations.iter().map(|(name, steps)| (name.clone(), steps.clone()));
     let all = all.chain(own).collect::<Vec<_>>();
     let mut used = contract.sections.iter().filter_map(|section| section.shared.clone()).collect::<Vec<_>>();
-    for line in contract.sections.iter().flat_map(|section| &section.lines) {
+    for line in contract.sections.iter().flat_map(Section::lines) {
         if let Proof::Call(played) = &line.proof {
             used.push(played.situation.clone());
         }
@@ -146,10 +155,10 @@ fn situations(contract: &Contract) -> Vec<(String, String)> {
     let mut at = 0;
     while let Some(situation) = used.get(at).cloned() {
         for step in situation.split("; ") {
-            if let Some((_, steps)) = all.iter().find(|(name, _)| name == step) {
-                if !used.contains(steps) {
-                    used.push(steps.clone());
-                }
+            if let Some((_, steps)) = all.iter().find(|(name, _)| name == step)
+                && !used.contains(steps)
+            {
+                used.push(steps.clone());
             }
         }
         at += 1;

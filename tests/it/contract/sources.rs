@@ -64,9 +64,9 @@ fn every_test_that_a_line_names_is_there() {
     let mut missing = Vec::new();
     for file in FILES {
         for section in file.read().sections {
-            for line in section.lines {
-                let Proof::Tests(named) = line.proof else { continue };
-                let lost = named.into_iter().filter(|name| !tests.contains(name));
+            for line in section.lines() {
+                let Proof::Tests(named) = &line.proof else { continue };
+                let lost = named.iter().filter(|name| !tests.contains(*name));
                 missing.extend(lost.map(|name| format!("{} {}: {name}", section.title, line.words)));
             }
         }

@@ -3,13 +3,15 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use hearth::actors::{ActorOptions, PlacementOptions};
 use hearth::api::ApiOptions;
 use hearth::domain::quota::Limits;
-use hearth::identity::{Check, Policy};
+use hearth::policy::overrides::Overrides;
+use hearth::policy::{LivePolicy, Policy};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -46,7 +48,7 @@ impl File {
             let harness = own.as_ref().unwrap_or_else(|| &harnesses[section.world.as_str()]);
             let mut prepared = Stage::new(harness, &contract);
             prepared.bring_about(section.shared.as_deref().unwrap_or("-")).await;
-            for line in &section.lines {
+            for line in section.lines() {
                 let Proof::Call(call) = &line.proof else { continue };
                 played += 1;
                 let mut stage = Stage { kept: prepared.kept.clone(), ..Stage::new(harness, &contract) };
@@ -102,7 +104,8 @@ async fn harness(world: &str) -> Harness {
             Harness::start_with(ApiOptions { public_endpoint: endpoint, ..ApiOptions::default() }, Limits::NONE).await
         }
         "rules that nobody has" => {
-            let policy = DENIED.iter().fold(Policy::default(), |policy, rule| policy.with(rule, Check::Nobody));
+            let denied = DENIED.iter().fold(Overrides::none(), |all, rule| all.with(rule, "!").expect("an expression"));
+            let policy = Arc::new(LivePolicy::fixed(Policy::new(&denied, true).expect("no circle")));
             Harness::start_with(ApiOptions { policy, ..ApiOptions::default() }, Limits::NONE).await
         }
         "uploads by force" => {

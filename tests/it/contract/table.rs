@@ -20,6 +20,21 @@ pub struct Section {
     pub world: String,
     /// What was prepared once, on a service of its own.
     pub shared: Option<String>,
+    pub groups: Vec<Group>,
+}
+
+impl Section {
+    pub fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.groups.iter().flat_map(|group| &group.lines)
+    }
+}
+
+/// What is written as one line.
+pub struct Group {
+    /// What stands for `{_}` in each of the lines.
+    pub values: Vec<String>,
+    /// The line as it is written.
+    pub written: Line,
     pub lines: Vec<Line>,
 }
 
@@ -65,12 +80,12 @@ impl File {
                 assert!(before.is_none(), "{name} is defined twice");
             } else {
                 let section = contract.sections.last_mut().expect("a section begins with its heading");
-                section.lines.extend(expanded(&line).iter().map(|line| read_line(line)));
+                section.groups.push(group(&line));
             }
         }
         let mut names = BTreeSet::new();
         for section in &contract.sections {
-            for line in &section.lines {
+            for line in section.lines() {
                 assert!(names.insert((&section.title, &line.words)), "twice in {}: {}", section.title, line.words);
             }
         }
@@ -109,14 +124,18 @@ fn joined(text: &str) -> Vec<String> {
 fn section(heading: &str) -> Section {
     let (title, place) = heading.split_once(" @ ").unwrap_or((heading, PLAIN));
     let (world, shared) = place.split_once(": ").map_or((place, None), |(world, shared)| (world, Some(shared)));
-    Section { title: title.to_owned(), world: world.to_owned(), shared: shared.map(str::to_owned), lines: Vec::new() }
+    Section { title: title.to_owned(), world: world.to_owned(), shared: shared.map(str::to_owned), groups: Vec::new() }
 }
 
 /// One line for each value of a list at its beginning.
-fn expanded(line: &str) -> Vec<String> {
+fn group(line: &str) -> Group {
     match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-        Some((values, rest)) => values.split("; ").map(|value| rest.replace("{_}", value)).collect(),
-        None => vec![line.to_owned()],
+        Some((values, rest)) => {
+            let values = values.split("; ").map(str::to_owned).collect::<Vec<_>>();
+            let lines = values.iter().map(|value| read_line(&rest.replace("{_}", value))).collect();
+            Group { values, written: read_line(rest), lines }
+        }
+        None => Group { values: Vec::new(), written: read_line(line), lines: vec![read_line(line)] },
     }
 }
 

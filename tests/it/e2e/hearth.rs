@@ -293,6 +293,13 @@ impl Hearth {
             .collect()
     }
 
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let pid = self.child.id().expect("running").cast_signed();
+        // SAFETY: plain system call; the process is our child and has not been waited for, so the pid is its own
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGHUP) }, 0);
+    }
+
     /// SIGTERM; the exit status and how long it took.
     pub async fn terminate(mut self) -> (ExitStatus, Duration) {
         let begun = Instant::now();

@@ -13,5 +13,6 @@ mod migrate;
 mod moves;
 mod openstack;
 mod plug;
+mod policy;
 mod snapshots;
 pub mod writer;

@@ -17,18 +17,26 @@ async fn a_token_says_who_asks() {
     let caller = ask(&keystone, " good\t", None).await.unwrap();
     assert_eq!((caller.user_id.as_str(), caller.project_id.as_str()), ("u1", "p"));
     assert_eq!(*caller.roles, ["member".to_owned(), "admin".to_owned()]);
-    assert!(caller.is_admin && !caller.is_service);
-    stand_in.token("plain", &json!({}));
-    assert!(!ask(&keystone, "plain", None).await.unwrap().is_admin);
+    assert!(caller.has_role("admin") && !caller.is_service);
+    assert!(!caller.is_admin, "who is an admin the policy says");
+    let scope = &caller.scope;
+    assert_eq!((scope.user_domain_id.as_deref(), scope.project_domain_id.as_deref()), (Some("d1"), Some("d2")));
+    assert!(scope.is_admin_project && scope.service_roles.is_empty(), "{scope:?}");
+    stand_in.token("plain", &json!({"is_admin_project": false}));
+    let caller = ask(&keystone, "plain", None).await.unwrap();
+    assert!(!caller.has_role("admin") && !caller.scope.is_admin_project);
     // of a domain, of the system, of nothing
     for (name, members) in [
         ("domain", json!({"project": null, "domain": {"id": "d1", "name": "D"}})),
+        ("some", json!({"project": null, "system": {"all": false}})),
         ("system", json!({"project": null, "system": {"all": true}, "roles": [{"name": "admin"}]})),
         ("unscoped", json!({"project": null, "roles": [], "catalog": []})),
     ] {
         stand_in.token(name, &members);
         let caller = ask(&keystone, name, None).await.unwrap();
-        assert_eq!((caller.project_id.as_str(), caller.is_admin), ("", name == "system"), "{name}");
+        assert_eq!((caller.project_id.as_str(), caller.has_role("admin")), ("", name == "system"), "{name}");
+        assert_eq!(caller.scope.domain_id.as_deref(), (name == "domain").then_some("d1"), "{name}");
+        assert_eq!(caller.scope.system_scope.as_deref(), (name == "system").then_some("all"), "{name}");
     }
     let lines: Vec<_> = stand_in.seen().into_iter().map(|seen| (seen.line, seen.token, seen.subject)).collect();
     let own = Some("own-1".to_owned());
@@ -128,7 +136,10 @@ async fn a_service_may_go_on_for_a_user_whose_token_is_over() {
     stand_in.token("good", &json!({}));
     assert_eq!(status(&ask(&keystone, "over", None).await), 401);
     let caller = ask(&keystone, "over", Some("service")).await.unwrap();
-    assert!(caller.is_service && !caller.is_admin);
+    assert!(caller.is_service && !caller.has_role("service"));
+    assert_eq!(caller.scope.service_roles, ["service"]);
+    assert_eq!(caller.scope.service_user_id.as_deref(), Some("nova"));
+    assert_eq!(caller.scope.user_domain_id.as_deref(), Some("d1"), "the user's");
     assert_eq!((caller.user_id.as_str(), caller.project_id.as_str()), ("u1", "p"), "the user asks, not the service");
     assert_eq!(stand_in.seen().last().unwrap().line, "GET /v3/auth/tokens?allow_expired=1");
     // it is known now, which lets nobody else in
