@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh run    what `make run` needs: a C compiler and libpq to build, qemu-storage-daemon for exports
 #   scripts/setup.sh bench  also PostgreSQL, and strace to count fsyncs
-#   scripts/setup.sh test   also PostgreSQL, the stock OpenStack clients, cargo-nextest, an iSCSI target daemon and a QEMU guest
+#   scripts/setup.sh test   also PostgreSQL, the stock OpenStack clients, Keystone, cargo-nextest, an iSCSI target daemon and a QEMU guest
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -81,16 +81,23 @@ fi
 
 have cargo-nextest || cargo install cargo-nextest --locked </dev/null >&2
 
-# The stock clients, once for each list of versions.
-clients=$target/openstack-venv
-wanted=$(sha256sum tests/it/e2e/requirements.txt | cut -d' ' -f1)
-if [ "$(cat "$clients/made-by" 2>/dev/null || true)" != "$wanted" ] || ! "$clients/bin/openstack" --version >/dev/null 2>&1; then
-    say "installing the OpenStack clients into $clients"
-    rm -rf "$clients"
-    python3 -m venv "$clients"
-    "$clients/bin/pip" install --quiet --no-input --disable-pip-version-check -r tests/it/e2e/requirements.txt </dev/null >&2
-    echo "$wanted" >"$clients/made-by"
-fi
+# venv NAME WHAT LIST MODULE: once for each list of versions.
+venv() {
+    made=$target/$1
+    wanted=$(sha256sum "$3" | cut -d' ' -f1)
+    if [ "$(cat "$made/made-by" 2>/dev/null || true)" = "$wanted" ] && "$made/bin/python" -c "import $4" 2>/dev/null; then
+        return
+    fi
+    say "installing $2 into $made"
+    rm -rf "$made"
+    python3 -m venv "$made"
+    "$made/bin/pip" install --quiet --no-input --disable-pip-version-check -r "$3" </dev/null >&2
+    echo "$wanted" >"$made/made-by"
+}
+
+venv openstack-venv "the OpenStack clients" tests/it/e2e/requirements.txt openstackclient
+# apart from the clients: what a service needs is no concern of theirs
+venv keystone-venv "Keystone" tests/it/e2e/keystone/requirements.txt keystone
 
 # QEMU of the same version as its storage daemon, and a guest to boot.
 [ ! -x tests/guest/prepare.sh ] || tests/guest/prepare.sh </dev/null

@@ -49,7 +49,7 @@ impl Cache {
     /// Forgets what is over, and if that is not enough, what has been known for longest.
     fn make_room(&self, now: Timestamp) {
         self.entries.retain(|_, entry| now < entry.until);
-        let surplus = self.entries.len().saturating_sub(self.max - (self.max / FREED_PART).max(1));
+        let surplus = self.entries.len().saturating_sub(self.max.saturating_sub((self.max / FREED_PART).max(1)));
         if surplus == 0 {
             return;
         }

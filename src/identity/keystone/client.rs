@@ -17,6 +17,9 @@ use crate::runtime::Clock;
 /// The largest answer that is read: a catalogue of a large cloud is far below it.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
+/// Says that access rules are kept here: a token that has some is not valid for services which do not say so.
+const ACCESS_RULES: (&str, &str) = ("openstack-identity-access-rules", "1");
+
 /// Asks with the service user's token.
 pub(super) struct Client {
     http: reqwest::Client,
@@ -52,7 +55,8 @@ impl Client {
             }
             let question = || {
                 let question = self.http.get(&url).header(ACCEPT, "application/json");
-                question.header("x-auth-token", own.header.clone()).header("x-subject-token", subject.clone())
+                let question = question.header("x-auth-token", own.header.clone());
+                question.header("x-subject-token", subject.clone()).header(ACCESS_RULES.0, ACCESS_RULES.1)
             };
             let mut answer = self.send(question).await?;
             match answer.status() {

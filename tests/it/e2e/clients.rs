@@ -29,6 +29,11 @@ async fn start() -> Hearth {
 
 /// Runs a script of `py/` to its end; what it says when it fails is the failure of the test.
 async fn script(hearth: &Hearth, name: &str) {
+    script_with(hearth, name, &[]).await;
+}
+
+/// The same with further variables.
+pub async fn script_with(hearth: &Hearth, name: &str, variables: &[(&str, &str)]) {
     let target = binary().ancestors().nth(2).expect("target directory");
     let python = target.join("openstack-venv/bin/python");
     assert!(python.exists(), "{} is missing: run scripts/setup.sh test", python.display());
@@ -39,6 +44,7 @@ async fn script(hearth: &Hearth, name: &str) {
     command.env_clear().env("HOME", &home).env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8");
     command.env("OS_CLIENT_CONFIG_FILE", hearth.state_file("clouds.yaml")).env("OS_CLOUD", "hearth");
     command.env("HEARTH_URL", hearth.url("")).env("HEARTH_SERVER", SERVER).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.envs(variables.iter().copied());
     let listening = hearth.url("").replace("http://", "");
     command
         .envs(hearth.environment().variables())

@@ -8,6 +8,8 @@ pub mod hearth;
 pub mod host;
 mod images;
 mod iscsi;
+mod keystone;
+mod keystone_server;
 mod maintenance;
 mod migrate;
 mod moves;

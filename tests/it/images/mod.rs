@@ -1,5 +1,5 @@
 //! The client of Glance: against the embedded service as a Glance that works, and against one that does not.
 
 mod glance;
-mod stand_in;
+pub mod stand_in;
 mod troubles;

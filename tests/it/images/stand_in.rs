@@ -1,6 +1,6 @@
 //! A Glance that does what its script says, one step for each connection.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -157,8 +157,8 @@ pub fn member(project: &str) -> ImageCaller {
     ImageCaller { project_id: project.into(), is_admin: false }
 }
 
-/// Answers one request over TLS with an image, in a thread of its own; the port.
-pub fn serve_tls(body: Value) -> u16 {
+/// Answers requests over TLS, in a thread of its own: from what came to status, headers and body. The port.
+pub fn serve_tls(answer: impl Fn(&str) -> (u16, &'static str, String) + Send + 'static) -> u16 {
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/images/tls");
@@ -170,17 +170,34 @@ pub fn serve_tls(body: Value) -> u16 {
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (mut stream, text) = (stream.unwrap(), body.to_string());
+            let mut stream = stream.unwrap();
             let mut connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut tls = rustls::Stream::new(&mut connection, &mut stream);
-            let mut request = [0; 4096];
-            if matches!(tls.read(&mut request), Ok(length) if length > 0) {
-                let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", text.len());
-                let _ = tls.write_all(head.as_bytes()).and_then(|()| tls.write_all(text.as_bytes()));
-                connection.send_close_notify();
-                let _ = connection.complete_io(&mut stream);
-            }
+            let Some(asked) = read_whole(&mut tls) else { continue };
+            let (status, headers, body) = answer(&asked);
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
+            let _ = tls.write_all(head.as_bytes()).and_then(|()| tls.write_all(body.as_bytes()));
+            connection.send_close_notify();
+            let _ = connection.complete_io(&mut stream);
         }
     });
     port
+}
+
+/// A request with its body; none if it does not come.
+fn read_whole(stream: &mut impl std::io::Read) -> Option<String> {
+    let (mut text, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let length = stream.read(&mut piece).ok().filter(|length| *length > 0)?;
+        text.extend_from_slice(&piece[..length]);
+        let so_far = String::from_utf8_lossy(&text);
+        let Some((head, body)) = so_far.split_once("\r\n\r\n") else { continue };
+        let lengths = head
+            .lines()
+            .filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
+        if body.len() >= lengths.sum::<usize>() {
+            return Some(so_far.into_owned());
+        }
+    }
 }

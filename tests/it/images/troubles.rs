@@ -224,7 +224,7 @@ async fn images_are_seen_by_the_projects_that_they_are_shared_with() {
 
 #[tokio::test]
 async fn its_certificate_must_be_from_an_authority_of_the_settings() {
-    let port = serve_tls(image(ID, &json!({})));
+    let port = serve_tls(|_| (200, "", image(ID, &json!({})).to_string()));
     let authority = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/images/tls/ca.pem");
     let endpoint = format!("https://localhost:{port}");
     let trusted = client(&endpoint, Some(&authority), Arc::new(NoToken));

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::images::stand_in::serve_tls;
+
 use super::stand_in::{Mood, StandIn, TIMEOUT, ask, instant, status};
 
 #[tokio::test]
@@ -119,7 +121,8 @@ async fn new_tokens_wait_within_a_bound() {
         })
         .collect();
     stand_in.wait_for_validations(3).await;
-    assert_eq!(status(&ask(&keystone, "one too many", None).await), 503);
+    let refused = tokio::time::timeout(TIMEOUT, ask(&keystone, "one too many", None)).await;
+    assert_eq!(status(&refused.expect("at once")), 503);
     assert_eq!(status(&ask(&keystone, "known", None).await), 200);
     assert_eq!(stand_in.validations(), 3, "two at the same time");
     stand_in.release();
@@ -128,4 +131,30 @@ async fn new_tokens_wait_within_a_bound() {
     }
     assert_eq!(stand_in.validations(), 6);
     assert_eq!(status(&ask(&keystone, "one too many", None).await), 401);
+}
+
+/// Neither a password nor a token goes to somebody whose certificate is from no authority of the settings.
+#[tokio::test]
+async fn its_certificate_must_be_from_an_authority_of_the_settings() {
+    let (asked, all) = std::sync::mpsc::channel();
+    let port = serve_tls(move |request| {
+        asked.send(request.to_owned()).unwrap();
+        let end = "2099-01-01T00:00:00.000000Z";
+        let body = json!({"token": {"expires_at": end, "user": {"id": "u"}}}).to_string();
+        if request.starts_with("POST ") { (201, "X-Subject-Token: own\r\n", body) } else { (200, "", body) }
+    });
+    let stand_in = StandIn::start().await;
+    let authority = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/images/tls/ca.pem");
+    let over_tls = |ca_file: Option<std::path::PathBuf>| {
+        stand_in.strategy_with(|options| {
+            options.auth_url = format!("https://localhost:{port}");
+            options.ca_file = ca_file;
+        })
+    };
+    for ca_file in [None, Some(authority.with_file_name("server.pem"))] {
+        assert_eq!(status(&ask(&over_tls(ca_file), "good", None).await), 503);
+        assert!(all.try_recv().is_err(), "it was asked");
+    }
+    assert_eq!(status(&ask(&over_tls(Some(authority)), "good", None).await), 200);
+    assert!(all.recv().unwrap().starts_with("POST /v3/auth/tokens"));
 }
