@@ -175,6 +175,8 @@ fn what_an_expression_means() {
         ("-5:%(n)s", false),
         ("None:%(nothing)s", true),
         ("None:%(absent)s", false),
+        ("'x':x%(absent)s", false),
+        ("'':%(absent)s", false),
         ("True:%(n)s", false),
         ("is_admin:False", true),
         ("is_admin:True", false),
@@ -205,6 +207,30 @@ fn what_an_expression_means() {
         let asked = Policy::with("volume:get", &text.replace("rule:volume:get", "rule:volume:get_all"));
         assert_eq!(asked.allows(&context, hearth::rule!("volume:get"), &object), expected, "{text:?}");
     }
+}
+
+/// The parts that decided, and no others: the first that is enough, or all where none is.
+#[test]
+fn the_reasons_are_the_parts_that_decided() {
+    let context = caller("u", "p", &["a", "b"]);
+    let policy = policy(&[("t", "role:a or role:b"), ("f", "(role:x and role:y) or not (role:a and role:b)")]);
+    let reasons = |rule: &str| {
+        let decision = policy.explain(rule, &context, &Own(&context)).expect("the rule is there");
+        decision.reasons.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let has = "(the caller has a, b)";
+    let of_t = ["t = \"role:a or role:b\": true (overridden)".to_owned(), format!("  role:a: true {has}")];
+    assert_eq!(reasons("t"), of_t);
+    let of_f = [
+        "f = \"(role:x and role:y) or not (role:a and role:b)\": false (overridden)".to_owned(),
+        "  role:x and role:y: false".to_owned(),
+        format!("    role:x: false {has}"),
+        "  not (role:a and role:b): false".to_owned(),
+        "    role:a and role:b: true".to_owned(),
+        format!("      role:a: true {has}"),
+        format!("      role:b: true {has}"),
+    ];
+    assert_eq!(reasons("f"), of_f);
 }
 
 #[test]

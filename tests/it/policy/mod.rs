@@ -6,6 +6,7 @@ mod grammar;
 mod oracle;
 mod personas;
 mod random;
+mod targets;
 
 use std::sync::Arc;
 

@@ -60,7 +60,7 @@ impl FileCase {
             });
             fs::write(directory.path().join(name), lines.collect::<String>()).unwrap();
         }
-        Self { directory, enforce_new_defaults: seed % 2 == 0 }
+        Self { directory, enforce_new_defaults: seed.is_multiple_of(2) }
     }
 
     fn file(&self) -> std::path::PathBuf {

@@ -2,7 +2,7 @@
 //! them can show: power loss, a failing disk, crashes under virtual time, a connection lost at COMMIT.
 
 mod bench;
-mod build;
+pub mod build;
 pub mod cluster;
 mod commits;
 mod failing_disk;
