@@ -11,8 +11,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
-use serde_json::Value;
 use tokio::time::timeout;
+use serde_json::{Value, json};
 
 use super::answer::{Answer, Body, Pieces};
 use super::blocking;
@@ -23,7 +23,7 @@ use super::links::Links;
 use super::microversion::{self, Microversion, NegotiationError};
 use super::prefer;
 use super::query::Query;
-use super::route::{Path, Route, Side, path_parse, route_find};
+use super::route::{OperatorRoute, Path, Route, Side, path_parse, route_find};
 use super::server::ApiState;
 use super::{admin, compute, identity, image, v3};
 use crate::actors::Unanswered;
@@ -427,6 +427,9 @@ fn body_parse(route: &Route, side: Side, body: &Bytes, json_typed: bool) -> Resu
     if body.is_empty() || !json_typed {
         return match side {
             Side::BlockStorage if route.is_action() => Err(Problem::NoSuchAction("None".to_owned())),
+            Side::BlockStorage if body.is_empty() && *route == Route::Operator(OperatorRoute::WorkerCleanup) => {
+                Ok(json!({}))
+            }
             Side::BlockStorage => Err(Problem::MalformedBody),
             // Compute leaves it to the schema.
             _ => Ok(Value::Null),

@@ -13,8 +13,12 @@ use crate::store::Filter;
 pub struct Rules {
     /// Names that everybody may use.
     pub allowed: &'static [&'static str],
+    /// Those of them that only administrators may use below 3.31.
+    pub late: &'static [&'static str],
     /// Parameters of this list which are no filters, besides those of paging.
     pub parameters: &'static [&'static str],
+    /// The version that first has the filter `metadata`.
+    pub metadata_since: Microversion,
     /// Boolean columns.
     pub booleans: &'static [&'static str],
     /// Names and the columns they stand for.
@@ -36,7 +40,9 @@ pub const VOLUMES: Rules = Rules {
         "updated_at",
         "consumes_quota",
     ],
+    late: &[],
     parameters: &["with_count"],
+    metadata_since: Microversion::v3(0),
     booleans: &["bootable", "multiattach", "consumes_quota"],
     aliases: &[("name", "display_name"), ("description", "display_description")],
 };
@@ -44,7 +50,9 @@ pub const VOLUMES: Rules = Rules {
 /// Snapshots.
 pub const SNAPSHOTS: Rules = Rules {
     allowed: &["name", "status", "volume_id", "metadata", "availability_zone", "consumes_quota"],
+    late: &["availability_zone", "consumes_quota"],
     parameters: &["with_count"],
+    metadata_since: Microversion::v3(22),
     booleans: &["consumes_quota"],
     aliases: &[("name", "display_name"), ("description", "display_description")],
 };
@@ -52,7 +60,9 @@ pub const SNAPSHOTS: Rules = Rules {
 /// Attachments.
 pub const ATTACHMENTS: Rules = Rules {
     allowed: &["volume_id", "status", "instance_id", "attach_status"],
+    late: &[],
     parameters: &[],
+    metadata_since: Microversion::v3(0),
     booleans: &[],
     aliases: &[("status", "attach_status"), ("instance_id", "instance_uuid")],
 };
@@ -60,7 +70,9 @@ pub const ATTACHMENTS: Rules = Rules {
 /// Messages.
 pub const MESSAGES: Rules = Rules {
     allowed: &["resource_uuid", "resource_type", "event_id", "request_id", "message_level"],
+    late: &[],
     parameters: &[],
+    metadata_since: Microversion::v3(0),
     booleans: &[],
     aliases: &[],
 };
@@ -81,12 +93,13 @@ pub fn filters(query: &Query, rules: &Rules, version: Microversion, is_admin: bo
         }
         if (name == "glance_metadata" && version < Microversion::v3(4))
             || (name == "group_id" && version < Microversion::v3(10))
+            || (name == "metadata" && version < rules.metadata_since)
         {
             continue;
         }
         let like = name.strip_suffix('~');
         let times = matches!(name, "created_at" | "updated_at");
-        let known = rules.allowed.contains(&name);
+        let known = rules.allowed.contains(&name) && (checked || !rules.late.contains(&name));
         if !known && !is_admin {
             unknown.push(name);
             continue;
@@ -163,6 +176,9 @@ fn boolean(name: &str, value: &str, version: Microversion) -> Result<Option<bool
     }
     match word(value) {
         Some(truth) => Ok(Some(truth)),
+        None if name == "consumes_quota" => {
+            Err(Problem::BadRequest(format!("Value '{value}' for 'use_quota' is not a boolean.")))
+        }
         None => Err(Problem::InvalidInput(format!("{name}={value}"))),
     }
 }

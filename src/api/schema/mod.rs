@@ -106,8 +106,10 @@ requests! {
     SERVICE_SWITCH = [(3, 0, "service_switch_3.0")];
     /// `PUT /os-services/disable-log-reason`.
     SERVICE_DISABLE_REASON = [(3, 0, "service_disable_reason_3.0")];
-    /// `PUT /os-services/freeze` and its like.
-    SERVICE_HOST = [(3, 0, "service_host_3.0")];
+    /// `PUT /os-services/freeze`, `PUT /os-services/thaw`.
+    SERVICE_FREEZE = [(3, 0, "service_freeze_3.0")];
+    /// `PUT /os-services/failover_host`, `PUT /os-services/failover`.
+    SERVICE_FAILOVER = [(3, 0, "service_failover_3.0")];
     /// `PUT /os-services/set-log`.
     SERVICE_SET_LOG = [(3, 32, "service_set_log_3.32")];
     /// `PUT /os-services/get-log`.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::formats;
 use crate::api::python::{display, repr};
+use crate::domain::status::SnapshotStatus;
 
 /// `Invalid input for field/attribute <name>. Value: <value>. <reason>`, or the bare reason.
 pub fn sentence(error: &ValidationError<'_>, schema: &Value) -> String {
@@ -99,6 +100,10 @@ fn format_reason(instance: &Value, format: &str) -> String {
         "device" => format!("{} does not match '(^/dev/x{{0,1}}[a-z]{{0,1}}d{{0,1}})([a-z]+)[0-9]*$'", repr(instance)),
         "tag" => format!("{} does not match '^[^,/]*$'", repr(instance)),
         "uuid_or_empty" => format!("{} is not a 'uuid'", repr(instance)),
+        "snapshot_status" => {
+            let words: Vec<_> = SnapshotStatus::ALL.iter().map(|status| Value::from(status.as_str())).collect();
+            format!("{} is not one of {}", repr(instance), repr(&Value::from(words)))
+        }
         format => format!("{} is not a '{format}'", repr(instance)),
     }
 }

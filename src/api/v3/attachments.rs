@@ -96,7 +96,7 @@ pub async fn attachment_list(call: &Call, detail: bool) -> Result<Answer, Proble
 pub async fn attachment_show(call: &Call, id: &str) -> Result<Answer, Problem> {
     let (attachment_id, state) = attachment_visible(call, id).await?;
     let row = state.attachment(attachment_id).ok_or_else(|| Problem::NotFound(Kind::Attachment, id.to_owned()))?;
-    let told = qos::with_told(call, &state.volume, row.connection_info.as_ref()).await?;
+    let told = qos::with_told(call, &state.volume, row).await?;
     let mut info = told.or_else(|| row.connection_info.clone());
     if let Some(format) = state.volume.admin_metadata.get("format") {
         info = info.map(|info| Document::with_members(&info.to_value(), &[("format", format)]));
@@ -111,7 +111,7 @@ pub async fn attachment_answer(call: &Call, reply: &Reply) -> Result<Answer, Pro
     let missing =
         || Problem::NotFound(Kind::Attachment, reply.attachment_id.map(|id| id.to_string()).unwrap_or_default());
     let row = row.ok_or_else(missing)?;
-    let told = qos::with_told(call, &reply.state.volume, row.connection_info.as_ref()).await?;
+    let told = qos::with_told(call, &reply.state.volume, row).await?;
     let info = told.as_ref().or(row.connection_info.as_ref());
     Ok(Answer::ok(One { attachment: view::detail(row).with_connection_info(info) }))
 }

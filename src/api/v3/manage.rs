@@ -207,6 +207,10 @@ async fn row(call: &Call, object: &BackendObject, detail: bool) -> Result<Value,
 fn object_find(objects: Vec<BackendObject>, reference: &Value) -> Result<BackendObject, Problem> {
     let name = reference.get(SOURCE_NAME).and_then(Value::as_str);
     let name = name.ok_or_else(|| invalid_reference(reference, "Reference must contain source-name element."))?;
+    // Clients who name snapshots as Cinder does, and not as its backends, mean the same object.
+    let is_there = |name: &str| objects.iter().any(|object| object.reference == name);
+    let escaped = format!("_{name}");
+    let name = if name.starts_with("snapshot-") && !is_there(name) { &escaped } else { name };
     let mut found = objects.into_iter().filter(|object| object.reference == name).peekable();
     if found.peek().is_none() {
         return Err(invalid_reference(reference, "the backend has no object of this name"));

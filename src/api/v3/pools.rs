@@ -6,7 +6,6 @@ use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::{Kind, Problem};
 use crate::api::python;
-use crate::api::query::word;
 use crate::api::schema::{self, formats};
 use crate::api::views::time;
 use crate::domain::ids::VolumeTypeId;
@@ -19,12 +18,7 @@ pub const POOL_FILTERS: &[&str] = &["name", "volume_type"];
 /// `GET /scheduler-stats/get_pools?detail=`
 pub async fn pool_list(call: &Call) -> Result<Answer, Problem> {
     call.enforce_own(rule!("scheduler_extension:scheduler_stats:get_pools"))?;
-    let detail = match call.query.get("detail") {
-        None => false,
-        Some(text) => word(text).ok_or_else(|| {
-            Problem::BadRequest(format!("Invalid value '{text}' for 'detail': it must be a boolean."))
-        })?,
-    };
+    let detail = call.query.boolean("detail")?.unwrap_or(false);
     let mut filters: Vec<(&str, &str)> = call.query.pairs().filter(|(name, _)| *name != "detail").collect();
     if !call.since(28) {
         filters.clear();

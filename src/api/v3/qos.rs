@@ -9,9 +9,9 @@ use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::{Kind, Problem};
 use crate::api::paging::{self, Columns, ListBody};
-use crate::api::query::word;
 use crate::api::route::QosRoute;
 use crate::api::schema;
+use crate::domain::attachment::Attachment;
 use crate::domain::document::Document;
 use crate::domain::ids::{QosSpecsId, VolumeTypeId};
 use crate::domain::qos::{Consumer, QosSpecs};
@@ -45,11 +45,7 @@ pub async fn handle(call: &Call, route: &QosRoute) -> Result<Answer, Problem> {
         QosRoute::Update(id) => update(call, id).await,
         QosRoute::Delete(id) => {
             call.enforce_own(DELETE)?;
-            let force = match call.query.get("force") {
-                None => false,
-                Some(text) => word(text)
-                    .ok_or_else(|| Problem::InvalidInput(format!("Value '{text}' for 'force' is not a boolean.")))?,
-            };
+            let force = call.query.boolean("force")?.unwrap_or(false);
             change(call, id, |id| QosChange::Delete { id, force }, None).await
         }
         QosRoute::DeleteKeys(id) => delete_keys(call, id).await,
@@ -283,11 +279,15 @@ pub async fn is_told_otherwise(call: &Call, volume: &Volume, new: &VolumeType) -
     Ok(all.iter().filter(either).any(|row| row.consumer.is_told_to_clients()))
 }
 
-/// The connection information with it; none: there is nothing to add.
-pub async fn with_told(call: &Call, volume: &Volume, info: Option<&Document>) -> Result<Option<Document>, Problem> {
-    let Some(info) = info.filter(|info| info.text("driver_volume_type").is_some()) else { return Ok(None) };
-    let Some(specs) = told(call, volume).await? else { return Ok(None) };
+/// The connection information of a connected row with it, and with the members that clients rely on; none: it is not connected.
+pub async fn with_told(call: &Call, volume: &Volume, row: &Attachment) -> Result<Option<Document>, Problem> {
+    let connected = row.connection_info.as_ref().filter(|info| info.text("driver_volume_type").is_some());
+    let Some(info) = connected else { return Ok(None) };
+    let multipath = row.connector.as_ref().and_then(|connector| connector.member("enforce_multipath"));
     let mut members = info.to_value();
-    members["qos_specs"] = specs;
+    members["qos_specs"] = told(call, volume).await?.unwrap_or(Value::Null);
+    members["encrypted"] = false.into();
+    members["cacheable"] = false.into();
+    members["enforce_multipath"] = (multipath == Some(Value::Bool(true))).into();
     Ok(Some(Document::from(&members)))
 }

@@ -8,7 +8,7 @@ use crate::actors::{ServiceChange, ServiceError, ServiceStanding};
 use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::Problem;
-use crate::api::schema;
+use crate::api::schema::{self, Versioned};
 use crate::api::v3::log_levels;
 use crate::api::views::time;
 use crate::domain::service::VOLUME_BINARY;
@@ -109,8 +109,8 @@ fn absent(binary: &str, host: &str) -> Problem {
 }
 
 /// The host that freeze, thaw and failover mean: from 3.26 on it, or a cluster, of which there is none.
-fn host_meant(call: &Call) -> Result<String, Problem> {
-    schema::SERVICE_HOST.check(call.version, &call.body)?;
+fn host_meant(call: &Call, schema: &Versioned) -> Result<String, Problem> {
+    schema.check(call.version, &call.body)?;
     let text = |name: &str| call.body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     match (text("host"), text("cluster").filter(|_| call.since(26))) {
         (Some(host), None) => Ok(host.to_owned()),
@@ -123,7 +123,7 @@ fn host_meant(call: &Call) -> Result<String, Problem> {
 }
 
 async fn freeze(call: &Call, rule: Rule, change: ServiceChange) -> Result<Answer, Problem> {
-    let host = host_meant(call)?;
+    let host = host_meant(call, &schema::SERVICE_FREEZE)?;
     call.enforce_own(rule)?;
     match call.service().service_change(&host, VOLUME_BINARY, change).await {
         Ok(_) => Ok(Answer::empty(200)),
@@ -137,7 +137,7 @@ async fn freeze(call: &Call, rule: Rule, change: ServiceChange) -> Result<Answer
 
 /// No backend is replicated: there is nowhere to fail over to.
 async fn failover(call: &Call) -> Result<Answer, Problem> {
-    let host = host_meant(call)?;
+    let host = host_meant(call, &schema::SERVICE_FAILOVER)?;
     call.enforce_own(rule!("volume:failover_host"))?;
     let services = call.service().services();
     if !services.iter().any(|service| service.record.binary == VOLUME_BINARY && service.record.host == host) {

@@ -20,7 +20,7 @@ use crate::domain::volume::command::CreateSnapshot;
 use crate::domain::volume::{Command, Refusal, VolumeState};
 use crate::policy::{Rule, Target};
 use crate::rule;
-use crate::store::SnapshotQuery;
+use crate::store::{Filter, SnapshotQuery};
 
 const COLUMNS: Columns = Columns {
     aliases: &[("name", "display_name")],
@@ -91,10 +91,16 @@ fn detailed(call: &Call) -> Shown {
 /// `GET /snapshots[/detail]`
 pub async fn snapshot_list(call: &Call, detail: bool) -> Result<Answer, Problem> {
     call.enforce_own(rule!("volume:get_all_snapshots"))?;
-    let page = paging::paging(&call.query, &COLUMNS)?;
+    // Below 3.30 `name` is no column.
+    let columns = if call.since(30) { COLUMNS } else { Columns { aliases: &[], ..COLUMNS } };
+    let page = paging::paging(&call.query, &columns)?;
     let everybody = all_tenants(call)?;
     let with_count = call.since(45) && call.query.boolean("with_count")?.unwrap_or(false);
-    let filters = filters::filters(&call.query, &filters::SNAPSHOTS, call.version, call.context.is_admin)?;
+    let mut filters = filters::filters(&call.query, &filters::SNAPSHOTS, call.version, call.context.is_admin)?;
+    if !everybody {
+        // the caller's own project takes its place
+        filters.retain(|filter| !matches!(filter, Filter::OneOf { column, .. } if column == "project_id"));
+    }
     let limit = page.limit;
     let query = SnapshotQuery {
         project_id: (!everybody).then(|| call.context.project_id.clone()),
@@ -122,7 +128,7 @@ pub async fn snapshot_create(call: &Call) -> Result<Answer, Problem> {
         Some(other) => other.as_str().and_then(word),
     };
     if call.since(66) && force == Some(false) {
-        return Err(Problem::InvalidInput(FORCE_IS_INVALID.to_owned()));
+        return Err(Problem::BadRequest(FORCE_IS_INVALID.to_owned()));
     }
     let volume_id = members["volume_id"].as_str().unwrap_or("None");
     let state = call.volume_target(volume_id).await?;

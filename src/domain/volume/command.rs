@@ -49,10 +49,13 @@ pub struct Facts {
     pub hosts: Hosts,
 }
 
+/// The words in which a frozen backend refuses.
+pub const FROZEN: &str = "Modification operations are not allowed on frozen storage backends.";
+
 /// What a decision may know of the backends.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
-    /// The volume's own is frozen: nothing is created or deleted there.
+    /// The volume's own is frozen: nothing is created or deleted there (see [`FROZEN`]).
     pub frozen: bool,
     /// All of them, for a create.
     pub standings: Vec<Standing>,

@@ -216,6 +216,14 @@ impl Harness {
         }
     }
 
+    /// Every call of `request` at each backend is refused, since what it is about is in use, until [`Self::heal`].
+    pub fn busy(&self, request: &str) {
+        for faults in &self.faults {
+            let rule = FaultRule { times: None, ..FaultRule::once(request, Fault::Refuse { kind: CauseKind::Busy }) };
+            faults.add(rule).unwrap();
+        }
+    }
+
     /// Ends all faults, and lets hanging calls go on.
     pub fn heal(&self) {
         for faults in &self.faults {

@@ -1,6 +1,7 @@
 //! Where new volumes go, over the wire: zones, hints, closed backends; and what becomes of one that fits nowhere.
 
 use hearth::actors::PlacementOptions;
+use hearth::domain::volume::command::FROZEN;
 use serde_json::{Value, json};
 
 use super::harness::{ADMIN, Harness, MEMBER, STRANGER};
@@ -79,7 +80,7 @@ async fn zones_hints_and_closed_backends() {
     harness.until(&at_a, "gone").await;
     say(&harness, "freeze", json!({"host": "h@b"})).await;
     let frozen = harness.ask("DELETE", &format!("/v3/volumes/{at_b}")).token(MEMBER).send().await;
-    assert_eq!(frozen.fault(), (400, format!("Invalid input received: the backend of volume {at_b} is frozen")));
+    assert_eq!(frozen.fault(), (400, format!("Invalid input received: {FROZEN}")));
     let force = json!({"os-force_delete": {}});
     let forced = harness.post(&format!("/v3/volumes/{at_b}/action"), &force).token(ADMIN).send().await;
     assert_eq!(forced.fault().0, 400);

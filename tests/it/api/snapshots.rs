@@ -259,7 +259,7 @@ async fn lists_are_filtered_and_paged() {
         (MEMBER, "3.0", "limit=2".to_owned(), (200, 2)),
         (MEMBER, "3.0", "limit=-1".to_owned(), (400, 0)),
         (MEMBER, "3.0", format!("marker={NIL}"), (404, 0)),
-        (MEMBER, "3.0", "sort=name:asc".to_owned(), (200, 3)),
+        (MEMBER, "3.30", "sort=name:asc".to_owned(), (200, 3)),
         (MEMBER, "3.0", "sort=no_column:asc".to_owned(), (400, 0)),
         (STRANGER, "3.0", "all_tenants=1".to_owned(), (200, 0)),
         (ADMIN, "3.0", "all_tenants=1".to_owned(), (200, 3)),

@@ -66,14 +66,7 @@ async fn encryption_is_created_changed_and_removed() {
                 400,
                 none(),
             ),
-            (
-                ADMIN,
-                "POST",
-                &path,
-                body(json!({"provider": "", "control_location": "front-end", "more": 1})),
-                400,
-                none(),
-            ),
+            (ADMIN, "POST", &path, body(json!({"provider": "", "control_location": "front", "more": 1})), 400, none()),
         ],
     )
     .await;

@@ -52,17 +52,78 @@ mod table;
 use table::File;
 
 /// The files of the specification that are held line by line, in the order of the documentation.
-const FILES: &[&File] = &[&VOLUMES, &VOLUME_ACTIONS, &RACES];
+const FILES: &[&File] = &[
+    &VOLUMES,
+    &VOLUME_ACTIONS,
+    &ATTACHMENTS,
+    &RACES,
+    &SNAPSHOTS,
+    &TYPES,
+    &QUOTAS,
+    &SERVICES,
+    &ERRORS,
+    &MICROVERSIONS,
+    &SURFACE,
+];
 
 const VOLUMES: File = File { name: "volumes", title: "Volumes" };
 
 const VOLUME_ACTIONS: File = File { name: "volume-actions", title: "Rules of every call, and actions on volumes" };
+const SNAPSHOTS: File = File { name: "snapshots", title: "Snapshots" };
+const TYPES: File = File { name: "types-qos-encryption", title: "Volume types, encryption, default types, QoS specs" };
+const QUOTAS: File = File { name: "quotas-limits", title: "Quotas and limits" };
+const ATTACHMENTS: File = File { name: "attachments", title: "Attachments" };
+const SERVICES: File =
+    File { name: "services-hosts-pools", title: "Services, hosts, pools, and what lies at backends" };
+const ERRORS: File = File { name: "errors-and-http", title: "Faults, lists, formats" };
+const MICROVERSIONS: File = File { name: "microversions", title: "Microversions" };
+const SURFACE: File = File { name: "api-surface", title: "Every route: codes, versions, policy" };
 
 const RACES: File = File { name: "races", title: "Races and crashes" };
 
 #[actix_web::test]
 async fn every_line_of_volume_actions_holds() {
     VOLUME_ACTIONS.holds().await;
+}
+
+#[actix_web::test]
+async fn every_line_of_snapshots_holds() {
+    SNAPSHOTS.holds().await;
+}
+
+#[actix_web::test]
+async fn every_line_of_types_qos_encryption_holds() {
+    TYPES.holds().await;
+}
+
+#[actix_web::test]
+async fn every_line_of_quotas_limits_holds() {
+    QUOTAS.holds().await;
+}
+
+#[actix_web::test]
+async fn every_line_of_attachments_holds() {
+    ATTACHMENTS.holds().await;
+}
+
+#[actix_web::test]
+async fn every_line_of_services_hosts_pools_holds() {
+    SERVICES.holds().await;
+}
+
+#[actix_web::test]
+async fn every_line_of_errors_and_http_holds() {
+    ERRORS.holds().await;
+}
+
+#[actix_web::test]
+async fn every_line_of_microversions_holds() {
+    MICROVERSIONS.holds().await;
+}
+
+#[actix_web::test]
+async fn every_line_of_api_surface_holds() {
+    SURFACE.holds().await;
 }
 
 #[actix_web::test]

@@ -12,6 +12,7 @@
 //! | `keep attachment` | the volume's first attachment, by this name |
 //! | `until [RESOURCE] STATUS [JSON]`, `until [RESOURCE] JSON` | waits |
 //! | `hang REQUEST`, `fail REQUEST` | the next such call of a backend is not answered, or fails |
+//! | `busy REQUEST` | every such call is refused, because what it is about is in use |
 //! | `release` | waits for the call that hangs, and lets it go on |
 //! | a call | as in the column |
 
@@ -121,6 +122,10 @@ impl Stage<'_> {
             }
             "fail" => {
                 self.harness.fail(rest);
+                self.is_disturbed = true;
+            }
+            "busy" => {
+                self.harness.busy(rest);
                 self.is_disturbed = true;
             }
             "release" => self.harness.until_released().await,

@@ -91,6 +91,18 @@ async fn harness(world: &str) -> Harness {
             Harness::start_with(ApiOptions::default(), limits).await
         }
         "default quotas" => Harness::start_with(ApiOptions::default(), Limits::default()).await,
+        "snapshots whose size is free" => {
+            let limits = Limits { gigabytes: 2, no_snapshot_gigabytes: true, ..Limits::NONE };
+            Harness::start_with(ApiOptions::default(), limits).await
+        }
+        "a default type that is missing" => {
+            let options = ApiOptions { default_volume_type: "nowhere".to_owned(), ..ApiOptions::default() };
+            Harness::start_with(options, Limits::NONE).await
+        }
+        "a public endpoint" => {
+            let endpoint = Some("https://cloud.example/volume".to_owned());
+            Harness::start_with(ApiOptions { public_endpoint: endpoint, ..ApiOptions::default() }, Limits::NONE).await
+        }
         "rules that nobody has" => {
             let denied = DENIED.iter().fold(Overrides::none(), |all, rule| all.with(rule, "!").expect("an expression"));
             let policy = Arc::new(LivePolicy::fixed(Policy::new(&denied, true).expect("no circle")));
@@ -136,7 +148,7 @@ impl<'a> Stage<'a> {
         let mut rest = text;
         while let Some(at) = rest.find('{') {
             filled.push_str(&rest[..at]);
-            let place = rest[at + 1..].split_once('}');
+            let place = rest[at + 1..].split_once('}').filter(|(name, _)| !name.contains(['{', '"']));
             let value = place.and_then(|(name, _)| {
                 let repeated = name.split_once('*').filter(|(what, _)| what.chars().count() == 1);
                 let repeated = repeated.and_then(|(what, count)| Some(what.repeat(count.parse().ok()?)));
@@ -159,13 +171,14 @@ impl<'a> Stage<'a> {
 
     async fn play(&mut self, line: &Played) -> Result<(), String> {
         self.bring_about(&line.situation).await;
-        let before = self.volume().await;
+        let before = self.subjects().await;
         let got = self.ask(&line.call).await;
         let unfulfilled = deviation(&got, &self.filled(&line.answer));
         unfulfilled.map_or(Ok(()), Err)?;
+        // what has failed has been tried
         if (400..500).contains(&got.status) {
-            let changed = difference(&self.volume().await, &before, "");
-            changed.map_or(Ok(()), |change| Err(format!("it was refused and has changed the volume: {change}")))?;
+            let changed = difference(&self.subjects().await, &before, "");
+            changed.map_or(Ok(()), |change| Err(format!("it was refused and has changed something: {change}")))?;
         }
         for effect in &line.effects {
             self.effect(effect).await?;
@@ -190,9 +203,13 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The volume as an administrator sees it, whole.
-    async fn volume(&self) -> Value {
-        self.shown("volume").await
+    /// The volume and the snapshot of the line as an administrator sees them, whole.
+    async fn subjects(&self) -> Value {
+        let mut subjects = vec![self.shown("volume").await];
+        if self.kept.contains_key("snapshot") {
+            subjects.push(self.shown("snapshot").await);
+        }
+        Value::Array(subjects)
     }
 
     async fn shown(&self, resource: &str) -> Value {
@@ -323,8 +340,7 @@ impl<'a> Stage<'a> {
 
 /// The id of the one object in an answer.
 fn id_in(body: &Value) -> Option<String> {
-    let object = body.as_object()?.values().next()?;
-    object["id"].as_str().map(str::to_owned)
+    body.as_object()?.values().find_map(|object| object["id"].as_str()).map(str::to_owned)
 }
 
 /// The token of a persona, and whether a service vouches for it; a word with a colon is a token itself.

@@ -2,6 +2,7 @@
 
 use hearth::actors::{ServiceChange, ServiceError};
 use hearth::domain::status::VolumeStatus;
+use hearth::domain::volume::command::FROZEN;
 use hearth::domain::volume::{Command, Refusal};
 use hearth::sim::{OTHER_BACKEND, WorldOptions, simulate};
 
@@ -41,7 +42,7 @@ fn r90_a_delete_and_a_freeze_see_each_other() {
                     client.wait_gone(id).await.expect("alive");
                 }
                 Err(error) => {
-                    assert!(error.to_string().contains("is frozen"), "{error}");
+                    assert!(error.to_string().contains(FROZEN), "{error}");
                     assert_eq!(alive(client.view(id).await).volume.status, VolumeStatus::Available);
                     alive(client.say(ServiceChange::Thaw).await).expect("thawed");
                     accepted(client.delete(id).await);

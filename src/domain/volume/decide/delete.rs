@@ -8,7 +8,7 @@ use crate::domain::ids::OperationId;
 use crate::domain::operation::{Operation, OperationKind};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
-use crate::domain::volume::command::{Caller, Facts, Refusal, Verdict};
+use crate::domain::volume::command::{Caller, FROZEN, Facts, Refusal, Verdict};
 use crate::domain::volume::state::VolumeState;
 
 /// Source statuses of a plain delete.
@@ -38,7 +38,7 @@ pub(super) fn delete(state: &VolumeState, force: bool, cascade: bool, caller: &C
     }
     // Read in this very step: a delete that was admitted before the freeze goes on.
     if facts.hosts.frozen {
-        return Verdict::Refuse(Refusal::InvalidInput(format!("the backend of volume {} is frozen", volume.id)));
+        return Verdict::Refuse(Refusal::InvalidInput(FROZEN.to_owned()));
     }
     // A volume that is half reverted has no contents to fall back to (races.md §4).
     if running.is_some_and(|operation| matches!(operation.kind, OperationKind::Revert { .. })) {

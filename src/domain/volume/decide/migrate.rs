@@ -11,7 +11,9 @@ use crate::domain::operation::{GuestDisk, Lane, Migration, Operation, OperationK
 use crate::domain::placement::{Standing, Wanted, fits, meets, place};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::text::Text;
-use crate::domain::volume::command::{Caller, Facts, MigrateVolume, Refusal, RetypeVolume, UserMessage, Verdict};
+use crate::domain::volume::command::{
+    Caller, FROZEN, Facts, MigrateVolume, Refusal, RetypeVolume, UserMessage, Verdict,
+};
 use crate::domain::volume::state::VolumeState;
 
 /// Source statuses of a migration, and of a change of the type.
@@ -220,7 +222,7 @@ fn may_change(state: &VolumeState, verb: &str) -> Result<(), Refusal> {
 fn may_leave(state: &VolumeState, facts: &Facts) -> Result<(), Refusal> {
     let volume = &state.volume;
     if facts.hosts.frozen {
-        return Err(Refusal::InvalidInput(format!("the backend of volume {} is frozen", volume.id)));
+        return Err(Refusal::InvalidInput(FROZEN.to_owned()));
     }
     let held = state.attachments.iter().any(Attachment::holds_volume);
     let lies = volume.host.is_none() || (volume.status == VolumeStatus::Available && held);

@@ -7,7 +7,7 @@ use crate::domain::operation::{Operation, OperationKind, Step};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::{SnapshotStatus, VolumeStatus};
 use crate::domain::text::Text;
-use crate::domain::volume::command::{Caller, CreateSnapshot, Facts, Refusal, Verdict};
+use crate::domain::volume::command::{Caller, CreateSnapshot, FROZEN, Facts, Refusal, Verdict};
 use crate::domain::volume::metadata::MetadataChange;
 use crate::domain::volume::state::VolumeState;
 
@@ -26,7 +26,7 @@ pub(super) fn create(state: &VolumeState, request: &CreateSnapshot, caller: &Cal
         return refuse(text.to_owned());
     }
     if facts.hosts.frozen {
-        return frozen(state);
+        return frozen();
     }
     if !state.is_migration_idle() {
         return refuse(format!("The snapshot cannot be created when the volume {} is migrating.", volume.id));
@@ -88,8 +88,8 @@ pub(super) fn create(state: &VolumeState, request: &CreateSnapshot, caller: &Cal
 }
 
 /// Read in the step that decides: what was admitted before the freeze goes on.
-fn frozen(state: &VolumeState) -> Verdict {
-    Verdict::Refuse(Refusal::InvalidInput(format!("the backend of volume {} is frozen", state.id())))
+fn frozen() -> Verdict {
+    Verdict::Refuse(Refusal::InvalidInput(FROZEN.to_owned()))
 }
 
 pub(super) fn update(
@@ -152,7 +152,7 @@ pub(super) fn delete(state: &VolumeState, id: SnapshotId, force: bool, caller: &
         return refuse_delete(force);
     }
     if facts.hosts.frozen {
-        return frozen(state);
+        return frozen();
     }
     let mut draft = Draft::of(state, caller, facts);
     if let Some(running) = work_on(state, id) {
