@@ -70,9 +70,9 @@ trait Action {
 }
 
 /// Does it, and prints what came of it.
-pub(super) fn run<A: clap::Subcommand>(settings: &Settings, arguments: &Arguments<A>) -> ExitCode
+pub(super) fn run<A>(settings: &Settings, arguments: &Arguments<A>) -> ExitCode
 where
-    A: Runs,
+    A: clap::Subcommand + Runs,
 {
     super::outcome(arguments.action.open(settings))
 }

@@ -17,10 +17,10 @@ pub enum Unusable {
     /// Each refers to the next, and the last to the first.
     #[error("rules that refer to each other in a circle: {}", .0.join(" → "))]
     Cycle(Vec<String>),
-    /// See [`DEPTH_MAX`].
+    /// See `DEPTH_MAX`.
     #[error("rule {0} refers to others through more than {DEPTH_MAX} rules")]
     TooDeep(String),
-    /// See [`CHECKS_MAX`].
+    /// See `CHECKS_MAX`.
     #[error("rule {0} takes more than {CHECKS_MAX} checks")]
     TooLarge(String),
 }

@@ -293,7 +293,8 @@ async fn an_unscoped_token_finds_projects_and_becomes_one_of_a_project() {
 #[actix_web::test]
 async fn a_token_is_worth_what_the_records_say_now() {
     let cloud = Cloud::start().await;
-    let changes: [(&str, fn(&Cloud)); 5] = [
+    type Change = fn(&Cloud);
+    let changes: [(&str, Change); 5] = [
         ("the user is disabled", |cloud| cloud.user("mia", |mia| mia.enabled = false)),
         ("the password is another", |cloud| cloud.user("mia", |mia| mia.password_set_at = Timestamp(i64::MAX))),
         ("the project is disabled", |cloud| cloud.change(|records| records.projects[0].enabled = false)),
