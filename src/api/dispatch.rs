@@ -11,8 +11,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
-use tokio::time::timeout;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::answer::{Answer, Body, Pieces};
 use super::blocking;
