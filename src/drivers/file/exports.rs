@@ -285,7 +285,8 @@ impl FileBackend {
                 continue;
             }
             let file = &daemon.paths.shown(export);
-            let offer = Offer { volume, export, file, mode: *mode, account, renewed: true };
+            let offer = Offer { volume, export, file, mode: *mode, account };
+            targets.outdate(export);
             targets.offer(&offer).await.map_err(|error| cause_of_target(&error))?;
         }
         Ok(())
@@ -318,13 +319,12 @@ impl FileBackend {
         bytes: u64,
         exports: BTreeMap<ExportName, Connection>,
     ) -> Result<(), ServeError> {
-        let renewed = self.serve_at_daemon(daemon, volume, bytes, &exports).await?;
+        self.serve_at_daemon(daemon, volume, bytes, &exports).await?;
         let Some(targets) = &self.targets else { return Ok(()) };
         for (export, connection) in &exports {
             let Some(account) = &connection.account else { continue };
             let file = &daemon.paths.shown(export);
-            let (mode, renewed) = (connection.mode, renewed.contains(export));
-            let offer = Offer { volume, export, file, mode, account, renewed };
+            let offer = Offer { volume, export, file, mode: connection.mode, account };
             match targets.offer(&offer).await {
                 Ok(()) => {}
                 Err(error @ TargetError::Start(_)) => return Err(ServeError::No(cause_of_target(&error))),
@@ -334,15 +334,15 @@ impl FileBackend {
         Ok(())
     }
 
-    /// Serves these exports at the daemon. Those that it did not serve before.
+    /// Serves these exports at the daemon. The targets of those that it did not serve before are out of date from then on: what
+    /// comes after it may fail, and then nobody else knows.
     async fn serve_at_daemon(
         &self,
         daemon: &Arc<Daemon>,
         volume: VolumeId,
         bytes: u64,
         exports: &BTreeMap<ExportName, Connection>,
-    ) -> Result<BTreeSet<ExportName>, ServeError> {
-        let mut renewed = BTreeSet::new();
+    ) -> Result<(), ServeError> {
         let path = self.images.path(volume);
         // By this process; what a dead one has begun is never made use of.
         let is_mirrored = self.copies.is_read(Image::Volume(volume));
@@ -369,7 +369,11 @@ impl FileBackend {
                 }
                 let export = NewExport { name, mode: *mode, shown: shown.as_deref() };
                 match link.add(volume, &path, bytes, &export, is_mirrored).await {
-                    Ok(true) => drop(renewed.insert(name.clone())),
+                    Ok(true) => {
+                        if let Some(targets) = &self.targets {
+                            targets.outdate(name);
+                        }
+                    }
                     Ok(false) => {}
                     Err(LinkError::Refused(text)) => {
                         tracing::warn!(%volume, export = %name, %text, "the storage daemon refuses an export");
@@ -382,7 +386,7 @@ impl FileBackend {
                 }
             }
             if broken.is_none() {
-                return Ok(renewed);
+                return Ok(());
             }
         }
         Err(ServeError::Unknown(broken.expect("only a broken connection leads here")))

@@ -3,7 +3,7 @@
 //! A target serves the file that a storage daemon shows for the export, to one initiator with one CHAP account. What keeps
 //! a fenced client out is the storage daemon; here the client's session ends, and its name and account go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -59,8 +59,6 @@ pub(super) struct Offer<'a> {
     pub(super) file: &'a Path,
     pub(super) mode: AttachMode,
     pub(super) account: &'a Account,
-    /// The file is a new one, or has another size: who has the old one open must open it again.
-    pub(super) renewed: bool,
 }
 
 /// The daemon and its targets.
@@ -74,6 +72,8 @@ pub(super) struct Targets {
     current: Mutex<Option<Arc<Process>>>,
     /// Numbers of the targets that the present process has; right while the gate is held.
     known: Mutex<HashMap<String, Known>>,
+    /// Names of targets that have an old file open, or would have it if they are there.
+    outdated: Mutex<HashSet<String>>,
     /// Told when there is another process, and when the backend goes away.
     pub(super) changed: Notify,
 }
@@ -96,6 +96,7 @@ impl Targets {
             gate: tokio::sync::Mutex::new(()),
             current: Mutex::default(),
             known: Mutex::default(),
+            outdated: Mutex::default(),
             changed: Notify::new(),
         }
     }
@@ -120,6 +121,12 @@ impl Targets {
         self.slot().clone().filter(|process| process.is_alive())
     }
 
+    /// The export's file is a new one, or has another size: a target that has the old one open is made again by the next
+    /// [`Self::offer`], whichever call that is and however often one fails.
+    pub(super) fn outdate(&self, export: &ExportName) {
+        self.outdated().insert(target_name(&self.options, export));
+    }
+
     /// Makes the target unless it is there as it should be.
     pub(super) async fn offer(&self, offer: &Offer<'_>) -> Result<(), TargetError> {
         let _gate = self.gate.lock().await;
@@ -127,7 +134,7 @@ impl Targets {
         let name = target_name(&self.options, offer.export);
         let known = self.known().get(&name).copied();
         match known {
-            Some(known) if known.complete && !offer.renewed => return Ok(()),
+            Some(known) if known.complete && !self.outdated().contains(&name) => return Ok(()),
             Some(known) => self.delete(&name, known).await?,
             None => {}
         }
@@ -136,6 +143,7 @@ impl Targets {
         self.known().insert(name.clone(), known);
         match self.make(&name, number, offer).await {
             Ok(()) => {
+                self.outdated().remove(&name);
                 self.known().insert(name, Known { complete: true, ..known });
                 Ok(())
             }
@@ -203,6 +211,7 @@ impl Targets {
 
     async fn withdraw_named(&self, name: &str) -> Result<(), TargetError> {
         let _gate = self.gate.lock().await;
+        self.outdated().remove(name);
         if !self.running(false).await? {
             return Ok(());
         }
@@ -360,6 +369,10 @@ impl Targets {
 
     fn slot(&self) -> MutexGuard<'_, Option<Arc<Process>>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn outdated(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.outdated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
