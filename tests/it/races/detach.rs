@@ -127,6 +127,28 @@ fn r40_a_user_cannot_delete_the_attachment_of_a_server() {
     });
 }
 
+/// In Cinder the guard asks Compute, which may be asking Cinder. Here it looks at the row that both share: with every call to
+/// the outside hanging it answers at once, and so does everything else.
+#[test]
+fn r41_the_guard_asks_nobody_and_holds_nothing() {
+    in_world(41, async |client| {
+        let id = client.attached("a").await;
+        let row = alive(client.view(id).await).attachments[0].id;
+        let hang = |request: &&str| FaultRule::on(*request, Fault::Hang { effect_first: false });
+        let calls = ["plug", "unplug", "export", "unexport", "probe"];
+        client.world.backend().faults().set(calls.iter().map(hang).collect()).expect("rules");
+        let before = tokio::time::Instant::now();
+        for _ in 0..3 {
+            let (refused, seen) = tokio::join!(client.attachment_delete(id, row), client.view(id));
+            assert!(matches!(refusal(refused), Refusal::UsedByServer(_)));
+            assert_eq!(alive(seen).volume.status, VolumeStatus::InUse);
+        }
+        assert_eq!(tokio::time::Instant::now(), before, "whatever leaves this process takes time");
+        client.world.backend().faults().clear();
+        client.assert_clean().await;
+    });
+}
+
 #[test]
 fn r42_a_hung_unexport_leaves_a_row_that_can_be_detached_again() {
     in_world(42, async |client| {
