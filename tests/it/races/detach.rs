@@ -134,7 +134,7 @@ fn r41_the_guard_asks_nobody_and_holds_nothing() {
     in_world(41, async |client| {
         let id = client.attached("a").await;
         let row = alive(client.view(id).await).attachments[0].id;
-        let hang = |request: &&str| FaultRule::on(*request, Fault::Hang { effect_first: false });
+        let hang = |request: &&str| FaultRule::on(request, Fault::Hang { effect_first: false });
         let calls = ["plug", "unplug", "export", "unexport", "probe"];
         client.world.backend().faults().set(calls.iter().map(hang).collect()).expect("rules");
         let before = tokio::time::Instant::now();
