@@ -52,15 +52,14 @@ pub struct Account {
 /// Builds it, for a service that listens there. Asks nobody yet.
 pub fn strategy(settings: &Settings, listening: SocketAddr, metrics: &Metrics) -> Result<Auth, AuthError> {
     let auth = &settings.auth;
-    if let Some(keystone) = &auth.keystone {
-        let keystone = Keystone::new(keystone_options(keystone, auth.service_token_roles.clone()), Clock::System)?;
-        let shown = Arc::clone(&keystone);
-        metrics.register(move || shown.samples());
-        return Ok(Auth { strategy: Strategy::Keystone(keystone), accounts: Vec::new() });
-    }
     match auth.strategy {
-        AuthStrategy::Noauth | AuthStrategy::Keystone => {
-            Ok(Auth { strategy: Strategy::Noauth(noauth(auth)), accounts: Vec::new() })
+        AuthStrategy::Noauth => Ok(Auth { strategy: Strategy::Noauth(noauth(auth)), accounts: Vec::new() }),
+        AuthStrategy::Keystone => {
+            let settings = auth.keystone.as_ref().expect("the section is read whenever its strategy is chosen");
+            let keystone = Keystone::new(keystone_options(settings, auth.service_token_roles.clone()), Clock::System)?;
+            let shown = Arc::clone(&keystone);
+            metrics.register(move || shown.samples());
+            Ok(Auth { strategy: Strategy::Keystone(keystone), accounts: Vec::new() })
         }
         AuthStrategy::Local => {
             let endpoint = endpoint(settings, listening);
