@@ -251,10 +251,11 @@ mod tests {
 
     use super::*;
 
-    /// A server that greets, and answers each command with what `answers` makes of its id.
+    /// A server that has an event left when it greets, and answers each command with what `answers` makes of its id.
     async fn serve(listener: UnixListener, answers: impl Fn(&str) -> Vec<Value>) {
         let (read, mut write) = listener.accept().await.expect("a client").0.into_split();
         let mut read = BufReader::new(read);
+        write.write_all(b"{\"event\": \"STOP\"}\n").await.expect("written");
         write.write_all(b"{\"QMP\": {\"version\": {}, \"capabilities\": []}}\n").await.expect("written");
         while let Ok(command) = message(&mut read).await {
             for answer in answers(command["id"].as_str().expect("every command has an id")) {

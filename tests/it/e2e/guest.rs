@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use qapi::futures::QmpStreamTokio;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::UnixStream;
 
 /// Booting takes 2 to 5 s, much longer on a busy machine.
@@ -97,14 +97,13 @@ impl Guest {
     /// One command of the human monitor, over a socket that nobody else uses: what it printed.
     pub async fn monitor(&self, command_line: &str) -> String {
         let talk = async {
-            let stream = QmpStreamTokio::open_uds(&self.eye).await.expect("connected");
-            let (qmp, events) = stream.negotiate().await.expect("greeted").into_parts();
-            let reader = events.spawn_tokio();
-            let command = qapi::qmp::human_monitor_command { command_line: command_line.into(), cpu_index: None };
-            let printed = qmp.execute(command).await.expect("done");
-            drop(qmp);
-            reader.abort();
-            printed
+            let mut stream = BufStream::new(UnixStream::connect(&self.eye).await.expect("connected"));
+            // An event may come before the greeting: QEMU takes the socket as that of the former client for a moment.
+            while message(&mut stream).await.get("QMP").is_none() {}
+            ask(&mut stream, json!({"execute": "qmp_capabilities"})).await;
+            let arguments = json!({"command-line": command_line});
+            let printed = ask(&mut stream, json!({"execute": "human-monitor-command", "arguments": arguments})).await;
+            printed.as_str().expect("a text").to_owned()
         };
         tokio::time::timeout(COMMAND_PATIENCE, talk).await.expect("the monitor answers in time")
     }
@@ -164,6 +163,27 @@ async fn wait_for_console(console: &Path, mut alive: impl FnMut()) -> UnixStream
         }
         alive();
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The next message of a QMP server.
+async fn message(stream: &mut BufStream<UnixStream>) -> Value {
+    let mut line = String::new();
+    stream.read_line(&mut line).await.expect("the monitor lives");
+    serde_json::from_str(&line).expect("a message")
+}
+
+/// One command: what it returned, events left aside.
+async fn ask(stream: &mut BufStream<UnixStream>, mut command: Value) -> Value {
+    command["id"] = json!("eye");
+    stream.write_all(format!("{command}\n").as_bytes()).await.expect("the monitor lives");
+    stream.flush().await.expect("the monitor lives");
+    loop {
+        let mut answer = message(stream).await;
+        if answer["id"] == "eye" {
+            assert!(answer.get("return").is_some(), "{command}: {answer}");
+            return answer["return"].take();
+        }
     }
 }
 
