@@ -134,6 +134,13 @@ equal(names("--os-auth-type", "token", "--os-auth-url", AUTH, "--os-token", toke
 equal(names("--os-auth-type", "password", "--os-auth-url", AUTH, "--os-username", "mia", "--os-password", password,
             "--os-user-domain-id", "default", "--os-project-domain-id", "default", "--os-project-name", "lab"),
       ["of the lab"])
+for kind, login in [
+    ("password", dict(username="mia", password=password, project_name="lab", user_domain_id="default", project_domain_id="default")),
+    ("v3applicationcredential", dict(application_credential_id=one, application_credential_secret=secret)),
+    ("token", dict(token=token, project_id=lab)),
+]:
+    cloud = sdk.connect(load_yaml_config=False, load_envvars=False, auth_type=kind, auth=dict(auth_url=AUTH, **login))
+    equal((kind, [found.name for found in cloud.block_storage.volumes()]), (kind, ["of the lab"]))
 catalog = shown("catalog", "list")
 equal(sorted(row["Type"] for row in catalog), ["block-storage", "compute", "identity", "image", "volumev3"])
 equal([row["Name"] for row in shown("project", "list")], ["admin", "demo", "lab"])
