@@ -12,7 +12,7 @@ use super::idempotency;
 use super::journal::Overlay;
 use super::queries::operation::Cursor;
 use super::queries::{
-    attachment, history, message, operation, qos, quota, server, service, usage, volume, volume_snapshot, volume_type,
+    attachment, history, host, message, operation, qos, quota, server, service, usage, volume, volume_snapshot, volume_type,
 };
 use super::{
     AttachmentQuery, CommitOutcome, Event, GrowthRules, KeyUse, ListError, Message, MessageQuery, OpenOperation, Page,
@@ -20,6 +20,7 @@ use super::{
     TypeRefused, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery,
 };
 use crate::domain::attachment::Attachment;
+use crate::domain::host::HostFence;
 use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::qos::QosSpecs;
 use crate::domain::quota::{QuotaKey, QuotaOwner, StoredLimit, Usage};
@@ -189,6 +190,22 @@ impl<E: Engine> Store for Database<E> {
 
     fn service_put(&self, record: ServiceRecord) -> Reading<()> {
         self.engine.write(move |connection| service::service_put(connection, record))
+    }
+
+    fn host_fences(&self) -> Reading<Vec<HostFence>> {
+        self.engine.read(Lane::Point, host::host_fences)
+    }
+
+    fn host_fence_put(&self, fence: HostFence) -> Reading<()> {
+        self.engine.write(move |connection| host::host_fence_put(connection, fence))
+    }
+
+    fn servers_on_host(&self, host: String) -> Reading<Vec<ServerId>> {
+        self.engine.read(Lane::List, move |connection| host::servers_on_host(connection, &host))
+    }
+
+    fn volumes_on_host(&self, host: String) -> Reading<Vec<VolumeId>> {
+        self.read_settled(Lane::List, move |connection| host::volumes_on_host(connection, &host))
     }
 
     fn host_usage(&self) -> Reading<Vec<HostUsage>> {
