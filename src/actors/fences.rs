@@ -115,18 +115,14 @@ impl Core {
     async fn release_once(self: &Arc<Self>, fence: &HostFence) -> Result<usize, StoreError> {
         let servers = self.world.store.servers_on_host(fence.host.clone()).await?;
         let volumes = self.world.store.volumes_on_host(fence.host.clone()).await?;
-        let request = Arc::new(FenceHost {
-            host: fence.host.clone(),
-            epoch: fence.epoch,
-            proof: fence.proof.clone(),
-            servers,
-        });
+        let request =
+            Arc::new(FenceHost { host: fence.host.clone(), epoch: fence.epoch, proof: fence.proof.clone(), servers });
         let mut caller = system_caller();
         caller.requester.request_id = fence.request_id.clone();
         caller.requester.user_id = fence.user_id.clone();
-        let told = volumes.iter().map(|id| {
-            Arc::clone(self).send_surely(*id, Command::FenceHost(Arc::clone(&request)), caller.clone())
-        });
+        let told = volumes
+            .iter()
+            .map(|id| Arc::clone(self).send_surely(*id, Command::FenceHost(Arc::clone(&request)), caller.clone()));
         futures_util::stream::iter(told).buffer_unordered(TOLD_AT_ONCE).for_each(|()| std::future::ready(())).await;
         Ok(volumes.len())
     }

@@ -12,7 +12,8 @@ use super::idempotency;
 use super::journal::Overlay;
 use super::queries::operation::Cursor;
 use super::queries::{
-    attachment, history, host, message, operation, qos, quota, server, service, usage, volume, volume_snapshot, volume_type,
+    attachment, history, host, message, operation, qos, quota, server, service, usage, volume, volume_snapshot,
+    volume_type,
 };
 use super::{
     AttachmentQuery, CommitOutcome, Event, GrowthRules, KeyUse, ListError, Message, MessageQuery, OpenOperation, Page,

@@ -29,7 +29,9 @@ pub async fn handle(call: &Call, route: &HostRoute) -> Result<Answer, Problem> {
             }
             let proof = call.body["fence"]["proof"].as_str().unwrap_or_default().trim();
             if proof.is_empty() {
-                return Err(Problem::BadRequest("A host is fenced on a proof that it is dead, which is missing.".into()));
+                return Err(Problem::BadRequest(
+                    "A host is fenced on a proof that it is dead, which is missing.".into(),
+                ));
             }
             call.service().host_fence(host, proof, &call.context.caller()).await?;
             Ok(Answer::json(202, shown(call, host).await?))

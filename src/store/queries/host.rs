@@ -89,12 +89,9 @@ pub(in super::super) fn volumes_on_host(
                 .and(attachments::device.is_not_null())
                 .and(attachments::instance_uuid.eq_any(servers.select(servers::id.nullable())))),
         );
-        let mut ids: BTreeSet<String> = rows
-            .select(attachments::volume_id)
-            .load(connection)?
-            .into_iter()
-            .collect();
-        let connected = volumes::table.filter(volumes::claims.like(&pattern).escape('\\')).filter(volumes::deleted.eq(false));
+        let mut ids: BTreeSet<String> = rows.select(attachments::volume_id).load(connection)?.into_iter().collect();
+        let connected =
+            volumes::table.filter(volumes::claims.like(&pattern).escape('\\')).filter(volumes::deleted.eq(false));
         ids.extend(connected.select(volumes::id).load::<String>(connection)?);
         let connecting = operations::table
             .filter(operations::kind.eq_any(CONNECTING))
