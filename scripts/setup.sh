@@ -3,8 +3,8 @@
 #
 #   scripts/setup.sh run    what `make run` needs: a C compiler and libpq to build, qemu-storage-daemon for exports
 #   scripts/setup.sh bench  also PostgreSQL, and strace to count fsyncs
-#   scripts/setup.sh tempest also tempest and Keystone
 #   scripts/setup.sh test   also PostgreSQL, the stock OpenStack clients, Keystone, cargo-nextest, an iSCSI target daemon and a QEMU guest
+#   scripts/setup.sh tempest also tempest, and Keystone
 set -eu
 
 cd "$(dirname "$0")/.."
