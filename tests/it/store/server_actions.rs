@@ -65,7 +65,7 @@ async fn listed(bench: &Bench, query: ActionQuery) -> Vec<ServerAction> {
 }
 
 async fn an_action_comes_back_as_it_was_written(bench: Bench) {
-    for (n, kind) in (1..).zip(ServerActionKind::ALL) {
+    for (n, kind) in (1_u128..).zip(ServerActionKind::ALL) {
         let failure = n.is_multiple_of(2).then_some("no 'room' ü");
         let whole = ended(&ServerAction { kind, ..action(n, "s", 10) }, 20, failure);
         assert_committed(bench.commit(alone(vec![begin(&whole)])).await);
