@@ -12,6 +12,7 @@
 //! | `answers` | an answer held against what was expected |
 //! | `sources` | the tests that lines name |
 //! | `page` | the pages of the documentation |
+//! | `who_may` | every route for every persona, in the same notation |
 //!
 //! # The notation
 //!
@@ -49,6 +50,7 @@ mod situations;
 mod sources;
 mod stage;
 mod table;
+mod who_may;
 
 use table::File;
 
