@@ -333,6 +333,8 @@ pub const RULES: &[DefaultRule] = &[
     rule("modify_image", M, NEW),
     rule("upload_image", M, NEW),
     rule("delete_image", M, NEW),
+    rule("deactivate", M, NEW),
+    rule("reactivate", M, NEW),
     // Hearth's own: everything under /admin
     rule("hearth:admin", A, NEW),
 ];
