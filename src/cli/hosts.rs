@@ -93,7 +93,7 @@ fn asked(settings: &Settings, action: &Action) -> Result<(), HostError> {
                 if Instant::now() >= deadline {
                     return Err(HostError::Left { host: name.clone(), left });
                 }
-                std::thread::sleep(LOOK_AGAIN);
+                pause();
             }
         }
         Action::Unfence { name } => {
@@ -101,6 +101,11 @@ fn asked(settings: &Settings, action: &Action) -> Result<(), HostError> {
         }
     }
     Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command's only thread has nothing else to do")]
+fn pause() {
+    std::thread::sleep(LOOK_AGAIN);
 }
 
 /// How many volumes the host has something of.

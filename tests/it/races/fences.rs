@@ -85,7 +85,7 @@ fn a_fenced_host_loses_all_it_has_and_nobody_else_loses_anything() {
                 .map(|connection: &Connection| connection.host.to_string())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(connections(&*alive(client.view(others_connection).await)), ["host-of-b"]);
+        assert_eq!(connections(alive(client.view(others_connection).await).as_ref()), ["host-of-b"]);
         // it was promised to a server, and is nowhere yet
         assert_eq!(alive(client.view(reserved).await).volume.status, VolumeStatus::Reserved);
 

@@ -20,5 +20,6 @@ mod recovery;
 mod retype;
 pub mod scenario;
 mod seeds;
+mod servers;
 mod size;
 mod snapshots;

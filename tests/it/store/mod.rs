@@ -19,6 +19,7 @@ mod postgres;
 mod qos;
 mod quotas;
 mod records;
+mod server_actions;
 mod services;
 mod types;
 pub mod vfs;
