@@ -15,6 +15,7 @@ use super::reply::{ReplyTo, Returned};
 use super::server::{AttachRequest, DetachRequest, ServerMessage};
 use super::settling::is_open;
 use crate::domain::ids::{AttachmentId, OperationId, RequestId, ServerId, SnapshotId, VolumeId};
+use crate::domain::lifecycle::ServerVerb;
 use crate::domain::operation::{Operation, Step};
 use crate::domain::placement::Room;
 use crate::domain::quota::Limits;
@@ -416,6 +417,13 @@ impl Service {
     pub async fn server_update(&self, id: ServerId, update: ServerUpdate) -> Result<Server, RequestError> {
         let (answer, receiver) = oneshot::channel();
         self.core.server(&id).do_send(ServerMessage::Update(update, answer));
+        receiver.await.unwrap_or(Err(RequestError::Lost))
+    }
+
+    /// Changes a server's state, as the owner of a simulated one does.
+    pub async fn server_act(&self, id: ServerId, verb: ServerVerb, caller: Caller) -> Result<(), RequestError> {
+        let (answer, receiver) = oneshot::channel();
+        self.core.server(&id).do_send(ServerMessage::Act(verb, caller, answer));
         receiver.await.unwrap_or(Err(RequestError::Lost))
     }
 

@@ -246,8 +246,14 @@ pub enum Route {
         /// Detail views.
         detail: bool,
     },
+    /// `POST /servers`.
+    ServerCreate,
     /// `GET /servers/{id}`.
     ServerShow(String),
+    /// `DELETE /servers/{id}`.
+    ServerDelete(String),
+    /// `POST /servers/{id}/action`.
+    ServerAct(String),
     /// `GET /servers/{id}/os-volume_attachments`.
     MappingList(String),
     /// `POST` there.
@@ -357,9 +363,10 @@ impl Route {
             Self::Qos(route) => route.template(),
             Self::MessageList => "/messages",
             Self::MessageShow(_) | Self::MessageDelete(_) => "/messages/{message_id}",
-            Self::ServerList { detail: false } => "/servers",
+            Self::ServerList { detail: false } | Self::ServerCreate => "/servers",
             Self::ServerList { detail: true } => "/servers/detail",
-            Self::ServerShow(_) => "/servers/{server_id}",
+            Self::ServerShow(_) | Self::ServerDelete(_) => "/servers/{server_id}",
+            Self::ServerAct(_) => "/servers/{server_id}/action",
             Self::MappingList(_) | Self::MappingCreate(_) => "/servers/{server_id}/os-volume_attachments",
             Self::MappingShow(..) | Self::MappingUpdate(..) | Self::MappingDelete(..) => {
                 "/servers/{server_id}/os-volume_attachments/{volume_id}"
@@ -426,6 +433,8 @@ impl Route {
                     | Self::MetadataSet(..)
                     | Self::AttachmentCreate
                     | Self::AttachmentUpdate(_)
+                    | Self::ServerCreate
+                    | Self::ServerAct(_)
                     | Self::MappingCreate(_)
                     | Self::MappingUpdate(..)
                     | Self::ExternalEventsCreate
@@ -516,7 +525,10 @@ fn compute(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", [] | [""]) => Route::ComputeVersion,
         ("GET", ["servers"]) => Route::ServerList { detail: false },
         ("GET", ["servers", "detail"]) => Route::ServerList { detail: true },
+        ("POST", ["servers"]) => Route::ServerCreate,
         ("GET", ["servers", server]) => Route::ServerShow(id(server)?),
+        ("DELETE", ["servers", server]) => Route::ServerDelete(id(server)?),
+        ("POST", ["servers", server, "action"]) => Route::ServerAct(id(server)?),
         ("GET", ["servers", server, "os-volume_attachments"]) => Route::MappingList(id(server)?),
         ("POST", ["servers", server, "os-volume_attachments"]) => Route::MappingCreate(id(server)?),
         ("GET", ["servers", server, "os-volume_attachments", volume]) => Route::MappingShow(id(server)?, id(volume)?),

@@ -60,6 +60,8 @@ pub struct ApiOptions {
     pub availability_zone: String,
     /// The type of a volume without one.
     pub default_volume_type: String,
+    /// Clients may make servers, which are simulated.
+    pub simulated_servers: bool,
     /// `/admin/faults` exists.
     pub faults_enabled: bool,
     /// The image service.
@@ -93,6 +95,7 @@ impl Default for ApiOptions {
             public_endpoint: None,
             availability_zone: "nova".to_owned(),
             default_volume_type: "__DEFAULT__".to_owned(),
+            simulated_servers: false,
             faults_enabled: false,
             images: Images::default(),
             force_upload: false,

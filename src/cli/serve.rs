@@ -221,6 +221,7 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         },
         workers: threads(settings.server.workers),
         availability_zone: settings.availability_zone.clone(),
+        simulated_servers: settings.compute.simulated_servers,
         faults_enabled: settings.faults.enabled,
         image_store: images.store.clone(),
         images: Images(images.service.clone()),

@@ -12,6 +12,7 @@ pub mod document;
 pub mod host;
 pub mod ids;
 pub mod image;
+pub mod lifecycle;
 pub mod metadata;
 pub mod operation;
 pub mod placement;

@@ -14,6 +14,8 @@ pub struct ComputeSettings {
     pub max_disk_devices_to_attach: Option<u32>,
     /// A volume may be of another availability zone than its server.
     pub cross_az_attach: bool,
+    /// Clients may make servers, which are simulated.
+    pub simulated_servers: bool,
 }
 
 /// `compute.mode`.
@@ -39,7 +41,10 @@ pub(super) fn parse(mut table: Table, problems: &mut Vec<Problem>) -> ComputeSet
     let ignore_requested_device = table.flag(problems, "ignore_requested_device", false);
     let disks: i64 = table.number(problems, "max_disk_devices_to_attach", -1, DISKS);
     let cross_az_attach = table.flag(problems, "cross_az_attach", true);
-    table.finish(problems, &["mode", "ignore_requested_device", "max_disk_devices_to_attach", "cross_az_attach"]);
+    let simulated_servers = table.flag(problems, "simulated_servers", false);
+    const NAMES: [&str; 5] =
+        ["mode", "ignore_requested_device", "max_disk_devices_to_attach", "cross_az_attach", "simulated_servers"];
+    table.finish(problems, &NAMES);
     let max_disk_devices_to_attach = u32::try_from(disks).ok();
-    ComputeSettings { mode, ignore_requested_device, max_disk_devices_to_attach, cross_az_attach }
+    ComputeSettings { mode, ignore_requested_device, max_disk_devices_to_attach, cross_az_attach, simulated_servers }
 }

@@ -22,6 +22,7 @@ use super::core::Core;
 use super::service::{RequestError, ServerAttachRequest, ServerUpdate};
 use crate::domain::backend::{Answer, Call, Cause, CauseKind, Guest, Outcome, Request};
 use crate::domain::ids::{ServerId, VolumeId};
+use crate::domain::lifecycle::ServerVerb;
 use crate::domain::server::Server;
 use crate::domain::volume::{Caller, Reply, VolumeState};
 use crate::drivers::pool::{Completion, PoolTarget};
@@ -48,6 +49,8 @@ pub(super) enum ServerMessage {
     Create(Box<Server>, Answered<Server>),
     /// Change.
     Update(ServerUpdate, Answered<Server>),
+    /// Change its state, as a simulated server's owner does.
+    Act(ServerVerb, Caller, Answered<()>),
     /// Remove: tombstone first, then detaches.
     Delete(Caller, Answered<()>),
 }
@@ -163,6 +166,7 @@ impl ServerActor {
             ServerMessage::Detach(request) => self.detach(*request, ctx),
             ServerMessage::Create(server, answer) => self.create(*server, answer, ctx),
             ServerMessage::Update(update, answer) => self.update(&update, answer, ctx),
+            ServerMessage::Act(verb, caller, answer) => self.act(verb, &caller, answer, ctx),
             ServerMessage::Delete(caller, answer) => self.delete(caller, answer, ctx),
         }
     }

@@ -2,8 +2,9 @@
 
 use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
 
-use super::{Answered, ServerActor};
+use super::{Answered, ServerActor, rules};
 use crate::actors::service::{RequestError, ServerUpdate};
+use crate::domain::lifecycle::ServerVerb;
 use crate::domain::server::Server;
 use crate::domain::status::VmState;
 use crate::domain::volume::{Caller, Command};
@@ -75,6 +76,28 @@ impl ServerActor {
         server.epoch = current.epoch + 1;
         server.updated_at = Some(self.core.world.clock.now());
         self.commit(Some(current.epoch), server, answer, |server| server, ctx);
+    }
+
+    /// Judged and done in one step, as a lock and an attach are.
+    pub(super) fn act(&mut self, verb: ServerVerb, caller: &Caller, answer: Answered<()>, ctx: &mut Context<Self>) {
+        let Some(current) = self.live().cloned() else {
+            let _ = answer.send(Err(RequestError::ServerNotFound(self.id.clone())));
+            return;
+        };
+        if let Err(refusal) = rules::may_act(&current, verb, caller) {
+            let _ = answer.send(Err(refusal));
+            return;
+        }
+        let mut server = current.clone();
+        server.vm_state = verb.to().unwrap_or(current.vm_state);
+        server.locked = match verb {
+            ServerVerb::Lock => true,
+            ServerVerb::Unlock => false,
+            _ => current.locked,
+        };
+        server.epoch = current.epoch + 1;
+        server.updated_at = Some(self.core.world.clock.now());
+        self.commit(Some(current.epoch), server, answer, |_| (), ctx);
     }
 
     /// The tombstone first, so that no new attach can commit; then every volume is detached.

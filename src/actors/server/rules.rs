@@ -1,6 +1,7 @@
 //! What a server's state allows (`spec/nova-volume-attachments.md` §4, §6, §7).
 
 use crate::actors::service::RequestError;
+use crate::domain::lifecycle::ServerVerb;
 use crate::domain::server::Server;
 use crate::domain::status::VmState;
 use crate::domain::volume::Caller;
@@ -43,6 +44,18 @@ pub(super) fn usable(server: &Server, action: &str, caller: &Caller) -> Result<(
         )));
     }
     Ok(())
+}
+
+/// Lock and state, for a change of the state.
+pub(super) fn may_act(server: &Server, verb: ServerVerb, caller: &Caller) -> Result<(), RequestError> {
+    let is_about_lock = matches!(verb, ServerVerb::Lock | ServerVerb::Unlock);
+    if server.locked && !is_about_lock && !caller.is_admin {
+        return Err(RequestError::ServerConflict(format!("Instance {} is locked", server.id)));
+    }
+    match verb.from() {
+        Some(states) if !states.contains(&server.vm_state) => Err(wrong_state(server, verb.word())),
+        _ => Ok(()),
+    }
 }
 
 fn wrong_state(server: &Server, action: &str) -> RequestError {

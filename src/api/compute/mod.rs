@@ -5,6 +5,7 @@ pub mod external_events;
 pub mod instance_actions;
 pub mod server_filters;
 pub mod servers;
+pub mod simulated;
 pub mod versions;
 pub mod volume_attachments;
 
@@ -17,6 +18,9 @@ use super::route::Route;
 pub async fn handle(call: &Call, route: &Route) -> Result<Answer, Problem> {
     match route {
         Route::ServerList { detail } => servers::server_list(call, *detail).await,
+        Route::ServerCreate => simulated::server_create(call).await,
+        Route::ServerDelete(id) => simulated::server_delete(call, id).await,
+        Route::ServerAct(id) => simulated::server_act(call, id).await,
         Route::ServerShow(id) => servers::server_show(call, id).await,
         Route::MappingList(server) => volume_attachments::mapping_list(call, server).await,
         Route::MappingCreate(server) => volume_attachments::mapping_create(call, server).await,

@@ -188,6 +188,8 @@ requests! {
         (2, 76, "server_external_events_2.76"), (2, 82, "server_external_events_2.82"),
         (2, 93, "server_external_events_2.93"),
     ];
+    /// `POST /servers`.
+    SERVER_CREATE = [(2, 1, "server_create_2.1")];
     /// `POST …/os-volume_attachments`.
     SERVER_ATTACH = [
         (2, 1, "server_attach_2.1"), (2, 49, "server_attach_2.49"), (2, 79, "server_attach_2.79"),

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use hearth::api::route::{path_parse, route_find};
-use hearth::api::v3;
+use hearth::api::{ApiOptions, v3};
+use hearth::domain::lifecycle::ServerVerb;
+use hearth::domain::quota::Limits;
 use serde_json::{Value, json};
 
 use super::coverage_table::SURFACE;
@@ -130,7 +132,8 @@ async fn is_served(harness: &Harness, base: &str, call: &Entry<'_>, minor: u32) 
 
 #[actix_web::test]
 async fn what_is_listed_as_served_is_and_nothing_else() {
-    let harness = Harness::start().await;
+    let options = ApiOptions { simulated_servers: true, ..ApiOptions::default() };
+    let harness = Harness::start_with(options, Limits::NONE).await;
     let mut wrong = Vec::new();
     for section in sections() {
         for call in &section.calls {
@@ -203,7 +206,9 @@ fn every_route_and_action_of_the_code_is_listed() {
         }
         assert!(is_routed, "{template} is no route's");
     }
+    let of_servers = ServerVerb::ALL.map(ServerVerb::action);
     let known = [
+        ("/servers/{id}/action", &of_servers[..]),
         ("/volumes/{id}/action", v3::VOLUME_ACTIONS),
         ("/snapshots/{id}/action", v3::SNAPSHOT_ACTIONS),
         ("/attachments/{id}/action", v3::ATTACHMENT_ACTIONS),

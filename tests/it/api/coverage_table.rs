@@ -251,7 +251,21 @@ DELETE /cgsnapshots/{id}
 # /compute/v2.1: Compute: servers and their volumes
 GET /servers
 GET /servers/detail
+POST /servers
 GET /servers/{id}
+DELETE /servers/{id}
+POST /servers/{id}/action os-start
+POST /servers/{id}/action os-stop
+POST /servers/{id}/action reboot
+POST /servers/{id}/action pause
+POST /servers/{id}/action unpause
+POST /servers/{id}/action suspend
+POST /servers/{id}/action resume
+POST /servers/{id}/action shelve
+POST /servers/{id}/action shelveOffload
+POST /servers/{id}/action unshelve
+POST /servers/{id}/action lock
+POST /servers/{id}/action unlock
 GET /servers/{id}/os-volume_attachments
 POST /servers/{id}/os-volume_attachments
 GET /servers/{id}/os-volume_attachments/{volume}

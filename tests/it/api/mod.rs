@@ -28,6 +28,7 @@ mod qos;
 mod quotas;
 mod routes;
 mod schemas;
+mod simulated;
 mod snapshots;
 mod storm;
 mod type_encryption;

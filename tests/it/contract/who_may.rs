@@ -227,6 +227,7 @@ impl Cloud {
             auth: Strategy::Noauth(Noauth { tokens, ..Noauth::default() }),
             image_store: Some(open(&directory, StoreLimits { images_max: 1000, ..LIMITS })),
             faults_enabled: true,
+            simulated_servers: true,
             ..ApiOptions::default()
         };
         let backends = ["h@a#a", "h@b#b"];
