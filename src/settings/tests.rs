@@ -130,6 +130,7 @@ fn the_annotated_file_names_every_setting() {
         "compute.ignore_requested_device",
         "compute.max_disk_devices_to_attach",
         "compute.mode",
+        "compute.simulated_servers",
         "connections.queue_deadline",
         "cors.allowed_origins",
         "database.url",
