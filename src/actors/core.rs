@@ -9,7 +9,7 @@ use super::attachments::AttachmentIndex;
 use super::events::EventFeed;
 use super::hosts::{HostBook, PlacementOptions};
 use super::reply::{ReplyTo, Returned};
-use super::server::ServerActor;
+use super::server::{ServerActor, ServerAttachOptions};
 use super::service::{Backends, RequestError};
 use super::settling::Settling;
 use super::slot::{CRASHES_TO_QUARANTINE, Occupant, Permit, QUARANTINE, VolumeSlot};
@@ -45,6 +45,8 @@ pub struct ActorOptions {
     pub message_ttl: Duration,
     /// What the settings say of each backend, by its full name.
     pub placement: BTreeMap<String, PlacementOptions>,
+    /// The rules of Compute's attach.
+    pub server_attach: ServerAttachOptions,
 }
 
 impl Default for ActorOptions {
@@ -58,6 +60,7 @@ impl Default for ActorOptions {
             limits: Limits::default(),
             message_ttl: Duration::from_secs(30 * 24 * 3600),
             placement: BTreeMap::new(),
+            server_attach: ServerAttachOptions::default(),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
 use super::reload;
 use super::state_dir::{StateDir, StateDirError};
-use crate::actors::{ActorOptions, Dependencies, Service};
+use crate::actors::{ActorOptions, Dependencies, ServerAttachOptions, Service};
 use crate::api::identity::CatalogOptions;
 use crate::api::server::Images;
 use crate::api::tls::{Certificate, TlsError};
@@ -195,6 +195,11 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
         queue_deadline: settings.connections.queue_deadline,
         limits: settings.quota.limits(),
         placement: parts::placement(settings),
+        server_attach: ServerAttachOptions {
+            ignore_requested_device: settings.compute.ignore_requested_device,
+            max_disk_devices: settings.compute.max_disk_devices_to_attach,
+            cross_az_attach: settings.compute.cross_az_attach,
+        },
         ..ActorOptions::default()
     };
     Service::start(world, options, pool)
@@ -211,7 +216,7 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         max_connections: settings.server.max_connections,
         catalog: CatalogOptions {
             region: settings.auth.local.region.clone(),
-            compute: settings.compute == ComputeMode::Embedded,
+            compute: settings.compute.mode == ComputeMode::Embedded,
             image_endpoint,
         },
         workers: threads(settings.server.workers),

@@ -12,6 +12,7 @@ use super::ids::{
     AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeTypeId,
 };
 use super::image::{FromImage, ToImage};
+use super::server_action::ServerActionKind;
 use super::status::VolumeStatus;
 use super::text::Text;
 use super::time::Timestamp;
@@ -314,6 +315,18 @@ impl OperationKind {
             | Self::ServerAttach { attachment_id, .. }
             | Self::ServerDetach { attachment_id, .. } => Some(*attachment_id),
             Self::Release { attachment_id, .. } => *attachment_id,
+            _ => None,
+        }
+    }
+
+    /// The action of a server that the whole operation is (`spec/nova-volume-attachments.md` §8.2). The detach of a server
+    /// that goes away is part of its deletion.
+    pub const fn server_action(&self) -> Option<(&ServerId, ServerActionKind)> {
+        match self {
+            Self::ServerAttach { server_id, .. } => Some((server_id, ServerActionKind::AttachVolume)),
+            Self::ServerDetach { server_id, server_gone: false, .. } => {
+                Some((server_id, ServerActionKind::DetachVolume))
+            }
             _ => None,
         }
     }

@@ -8,6 +8,7 @@
 mod auth;
 mod backend;
 mod check;
+mod compute;
 mod duration;
 mod image;
 mod keystone;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use auth::{AuthSettings, AuthStrategy, BasicAuthSettings, FixedIdentity, FixedToken, LocalAuthSettings};
 pub use backend::{BackendSettings, DriverSettings, FileDriverSettings, SimDriverSettings, SimProcess, TargetProtocol};
+pub use compute::{ComputeMode, ComputeSettings};
 pub use duration::parse as parse_duration;
 pub use image::{GlanceSettings, ImageServiceSettings, ImageSettings, ImageStoreSettings};
 pub use keystone::{KeystonePassword, KeystoneSettings};
@@ -50,8 +52,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// `policy`.
     pub policy: PolicySettings,
-    /// `compute.mode`.
-    pub compute: ComputeMode,
+    /// `compute`.
+    pub compute: ComputeSettings,
     /// `[[backends]]`.
     pub backends: Vec<BackendSettings>,
     /// `image`.
@@ -147,15 +149,6 @@ pub struct PolicySettings {
     pub directory: Option<PathBuf>,
     /// The old defaults of rules count no more.
     pub enforce_new_defaults: bool,
-}
-
-/// `compute.mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ComputeMode {
-    /// Hearth serves the volume-attachment part of the Compute API.
-    Embedded,
-    /// Only Block Storage is served.
-    None,
 }
 
 /// `hypervisor`.

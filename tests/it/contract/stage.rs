@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hearth::actors::{ActorOptions, PlacementOptions};
+use hearth::actors::{ActorOptions, PlacementOptions, ServerAttachOptions};
 use hearth::api::ApiOptions;
 use hearth::domain::quota::Limits;
 use hearth::policy::overrides::Overrides;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::answers::{deviation, difference};
 use super::situations::{COMMON, constants};
 use super::table::{Contract, File, Played, Proof};
-use crate::api::harness::{ADMIN, BACKEND, Got, Harness, MEMBER, NOBODY, READER, SERVICE, STRANGER};
+use crate::api::harness::{ADMIN, BACKEND, Got, Harness, MEMBER, NOBODY, READER, SERVICE, SERVICE_OF_P, STRANGER};
 
 /// What nobody may where rules are denied: what calls ask for besides their first rule.
 const DENIED: &[&str] = &[
@@ -117,8 +117,22 @@ async fn harness(world: &str) -> Harness {
             let actors = ActorOptions { limits: Limits::NONE, ..ActorOptions::default() };
             Harness::start_full(options, actors, &[BACKEND]).await
         }
+        "device names are ignored" => {
+            attaching(ServerAttachOptions { ignore_requested_device: true, ..ServerAttachOptions::default() }).await
+        }
+        "three disks" => {
+            attaching(ServerAttachOptions { max_disk_devices: Some(3), ..ServerAttachOptions::default() }).await
+        }
+        "zones apart" => {
+            attaching(ServerAttachOptions { cross_az_attach: false, ..ServerAttachOptions::default() }).await
+        }
         other => panic!("no service is called {other}"),
     }
+}
+
+async fn attaching(server_attach: ServerAttachOptions) -> Harness {
+    let actors = ActorOptions { limits: Limits::NONE, server_attach, ..ActorOptions::default() };
+    Harness::start_full(ApiOptions::default(), actors, &[BACKEND]).await
 }
 
 /// What one line has to do with.
@@ -215,9 +229,26 @@ impl<'a> Stage<'a> {
                 let unfulfilled = deviation(&got, &self.filled(answer));
                 unfulfilled.map_or(Ok(()), |deviation| Err(format!("then {call}: {deviation}")))
             }
+            Some(("eventually", further)) => self.until_answered(further).await,
             _ => {
                 self.bring_about(effect).await;
                 Ok(())
+            }
+        }
+    }
+
+    /// Asks until the answer is the expected one.
+    async fn until_answered(&mut self, further: &str) -> Result<(), String> {
+        let (call, answer) = further.split_once(" => ").expect("`eventually CALL => ANSWER`");
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let got = self.ask(call).await;
+            match deviation(&got, &self.filled(answer)) {
+                None => return Ok(()),
+                Some(deviation) if tokio::time::Instant::now() > deadline => {
+                    return Err(format!("never so: {call}: {deviation}"));
+                }
+                Some(_) => tokio::time::sleep(Duration::from_millis(2)).await,
             }
         }
     }
@@ -311,6 +342,8 @@ impl<'a> Stage<'a> {
             let kind = resource.trim_end_matches(|sign: char| sign.is_ascii_digit());
             ("POST", format!("/{kind}s/{id}/action"), Some(first))
         };
+        let of_compute = ["/servers", "/os-server-external-events"].iter().any(|base| path.starts_with(base));
+        let path = if of_compute { format!("/compute/v2.1{path}") } else { path };
         let is_whole = WHOLE.iter().any(|base| path.starts_with(base)) || path == "/";
         let url = if is_whole { path } else { format!("/v3{path}") };
         let is_compute = url.starts_with("/compute");
@@ -373,6 +406,8 @@ fn persona(word: &str) -> Option<(Option<&str>, bool)> {
         "READER" => READER,
         "STRANGER" => STRANGER,
         "NOBODY" => NOBODY,
+        "SERVICE" => SERVICE_OF_P,
+        "FOREIGN-SERVICE" => SERVICE,
         "ANONYMOUS" => return Some((None, is_service)),
         token if token.contains(':') => token,
         _ => return None,

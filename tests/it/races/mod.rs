@@ -19,5 +19,6 @@ mod recovery;
 mod retype;
 pub mod scenario;
 mod seeds;
+mod servers;
 mod size;
 mod snapshots;
