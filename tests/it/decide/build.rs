@@ -125,7 +125,7 @@ pub fn facts_of(epoch: u64, asked: u8) -> Facts {
         ],
         limits: Limits { volumes: 10, gigabytes: 1_000, ..Limits::NONE },
         drain_deadline: Duration::from_secs(30),
-        hosts: Hosts { frozen: false, standings: vec![standing(BACKEND), standing(OTHER_BACKEND)] },
+        hosts: Hosts { frozen: false, fenced: false, standings: vec![standing(BACKEND), standing(OTHER_BACKEND)] },
     }
 }
 
