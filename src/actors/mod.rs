@@ -20,6 +20,7 @@ mod server;
 pub mod service;
 mod settling;
 mod slot;
+mod swapping;
 mod sweep;
 mod volume;
 

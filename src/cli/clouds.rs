@@ -77,7 +77,7 @@ fn overrides(base: &str, settings: &Settings) -> String {
          \x20   identity_endpoint_override: {base}/identity/v3\n\
          \x20   image_endpoint_override: {images}\n"
     );
-    if settings.compute == ComputeMode::Embedded {
+    if settings.compute.mode == ComputeMode::Embedded {
         text.push_str(&format!("    compute_endpoint_override: {base}/compute/v2.1\n"));
     }
     text

@@ -195,6 +195,7 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
         queue_deadline: settings.connections.queue_deadline,
         limits: settings.quota.limits(),
         placement: parts::placement(settings),
+        swap_requires_migration: settings.compute.swap_requires_migration,
         ..ActorOptions::default()
     };
     Service::start(world, options, pool)
@@ -211,7 +212,7 @@ fn api_options(settings: &Settings, metrics: Arc<Metrics>, images: &ImageParts) 
         max_connections: settings.server.max_connections,
         catalog: CatalogOptions {
             region: settings.auth.local.region.clone(),
-            compute: settings.compute == ComputeMode::Embedded,
+            compute: settings.compute.mode == ComputeMode::Embedded,
             image_endpoint,
         },
         workers: threads(settings.server.workers),

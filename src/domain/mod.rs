@@ -21,6 +21,7 @@ pub mod server;
 pub mod service;
 pub mod snapshot;
 pub mod status;
+pub mod swap;
 pub mod text;
 pub mod time;
 pub mod volume;

@@ -13,6 +13,7 @@ use super::ids::{
 };
 use super::image::{FromImage, ToImage};
 use super::status::VolumeStatus;
+use super::swap::{SwapIn, SwapOut};
 use super::text::Text;
 use super::time::Timestamp;
 use super::volume::state::Origin;
@@ -134,6 +135,10 @@ pub enum OperationKind {
         /// The server is going away: a guest that does not answer does not stop the detach, the fence of the export does.
         server_gone: bool,
     },
+    /// Take another volume's place under its guest.
+    SwapIn(Box<SwapIn>),
+    /// Leave the guest to another volume.
+    SwapOut(Box<SwapOut>),
     /// Remove exports that no row owns any more. Retried until it succeeds.
     Repair,
     /// Connect a host: `os-initialize_connection`.
@@ -177,8 +182,10 @@ pub struct Migration {
 /// A disk in a guest. Kept apart from its row, which an administrator may remove while the guest is still at it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GuestDisk {
-    /// The row, and the disk's name in the guest.
+    /// The row.
     pub attachment_id: AttachmentId,
+    /// What the disk is named after in the guest.
+    pub device: AttachmentId,
     /// The guest's server.
     pub server_id: ServerId,
 }
@@ -229,6 +236,8 @@ impl OperationKind {
             Self::Disconnect { .. } => "disconnect",
             Self::ServerAttach { .. } => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
+            Self::SwapIn(_) => "swap_in",
+            Self::SwapOut(_) => "swap_out",
             Self::Repair => "repair",
             Self::Initialize { .. } => "initialize",
             Self::Release { .. } => "release",
@@ -281,6 +290,22 @@ impl OperationKind {
         }
     }
 
+    /// The swap that it leads.
+    pub fn swap_in(&self) -> Option<&SwapIn> {
+        match self {
+            Self::SwapIn(swap) => Some(swap),
+            _ => None,
+        }
+    }
+
+    /// The swap that it waits for.
+    pub fn swap_out(&self) -> Option<&SwapOut> {
+        match self {
+            Self::SwapOut(swap) => Some(swap),
+            _ => None,
+        }
+    }
+
     /// The change of the type that it brings.
     pub fn retype(&self) -> Option<Retype> {
         self.migration().and_then(|migration| migration.retype)
@@ -307,19 +332,21 @@ impl OperationKind {
     }
 
     /// The attachment row it works on.
-    pub const fn attachment_id(&self) -> Option<AttachmentId> {
+    pub fn attachment_id(&self) -> Option<AttachmentId> {
         match self {
             Self::Connect { attachment_id, .. }
             | Self::Disconnect { attachment_id }
             | Self::ServerAttach { attachment_id, .. }
             | Self::ServerDetach { attachment_id, .. } => Some(*attachment_id),
+            Self::SwapIn(swap) => Some(swap.attachment_id),
+            Self::SwapOut(swap) => Some(swap.attachment_id),
             Self::Release { attachment_id, .. } => *attachment_id,
             _ => None,
         }
     }
 
     /// Whose id names the exports that it makes.
-    pub const fn export_owner(&self) -> Option<AttachmentId> {
+    pub fn export_owner(&self) -> Option<AttachmentId> {
         match self {
             Self::Initialize { connection_id, .. } => Some(*connection_id),
             _ => self.attachment_id(),
@@ -404,6 +431,14 @@ pub enum Step {
         /// The row.
         attachment_id: AttachmentId,
     },
+    /// Ask the old volume for its guest's disk.
+    Yield,
+    /// Wait for the word of the volume that takes the place.
+    Yielded,
+    /// Tell the old volume that its guest has left it.
+    Handover,
+    /// Tell the old volume that its guest stays.
+    HandBack,
     /// Tell one server's guest the new size.
     ResizeGuest {
         /// The row of that server.
@@ -474,6 +509,10 @@ impl Step {
             Self::Mirror { .. } => "mirror",
             Self::Pivot { .. } => "pivot",
             Self::Unmirror { .. } => "unmirror",
+            Self::Yield => "yield",
+            Self::Yielded => "yielded",
+            Self::Handover => "handover",
+            Self::HandBack => "hand_back",
             Self::ResizeGuest { .. } => "resize_guest",
             Self::Unexport { .. } => "unexport",
             Self::Export { .. } => "export",

@@ -50,8 +50,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// `policy`.
     pub policy: PolicySettings,
-    /// `compute.mode`.
-    pub compute: ComputeMode,
+    /// `compute`.
+    pub compute: ComputeSettings,
     /// `[[backends]]`.
     pub backends: Vec<BackendSettings>,
     /// `image`.
@@ -147,6 +147,15 @@ pub struct PolicySettings {
     pub directory: Option<PathBuf>,
     /// The old defaults of rules count no more.
     pub enforce_new_defaults: bool,
+}
+
+/// `compute`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComputeSettings {
+    /// Whether it is served.
+    pub mode: ComputeMode,
+    /// A volume is swapped only while it has a migration status, as Nova has it.
+    pub swap_requires_migration: bool,
 }
 
 /// `compute.mode`.

@@ -10,9 +10,9 @@ use config::{Map, Value, ValueKind};
 use super::backend::absolute;
 use super::reader::{Problem, Table, layered};
 use super::{
-    ActorSettings, AuthStrategy, ComputeMode, ConnectionSettings, Database, FaultSettings, HistorySettings,
-    HypervisorSettings, Invalid, Loaded, PolicySettings, QuotaSettings, ServerSettings, Settings, StateSettings, auth,
-    backend, image, tls,
+    ActorSettings, AuthStrategy, ComputeMode, ComputeSettings, ConnectionSettings, Database, FaultSettings,
+    HistorySettings, HypervisorSettings, Invalid, Loaded, PolicySettings, QuotaSettings, ServerSettings, Settings,
+    StateSettings, auth, backend, image, tls,
 };
 use crate::faults::NoCrashPoint;
 
@@ -183,7 +183,7 @@ fn policy(mut table: Table, problems: &mut Vec<Problem>) -> PolicySettings {
     PolicySettings { file, directory, enforce_new_defaults }
 }
 
-fn compute(mut table: Table, problems: &mut Vec<Problem>) -> ComputeMode {
+fn compute(mut table: Table, problems: &mut Vec<Problem>) -> ComputeSettings {
     let mode = table.take(problems, "mode", ComputeMode::Embedded, |value| {
         match one_of(value, &["embedded", "none", "external"])? {
             "embedded" => Ok(ComputeMode::Embedded),
@@ -191,8 +191,9 @@ fn compute(mut table: Table, problems: &mut Vec<Problem>) -> ComputeMode {
             _ => Err("\"external\" is not implemented in this release; use \"embedded\" or \"none\"".to_owned()),
         }
     });
-    table.finish(problems, &["mode"]);
-    mode
+    let swap_requires_migration = table.flag(problems, "swap_requires_migration", true);
+    table.finish(problems, &["mode", "swap_requires_migration"]);
+    ComputeSettings { mode, swap_requires_migration }
 }
 
 fn backends(root: &mut Table, state_path: &Path, problems: &mut Vec<Problem>) -> Vec<backend::BackendSettings> {

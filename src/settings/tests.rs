@@ -127,6 +127,7 @@ fn the_annotated_file_names_every_setting() {
         "backends.truth",
         "backends.workers",
         "compute.mode",
+        "compute.swap_requires_migration",
         "connections.queue_deadline",
         "cors.allowed_origins",
         "database.url",

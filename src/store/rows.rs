@@ -179,6 +179,7 @@ pub(super) struct AttachmentRow {
     pub tag: Option<String>,
     pub delete_on_termination: Option<bool>,
     pub detaching: Option<bool>,
+    pub guest_device: Option<String>,
     pub created_at: i64,
 }
 
@@ -200,6 +201,7 @@ impl AttachmentRow {
             tag: self.tag.as_deref(),
             delete_on_termination: self.delete_on_termination,
             detaching: self.detaching,
+            guest_device: self.guest_device.as_deref(),
             id: &self.id,
         }
     }
@@ -225,6 +227,7 @@ impl AttachmentRow {
             tag: bdm.and_then(|bdm| owned(bdm.tag.as_ref())),
             delete_on_termination: bdm.map(|bdm| bdm.delete_on_termination),
             detaching: bdm.map(|bdm| bdm.detaching),
+            guest_device: bdm.and_then(|bdm| bdm.guest_device).map(|id| id.to_string()),
             created_at: row.created_at.0,
         }
     }
@@ -241,6 +244,7 @@ impl AttachmentRow {
                 tag: self.tag.as_deref().map(Text::from),
                 delete_on_termination: self.delete_on_termination.unwrap_or(false),
                 detaching: self.detaching.unwrap_or(false),
+                guest_device: self.guest_device.as_deref().map(|id| parse(id, what)).transpose()?.map(AttachmentId),
             }),
         };
         let attach_mode = match self.attach_mode.as_deref() {

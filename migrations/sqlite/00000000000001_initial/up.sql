@@ -73,12 +73,15 @@ CREATE TABLE attachments (
     tag TEXT,
     delete_on_termination BOOLEAN,
     detaching BOOLEAN,
+    -- the attachment that the guest's device is named after, where that is another one: after a swap
+    guest_device TEXT,
     created_at BIGINT NOT NULL
 );
 
--- one device name is used once in a server, and a server has a volume once (R-02, R-25)
+-- one device name is used once in a server, and a server has a volume once (R-02, R-25); a swapped disk has the name of the row before
+-- it, which goes a moment later
 CREATE UNIQUE INDEX attachments_server_device ON attachments (instance_uuid, device)
-    WHERE bdm_uuid IS NOT NULL AND device IS NOT NULL;
+    WHERE bdm_uuid IS NOT NULL AND device IS NOT NULL AND guest_device IS NULL;
 CREATE UNIQUE INDEX attachments_server_volume ON attachments (instance_uuid, volume_id)
     WHERE bdm_uuid IS NOT NULL;
 CREATE INDEX attachments_by_volume ON attachments (volume_id, ordinal);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use super::attach::{AttachVolume, ServerAttach};
+pub use super::attach::{AttachVolume, OldAnswer, ServerAttach, ServerSwap, SwapWord, YieldDisk};
 pub use super::decision::{Decision, Job, JobTarget, Reply, ReplyWhen, Ticket, UserMessage, Verdict};
 use super::metadata::{MetadataChange, MetadataKind, MetadataWrite};
 pub use super::refusal::Refusal;
@@ -273,6 +273,22 @@ pub enum Command {
         /// Whether the volume is deleted together with the server.
         delete_on_termination: bool,
     },
+    /// Compute's swap, at the new volume.
+    ServerSwap(Box<ServerSwap>),
+    /// The new volume of a swap speaks to the old one.
+    SwapWord(Box<SwapWord>),
+    /// What the old volume of a swap has answered.
+    SwapAnswered {
+        /// Which job it was.
+        ticket: Ticket,
+        /// What it said, or why not.
+        answer: Result<OldAnswer, Refusal>,
+    },
+    /// The old volume wants its guest back: a hint, the swap may have come too far.
+    SwapCallOff {
+        /// The operation of the new volume.
+        swap: OperationId,
+    },
     /// How a call of an operation's step, or its probe, ended.
     JobResult {
         /// Which job it was.
@@ -362,6 +378,10 @@ impl Command {
             Self::ServerAttach(_) => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
             Self::ServerAttachmentUpdate { .. } => "server_attachment_update",
+            Self::ServerSwap(_) => "server_swap",
+            Self::SwapWord(_) => "swap_word",
+            Self::SwapAnswered { .. } => "swap_answered",
+            Self::SwapCallOff { .. } => "swap_call_off",
             Self::JobResult { .. } => "job_result",
             Self::CallReturned { .. } => "call_returned",
             Self::OutstandingProbed { .. } => "outstanding_probed",

@@ -104,6 +104,13 @@ const ACTS: &[Act] = &[
     Act::TerminateAll,
     Act::ForceDetach,
     Act::ForceDetachRow(0),
+    Act::SwapIn("a"),
+    Act::SwapIn("b"),
+    Act::SwapCallOff,
+    Act::SwapYield("a"),
+    Act::SwapYield("b"),
+    Act::SwapMoved,
+    Act::SwapStays,
 ];
 
 const FATES: &[Fate] = &[Fate::Fails, Fate::Refuses, Fate::AnswerLost, Fate::NothingDone, Fate::Hangs];

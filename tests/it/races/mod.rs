@@ -21,3 +21,4 @@ pub mod scenario;
 mod seeds;
 mod size;
 mod snapshots;
+mod swap;

@@ -276,7 +276,13 @@ pub(super) async fn resize(link: &GuestLink, attachment: AttachmentId, new_size_
 async fn try_resize(link: &GuestLink, attachment: AttachmentId, size: i64) -> Result<bool, QmpError> {
     let Some(disk) = link.plugged_disk(attachment).await? else { return Ok(false) };
     if disk.bytes >= size {
-        return Ok(true);
+        // QEMU may have it, from another volume that the disk has moved to, and not have told the guest. A disk that may not be
+        // written is refused that, and its guest hears of it as it always does.
+        let resize = qmp::block_resize { device: None, node_name: Some(disk.node), size: disk.bytes };
+        return match link.qmp.run(resize).await {
+            Ok(_) | Err(QmpError::Refused { .. }) => Ok(true),
+            Err(error) => Err(error),
+        };
     }
     let command_line = format!("qemu-io {} \"read 0 512\"", disk.node);
     link.qmp.run(qmp::human_monitor_command { command_line, cpu_index: None }).await?;
