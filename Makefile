@@ -2,6 +2,7 @@
 # make test    every test: the library, the binary over HTTP, PostgreSQL, a QEMU guest, the stock clients
 # make bench   micro-benches, then the whole server against baselines: one table, and docs/performance.md (15 minutes)
 # make crash   the kill -9 tests alone: 200 kills in a storm (HEARTH_CRASH_KILLS), 20 rounds with a guest (HEARTH_CRASH_ROUNDS)
+# make tempest OpenStack's own tests of volumes, with Hearth's identity service and with Keystone (8 minutes; docs/tempest.md)
 #
 # Each prepares what it needs first (scripts/setup.sh); that does nothing when it is there already.
 
@@ -11,7 +12,7 @@ AUTH ?= local
 
 MICRO_BENCHES = decide commit mailbox policy requests
 
-.PHONY: run test bench crash setup-run setup-test setup-bench
+.PHONY: run test bench crash tempest setup-run setup-test setup-bench setup-tempest
 
 run: setup-run
 	HEARTH__AUTH__STRATEGY=$(AUTH) $(CARGO) run --locked -- serve --config $(CONFIG)
@@ -30,6 +31,10 @@ crash: export HEARTH_CRASH_KILLS ?= 200
 crash: setup-test
 	HEARTH_CRASH_ROUNDS=$${HEARTH_CRASH_ROUNDS:-20} $(CARGO) nextest run --locked -E 'test(/^crash::/)'
 
+tempest: setup-tempest
+	$(CARGO) build --locked
+	$${CARGO_TARGET_DIR:-target}/tempest-venv/bin/python -B tests/tempest/run.py
+
 setup-run:
 	@scripts/setup.sh run
 
@@ -38,3 +43,6 @@ setup-test:
 
 setup-bench:
 	@scripts/setup.sh bench
+
+setup-tempest:
+	@scripts/setup.sh tempest

@@ -4,15 +4,16 @@
 #   scripts/setup.sh run    what `make run` needs: a C compiler and libpq to build, qemu-storage-daemon for exports
 #   scripts/setup.sh bench  also PostgreSQL, and strace to count fsyncs
 #   scripts/setup.sh test   also PostgreSQL, the stock OpenStack clients, Keystone, cargo-nextest, an iSCSI target daemon and a QEMU guest
+#   scripts/setup.sh tempest also tempest, and Keystone
 set -eu
 
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
 purpose=${1:-run}
 case $purpose in
-run | bench | test) ;;
+run | bench | tempest | test) ;;
 *)
-    echo "usage: $0 run|bench|test" >&2
+    echo "usage: $0 run|bench|tempest|test" >&2
     exit 2
     ;;
 esac
@@ -56,14 +57,20 @@ missing=
 have cc || missing="$missing build-essential"
 # the link needs libpq.so, which only the development package has
 if ! have pg_config || [ ! -e "$(pg_config --libdir)/libpq.so" ]; then missing="$missing libpq-dev"; fi
-if [ "$purpose" != run ]; then
+if [ "$purpose" = bench ] || [ "$purpose" = test ]; then
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 fi
 if [ "$purpose" = bench ]; then
     have strace || missing="$missing strace"
 fi
-if [ "$purpose" = test ]; then
+if [ "$purpose" = tempest ] || [ "$purpose" = test ]; then
     python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+fi
+if [ "$purpose" = tempest ]; then
+    # images of other formats than raw
+    have qemu-img || missing="$missing qemu-utils"
+fi
+if [ "$purpose" = test ]; then
     # a file system that shares blocks, for the tests of clones
     [ -x /usr/sbin/mkfs.xfs ] || missing="$missing xfsprogs"
     # the target daemon of iSCSI backends
@@ -79,8 +86,6 @@ if [ "$purpose" = run ]; then
 fi
 [ "$purpose" != bench ] || exit 0
 
-have cargo-nextest || cargo install cargo-nextest --locked </dev/null >&2
-
 # venv NAME WHAT LIST MODULE: once for each list of versions.
 venv() {
     made=$target/$1
@@ -95,9 +100,15 @@ venv() {
     echo "$wanted" >"$made/made-by"
 }
 
-venv openstack-venv "the OpenStack clients" tests/it/e2e/requirements.txt openstackclient
-# apart from the clients: what a service needs is no concern of theirs
+# each apart from the others: what a service needs is no concern of its clients
 venv keystone-venv "Keystone" tests/it/e2e/keystone/requirements.txt keystone
+if [ "$purpose" = tempest ]; then
+    venv tempest-venv "tempest" tests/tempest/requirements.txt tempest
+    exit 0
+fi
+
+have cargo-nextest || cargo install cargo-nextest --locked </dev/null >&2
+venv openstack-venv "the OpenStack clients" tests/it/e2e/requirements.txt openstackclient
 
 # QEMU of the same version as its storage daemon, and a guest to boot.
 [ ! -x tests/guest/prepare.sh ] || tests/guest/prepare.sh </dev/null

@@ -9,7 +9,7 @@ use super::attachments::AttachmentIndex;
 use super::events::EventFeed;
 use super::hosts::{HostBook, PlacementOptions};
 use super::reply::{ReplyTo, Returned};
-use super::server::ServerActor;
+use super::server::{ServerActor, ServerAttachOptions};
 use super::service::{Backends, RequestError};
 use super::settling::Settling;
 use super::slot::{CRASHES_TO_QUARANTINE, Occupant, Permit, QUARANTINE, VolumeSlot};
@@ -47,6 +47,8 @@ pub struct ActorOptions {
     pub swap_requires_migration: bool,
     /// What the settings say of each backend, by its full name.
     pub placement: BTreeMap<String, PlacementOptions>,
+    /// The rules of Compute's attach.
+    pub server_attach: ServerAttachOptions,
 }
 
 impl Default for ActorOptions {
@@ -61,6 +63,7 @@ impl Default for ActorOptions {
             message_ttl: Duration::from_secs(30 * 24 * 3600),
             swap_requires_migration: true,
             placement: BTreeMap::new(),
+            server_attach: ServerAttachOptions::default(),
         }
     }
 }

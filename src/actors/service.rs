@@ -19,6 +19,7 @@ use crate::domain::operation::{Operation, Step};
 use crate::domain::placement::Room;
 use crate::domain::quota::Limits;
 use crate::domain::server::{HypervisorKind, Server};
+use crate::domain::server_action::ServerActionKind;
 use crate::domain::status::VmState;
 use crate::domain::text::Text;
 use crate::domain::volume::{Caller, Command, Refusal, Reply, VolumeState};
@@ -71,6 +72,13 @@ pub enum RequestError {
     /// Compute's 400 (tag or multiattach where it is not supported…).
     #[error("{0}")]
     ServerBadRequest(String),
+    /// Compute's 403: the server has as many disks as it may have.
+    #[error("{0}")]
+    ServerForbidden(String),
+    /// Compute's attach was refused by a check that comes after its answer (`spec/nova-volume-attachments.md` §4, steps 13 to 18
+    /// from 2.101): the client has been told 202, and the server's action tells it.
+    #[error("{0}")]
+    AfterAnswer(Box<RequestError>),
     /// Too many requests for this volume are waiting (503 with Retry-After).
     #[error("too many requests for this volume")]
     Overloaded {
@@ -101,6 +109,9 @@ pub struct ServerAttachRequest {
     pub shelved_allowed: bool,
     /// The microversion is at least 2.60.
     pub multiattach_allowed: bool,
+    /// The microversion is at least 2.101: what a server with a host is refused for by step 13 and later is
+    /// [`RequestError::AfterAnswer`].
+    pub answered_early: bool,
 }
 
 /// A change of a server record (`/admin/servers`); `None` leaves the field alone.
@@ -351,7 +362,8 @@ impl Service {
     }
 
     /// Compute's attach: through the server's actor to the volume. The reply's attachment has the device name. A volume of
-    /// another project is not found, unless the caller is an administrator.
+    /// another project is not found, unless the caller is an administrator. A refusal that comes after the answer is in the
+    /// server's actions when it is returned.
     pub async fn server_attach(
         &self,
         server_id: ServerId,
@@ -359,11 +371,18 @@ impl Service {
         request: ServerAttachRequest,
         caller: Caller,
     ) -> Result<Reply, RequestError> {
+        let started_at = self.core.world.clock.now();
+        let requester = caller.requester.clone();
         let volume = self.visible(volume_id, &caller).await?;
         let (answer, receiver) = oneshot::channel();
         let request = AttachRequest { volume_id, volume, request, caller, answer, tries: 0 };
         self.core.server(&server_id).do_send(ServerMessage::Attach(Box::new(request)));
-        receiver.await.unwrap_or(Err(RequestError::Lost))
+        let answered = receiver.await.unwrap_or(Err(RequestError::Lost));
+        if let Err(RequestError::AfterAnswer(cause)) = &answered {
+            let failure = Some(cause.to_string());
+            self.action_ended(server_id, ServerActionKind::AttachVolume, requester, started_at, failure).await?;
+        }
+        answered
     }
 
     /// Compute's detach. `shelved_allowed`: the microversion is at least 2.20.

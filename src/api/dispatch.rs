@@ -448,6 +448,7 @@ fn success(answer: Answer, exchange: &Exchange) -> HttpResponse {
         Body::Empty if exchange.empty_is_html => {
             response.insert_header((header::CONTENT_TYPE, "text/html; charset=UTF-8")).finish()
         }
+        Body::Empty if exchange.side == Side::Compute => response.insert_header((header::CONTENT_TYPE, JSON)).finish(),
         Body::Empty => response.finish(),
         Body::Text(kind, text) => response.insert_header((header::CONTENT_TYPE, kind)).body(text),
         Body::Events(events) => response

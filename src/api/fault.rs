@@ -273,6 +273,8 @@ fn request_fault(error: RequestError, refusal_fault: impl FnOnce(Refusal) -> Fau
         RequestError::ServerNotFound(id) => Fault::new(404, Kind::Server.text(id.as_str())),
         RequestError::ServerConflict(text) => Fault::new(409, text),
         RequestError::ServerBadRequest(text) => Fault::new(400, text),
+        RequestError::ServerForbidden(text) => Fault::new(403, text),
+        RequestError::AfterAnswer(error) => request_fault(*error, refusal_fault),
         RequestError::Overloaded { retry_after } => {
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
             Fault::unavailable(seconds.max(RETRY_AFTER), "too many requests for this volume")

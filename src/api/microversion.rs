@@ -37,7 +37,7 @@ impl fmt::Display for Microversion {
 /// Block Storage's lowest and highest version.
 pub const BLOCK_STORAGE: (Microversion, Microversion) = (Microversion::v3(0), Microversion::v3(71));
 /// Compute's lowest version, and the highest whose rules for the calls served here are all kept.
-pub const COMPUTE: (Microversion, Microversion) = (Microversion::v2(1), Microversion::v2(101));
+pub const COMPUTE: (Microversion, Microversion) = (Microversion::v2(1), Microversion::v2(104));
 
 /// Why the version headers are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -181,7 +181,7 @@ mod tests {
             (None, Some(""), format("")),
             (Some("compute 2.0"), None, unsupported("2.0")),
             (Some("compute 1.1"), None, unsupported("1.1")),
-            (Some("compute 2.102"), None, unsupported("2.102")),
+            (Some("compute 2.105"), None, unsupported("2.105")),
             (Some("compute 3.1"), None, unsupported("3.1")),
         ];
         for (standard, legacy, expected) in cases {

@@ -256,6 +256,12 @@ pub enum Route {
     MappingUpdate(String, String),
     /// `DELETE` there.
     MappingDelete(String, String),
+    /// `GET /servers/{id}/os-instance-actions`.
+    ActionList(String),
+    /// `GET /servers/{id}/os-instance-actions/{request_id}`.
+    ActionShow(String, String),
+    /// `POST /os-server-external-events`.
+    ExternalEventsCreate,
     /// `GET /admin/servers`.
     AdminServerList,
     /// `POST /admin/servers`.
@@ -354,6 +360,9 @@ impl Route {
             Self::MappingShow(..) | Self::MappingUpdate(..) | Self::MappingDelete(..) => {
                 "/servers/{server_id}/os-volume_attachments/{volume_id}"
             }
+            Self::ActionList(_) => "/servers/{server_id}/os-instance-actions",
+            Self::ActionShow(..) => "/servers/{server_id}/os-instance-actions/{request_id}",
+            Self::ExternalEventsCreate => "/os-server-external-events",
             Self::AdminServerList | Self::AdminServerCreate => "/admin/servers",
             Self::AdminServerShow(_) | Self::AdminServerUpdate(_) | Self::AdminServerDelete(_) => {
                 "/admin/servers/{server_id}"
@@ -413,6 +422,7 @@ impl Route {
                     | Self::AttachmentUpdate(_)
                     | Self::MappingCreate(_)
                     | Self::MappingUpdate(..)
+                    | Self::ExternalEventsCreate
                     | Self::AdminServerCreate
                     | Self::AdminServerUpdate(_)
                     | Self::AdminFault
@@ -508,6 +518,9 @@ fn compute(method: &str, rest: &[&str]) -> Option<Route> {
         ("DELETE", ["servers", server, "os-volume_attachments", volume]) => {
             Route::MappingDelete(id(server)?, id(volume)?)
         }
+        ("GET", ["servers", server, "os-instance-actions"]) => Route::ActionList(id(server)?),
+        ("GET", ["servers", server, "os-instance-actions", request]) => Route::ActionShow(id(server)?, id(request)?),
+        ("POST", ["os-server-external-events"]) => Route::ExternalEventsCreate,
         _ => return None,
     })
 }

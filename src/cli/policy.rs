@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::auth;
 use crate::domain::ids::{ProjectId, RequestId, UserId};
-use crate::identity::{Presented, RequestContext, Scope};
+use crate::identity::{Presented, RequestContext, Scope, Strategy};
 use crate::policy::files::Sources;
 use crate::policy::live::PolicyError;
 use crate::policy::{LivePolicy, Policy, Target};
@@ -127,11 +127,7 @@ fn explained(settings: &Settings, policy: &Policy, check: &Check) -> Result<(boo
         Some(token) => {
             let presented =
                 Presented { token: Some(token), url_project: check.project.as_deref(), ..Presented::default() };
-            if matches!(settings.auth.strategy, AuthStrategy::Local | AuthStrategy::Basic) {
-                return Err("only the running service knows the tokens of this strategy: use --roles".to_owned());
-            }
-            let auth = auth::strategy(settings, settings.server.listen, &Metrics::default());
-            let strategy = auth.map_err(|error| error.to_string())?.strategy;
+            let strategy = strategy(settings)?;
             let id = RequestId::from("req-policy-check");
             let found = actix_web::rt::System::new().block_on(strategy.authenticate(presented, &id));
             found.map_err(|refusal| format!("the service would not take this token: {refusal}"))?
@@ -152,6 +148,24 @@ fn explained(settings: &Settings, policy: &Policy, check: &Check) -> Result<(boo
         text.push_str(&format!("  {reason}\n"));
     }
     Ok((decision.allowed, text))
+}
+
+/// Who knows what a token is worth. Changes nothing, and makes no files.
+fn strategy(settings: &Settings) -> Result<Strategy, String> {
+    match settings.auth.strategy {
+        AuthStrategy::Basic => Err("nobody has a token by this strategy: use --roles".to_owned()),
+        AuthStrategy::Local if !settings.auth.local.path.is_dir() => {
+            Err(format!("{} is not there: the service has never run", settings.auth.local.path.display()))
+        }
+        AuthStrategy::Local => {
+            let local = auth::open_local(&settings.auth, String::new()).map_err(|error| error.to_string())?;
+            Ok(Strategy::Local(Arc::new(local)))
+        }
+        AuthStrategy::Noauth | AuthStrategy::Keystone => {
+            let auth = auth::strategy(settings, settings.server.listen, &Metrics::default());
+            Ok(auth.map_err(|error| error.to_string())?.strategy)
+        }
+    }
 }
 
 impl Check {

@@ -17,7 +17,7 @@ use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
 use super::reload;
 use super::state_dir::{StateDir, StateDirError};
-use crate::actors::{ActorOptions, Dependencies, Service};
+use crate::actors::{ActorOptions, Dependencies, ServerAttachOptions, Service};
 use crate::api::identity::CatalogOptions;
 use crate::api::server::Images;
 use crate::api::tls::{Certificate, TlsError};
@@ -196,6 +196,11 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
         limits: settings.quota.limits(),
         placement: parts::placement(settings),
         swap_requires_migration: settings.compute.swap_requires_migration,
+        server_attach: ServerAttachOptions {
+            ignore_requested_device: settings.compute.ignore_requested_device,
+            max_disk_devices: settings.compute.max_disk_devices_to_attach,
+            cross_az_attach: settings.compute.cross_az_attach,
+        },
         ..ActorOptions::default()
     };
     Service::start(world, options, pool)

@@ -18,6 +18,7 @@ pub mod qos;
 pub mod quota;
 pub mod reference;
 pub mod server;
+pub mod server_action;
 pub mod service;
 pub mod snapshot;
 pub mod status;

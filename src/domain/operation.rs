@@ -12,6 +12,7 @@ use super::ids::{
     AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeTypeId,
 };
 use super::image::{FromImage, ToImage};
+use super::server_action::ServerActionKind;
 use super::status::VolumeStatus;
 use super::swap::{SwapIn, SwapOut};
 use super::text::Text;
@@ -341,6 +342,20 @@ impl OperationKind {
             Self::SwapIn(swap) => Some(swap.attachment_id),
             Self::SwapOut(swap) => Some(swap.attachment_id),
             Self::Release { attachment_id, .. } => *attachment_id,
+            _ => None,
+        }
+    }
+
+    /// The action of a server that the whole operation is (`spec/nova-volume-attachments.md` §8.2). The detach of a server
+    /// that goes away is part of its deletion.
+    pub fn server_action(&self) -> Option<(&ServerId, ServerActionKind)> {
+        match self {
+            Self::ServerAttach { server_id, .. } => Some((server_id, ServerActionKind::AttachVolume)),
+            Self::ServerDetach { server_id, server_gone: false, .. } => {
+                Some((server_id, ServerActionKind::DetachVolume))
+            }
+            // What the old volume refuses has never been one.
+            Self::SwapIn(swap) if swap.disk.is_some() => Some((&swap.server_id, ServerActionKind::SwapVolume)),
             _ => None,
         }
     }

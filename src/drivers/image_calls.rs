@@ -40,7 +40,7 @@ pub(super) async fn create(service: &Service, image: &ToImage) -> Result<(), Ima
 /// Whether the image's data is whole already.
 pub(super) async fn is_whole(service: &Service, image: &ToImage) -> Result<bool, ImageError> {
     let caller = ImageCaller::service(image.project_id.clone());
-    Ok(service.clone().show(caller, image.image_id).await?.status == ImageStatus::Active)
+    Ok(service.clone().show(caller, image.image_id).await?.status.has_data())
 }
 
 /// Removes the image unless it is whole.
@@ -48,7 +48,7 @@ pub(super) async fn discard(service: &Service, project_id: ProjectId, id: ImageI
     let caller = ImageCaller::service(project_id);
     let removed = async {
         let found = service.clone().show(caller.clone(), id).await?;
-        if found.status == ImageStatus::Active { Ok(()) } else { service.clone().delete(caller, id).await }
+        if found.status.has_data() { Ok(()) } else { service.clone().delete(caller, id).await }
     };
     match removed.await {
         Err(ImageError::NotFound(_)) => Ok(()),
@@ -100,4 +100,29 @@ pub(super) fn outcome_of_creation(error: &ImageError) -> Outcome {
 pub(super) fn no_service() -> Outcome {
     let cause = Cause::new(CauseKind::Image, "this backend has no image service");
     Outcome::Refused { cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Randomness;
+    use crate::sim::MemoryImages;
+
+    /// An image that was made whole stays, also if its owner has deactivated it before we look.
+    #[tokio::test]
+    async fn only_an_image_without_its_data_is_discarded() {
+        let (images, randomness) = (MemoryImages::new(), Randomness::from_seed(1));
+        let service: Service = images.clone();
+        for (status, stays) in [
+            (ImageStatus::Queued, false),
+            (ImageStatus::Saving, false),
+            (ImageStatus::Active, true),
+            (ImageStatus::Deactivated, true),
+        ] {
+            let id = ImageId(randomness.uuid());
+            images.put(id, b"data", |image| image.status = status);
+            discard(&service, "p".into(), id).await.expect("discarded");
+            assert_eq!(images.image(id).is_some(), stays, "{status:?}");
+        }
+    }
 }

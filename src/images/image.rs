@@ -55,7 +55,9 @@ pub enum ImageStatus {
     Saving,
     /// Its data is whole and never changes.
     Active,
-    /// Any other word of Glance (`deactivated`, `importing`, `killed`, …): its data cannot be had.
+    /// Its data is whole, and nobody but an administrator can have it.
+    Deactivated,
+    /// Any other word of Glance (`importing`, `killed`, …): its data cannot be had.
     #[serde(other)]
     Other,
 }
@@ -82,8 +84,14 @@ impl ImageStatus {
             Self::Queued => "queued",
             Self::Saving => "saving",
             Self::Active => "active",
-            Self::Other => "deactivated",
+            Self::Deactivated => "deactivated",
+            Self::Other => "unavailable",
         }
+    }
+
+    /// Whether all of its data is there.
+    pub const fn has_data(self) -> bool {
+        matches!(self, Self::Active | Self::Deactivated)
     }
 }
 

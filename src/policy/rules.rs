@@ -320,6 +320,11 @@ pub const RULES: &[DefaultRule] = &[
     rule("os_compute_api:os-volumes-attachments:update", M, NEW),
     rule("os_compute_api:os-volumes-attachments:swap", "rule:admin_api or role:service", NEW),
     rule("os_compute_api:os-volumes-attachments:delete", M, NEW),
+    rule("os_compute_api:os-instance-actions:list", R, NEW),
+    rule("os_compute_api:os-instance-actions:show", R, NEW),
+    rule("os_compute_api:os-instance-actions:events", A, NEW),
+    rule("os_compute_api:os-instance-actions:events:details", A, NEW),
+    rule("os_compute_api:os-server-external-events:create", "rule:admin_api or role:service", NEW),
     // Image, as in Glance
     rule("get_images", R, NEW),
     rule("get_image", R, NEW),
@@ -328,6 +333,8 @@ pub const RULES: &[DefaultRule] = &[
     rule("modify_image", M, NEW),
     rule("upload_image", M, NEW),
     rule("delete_image", M, NEW),
+    rule("deactivate", M, NEW),
+    rule("reactivate", M, NEW),
     // Hearth's own: everything under /admin
     rule("hearth:admin", A, NEW),
 ];

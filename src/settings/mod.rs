@@ -8,6 +8,7 @@
 mod auth;
 mod backend;
 mod check;
+mod compute;
 mod duration;
 mod image;
 mod keystone;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use auth::{AuthSettings, AuthStrategy, BasicAuthSettings, FixedIdentity, FixedToken, LocalAuthSettings};
 pub use backend::{BackendSettings, DriverSettings, FileDriverSettings, SimDriverSettings, SimProcess, TargetProtocol};
+pub use compute::{ComputeMode, ComputeSettings};
 pub use duration::parse as parse_duration;
 pub use image::{GlanceSettings, ImageServiceSettings, ImageSettings, ImageStoreSettings};
 pub use keystone::{KeystonePassword, KeystoneSettings};
@@ -147,24 +149,6 @@ pub struct PolicySettings {
     pub directory: Option<PathBuf>,
     /// The old defaults of rules count no more.
     pub enforce_new_defaults: bool,
-}
-
-/// `compute`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ComputeSettings {
-    /// Whether it is served.
-    pub mode: ComputeMode,
-    /// A volume is swapped only while it has a migration status, as Nova has it.
-    pub swap_requires_migration: bool,
-}
-
-/// `compute.mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ComputeMode {
-    /// Hearth serves the volume-attachment part of the Compute API.
-    Embedded,
-    /// Only Block Storage is served.
-    None,
 }
 
 /// `hypervisor`.

@@ -10,9 +10,9 @@ use config::{Map, Value, ValueKind};
 use super::backend::absolute;
 use super::reader::{Problem, Table, layered};
 use super::{
-    ActorSettings, AuthStrategy, ComputeMode, ComputeSettings, ConnectionSettings, Database, FaultSettings,
-    HistorySettings, HypervisorSettings, Invalid, Loaded, PolicySettings, QuotaSettings, ServerSettings, Settings,
-    StateSettings, auth, backend, image, tls,
+    ActorSettings, AuthStrategy, ConnectionSettings, Database, FaultSettings, HistorySettings, HypervisorSettings,
+    Invalid, Loaded, PolicySettings, QuotaSettings, ServerSettings, Settings, StateSettings, auth, backend, compute,
+    image, tls,
 };
 use crate::faults::NoCrashPoint;
 
@@ -71,7 +71,7 @@ fn read(root: &mut Table, problems: &mut Vec<Problem>) -> Settings {
         database: database(root.table(problems, "database"), &state.path, problems),
         auth,
         policy: policy(root.table(problems, "policy"), problems),
-        compute: compute(root.table(problems, "compute"), problems),
+        compute: compute::parse(root.table(problems, "compute"), problems),
         backends: backends(root, &state.path, problems),
         image: image::parse(root.table(problems, "image"), &state.path, problems),
         hypervisor: hypervisor(root.table(problems, "hypervisor"), problems),
@@ -181,19 +181,6 @@ fn policy(mut table: Table, problems: &mut Vec<Problem>) -> PolicySettings {
     let enforce_new_defaults = table.flag(problems, "enforce_new_defaults", true);
     table.finish(problems, &["file", "directory", "enforce_new_defaults"]);
     PolicySettings { file, directory, enforce_new_defaults }
-}
-
-fn compute(mut table: Table, problems: &mut Vec<Problem>) -> ComputeSettings {
-    let mode = table.take(problems, "mode", ComputeMode::Embedded, |value| {
-        match one_of(value, &["embedded", "none", "external"])? {
-            "embedded" => Ok(ComputeMode::Embedded),
-            "none" => Ok(ComputeMode::None),
-            _ => Err("\"external\" is not implemented in this release; use \"embedded\" or \"none\"".to_owned()),
-        }
-    });
-    let swap_requires_migration = table.flag(problems, "swap_requires_migration", true);
-    table.finish(problems, &["mode", "swap_requires_migration"]);
-    ComputeSettings { mode, swap_requires_migration }
 }
 
 fn backends(root: &mut Table, state_path: &Path, problems: &mut Vec<Problem>) -> Vec<backend::BackendSettings> {

@@ -15,14 +15,15 @@ use super::connection::{AnyConnection, on_each};
 use super::difference::Step;
 use super::idempotency::write_key;
 use super::rows::{
-    AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, SnapshotRow, UsageRow, VolumeRow, to_i64, to_json,
+    AttachmentRow, EventRow, MessageRow, OperationRow, ServerActionRow, ServerRow, SnapshotRow, UsageRow, VolumeRow,
+    to_i64, to_json,
 };
 use super::schema::{
-    attachments, events, messages, operations, quota_usages, servers, snapshots, volume_types, volumes,
+    attachments, events, messages, operations, quota_usages, server_actions, servers, snapshots, volume_types, volumes,
 };
 use super::sql::{Dialect, Id, Sql, Value};
-use super::statements::{AttachmentGone, OperationEnded, VolumeProgress};
-use super::{Aborted, Event, ServerChange, Transaction, VolumeChange};
+use super::statements::{ActionEnded, AttachmentGone, OperationEnded, VolumeProgress};
+use super::{Aborted, ActionChange, Event, ServerChange, Transaction, VolumeChange};
 use crate::domain::quota::{Limits, Scope, Usage};
 use crate::domain::volume::{Volume, usage_growth};
 
@@ -152,7 +153,29 @@ fn write_member(connection: &mut AnyConnection, member: &Transaction) -> Result<
     if let Some(event) = &member.event {
         write_event(connection, &EventRow::of(event))?;
     }
+    for change in &member.actions {
+        write_action(connection, change)?;
+    }
     Ok(())
+}
+
+fn write_action(connection: &mut AnyConnection, change: &ActionChange) -> QueryResult<()> {
+    match change {
+        ActionChange::Begin(action) => {
+            let row = ServerActionRow::of(action);
+            let insert = diesel::insert_into(server_actions::table).values(&row);
+            on_each!(connection, inner => insert.execute(inner)).map(drop)
+        }
+        ActionChange::End { id, server_id, started_at, end } => ActionEnded {
+            ended_at: end.at.0,
+            failure: end.failure.as_deref(),
+            server_id: server_id.as_str(),
+            started_at: started_at.0,
+            id: &id.to_string(),
+        }
+        .run(connection)
+        .map(drop),
+    }
 }
 
 /// Writes what the journal held of a volume: the tables' last state and the committed one, and the history between them.

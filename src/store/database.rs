@@ -12,18 +12,22 @@ use super::idempotency;
 use super::journal::Overlay;
 use super::queries::operation::Cursor;
 use super::queries::{
-    attachment, history, message, operation, qos, quota, server, service, usage, volume, volume_snapshot, volume_type,
+    attachment, history, message, operation, qos, quota, server, server_action, service, usage, volume,
+    volume_snapshot, volume_type,
 };
 use super::{
-    AttachmentQuery, CommitOutcome, Event, GrowthRules, KeyUse, ListError, Message, MessageQuery, OpenOperation, Page,
-    QosChange, QosRefused, Reading, ServerQuery, SnapshotQuery, Store, StoreError, Transaction, TypeChange,
-    TypeRefused, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery,
+    ActionQuery, AttachmentQuery, CommitOutcome, Event, GrowthRules, KeyUse, ListError, Message, MessageQuery,
+    OpenOperation, Page, QosChange, QosRefused, Reading, ServerQuery, SnapshotQuery, Store, StoreError, Transaction,
+    TypeChange, TypeRefused, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery,
 };
 use crate::domain::attachment::Attachment;
-use crate::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
+use crate::domain::ids::{
+    AttachmentId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, VolumeId, VolumeTypeId,
+};
 use crate::domain::qos::QosSpecs;
 use crate::domain::quota::{QuotaKey, QuotaOwner, StoredLimit, Usage};
 use crate::domain::server::Server;
+use crate::domain::server_action::ServerAction;
 use crate::domain::service::{HostUsage, ServiceRecord};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -181,6 +185,14 @@ impl<E: Engine> Store for Database<E> {
 
     fn default_types(&self) -> Reading<Vec<(ProjectId, VolumeTypeId)>> {
         self.engine.read(Lane::List, volume_type::default_types)
+    }
+
+    fn action_list(&self, query: ActionQuery) -> BoxFuture<'static, Result<Vec<ServerAction>, ListError>> {
+        self.engine.read(Lane::Point, move |connection| server_action::action_list(connection, &query))
+    }
+
+    fn action_get(&self, server_id: ServerId, request_id: RequestId) -> Reading<Option<ServerAction>> {
+        self.engine.read(Lane::Point, move |connection| server_action::action_get(connection, &server_id, &request_id))
     }
 
     fn services(&self) -> Reading<Vec<ServiceRecord>> {

@@ -21,6 +21,7 @@ mod queue;
 mod readers;
 mod rows;
 mod schema;
+mod server_action;
 mod sql;
 mod statements;
 mod threaded;
@@ -34,6 +35,7 @@ pub use idempotency::{KeyChange, KeyUse, Keyed};
 pub use inline::{FaultHook, InlineFault, InlineStore};
 pub use open::{OpenError, StoreOptions, migrate, open, open_threaded, recover};
 pub use qos::{QosChange, QosRefused};
+pub use server_action::{ActionChange, ActionQuery};
 pub use threaded::{HeldCommits, ThreadedStore};
 pub use writer::OnUnknown;
 
@@ -47,6 +49,7 @@ use crate::domain::operation::Operation;
 use crate::domain::qos::QosSpecs;
 use crate::domain::quota::{Limits, OverQuota, QuotaKey, QuotaOwner, Scope, StoredLimit, Usage};
 use crate::domain::server::Server;
+use crate::domain::server_action::ServerAction;
 use crate::domain::service::{HostUsage, ServiceRecord};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::VmState;
@@ -71,6 +74,8 @@ pub struct Transaction {
     pub messages: Vec<Message>,
     /// The line in the volume's history.
     pub event: Option<Arc<Event>>,
+    /// What it is for servers that their actions tell.
+    pub actions: Vec<ActionChange>,
     /// What becomes of the request's idempotency key.
     pub key: Option<KeyChange>,
 }
@@ -84,6 +89,7 @@ impl Transaction {
             && self.type_guard.is_none()
             && self.messages.is_empty()
             && self.event.is_none()
+            && self.actions.is_empty()
             && self.key.is_none()
     }
 }
@@ -482,6 +488,11 @@ pub trait Store: Send + Sync + 'static {
     /// Live servers.
     fn server_list(&self, query: ServerQuery) -> BoxFuture<'static, Result<Page<Server>, ListError>>;
 
+    /// A page of a server's actions.
+    fn action_list(&self, query: ActionQuery) -> BoxFuture<'static, Result<Vec<ServerAction>, ListError>>;
+    /// The newest action of a server that a request has led to.
+    fn action_get(&self, server_id: ServerId, request_id: RequestId) -> Reading<Option<ServerAction>>;
+
     /// All volume types, by name.
     fn volume_types(&self) -> Reading<Vec<VolumeType>>;
     /// Changes a volume type, or a project's default.
@@ -539,7 +550,7 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets what is set for one owner.
     fn limits_clear(&self, owner: QuotaOwner) -> Reading<()>;
 
-    /// Removes at most `batch` rows of each kind of old record: events, soft-deleted rows and tombstones that ended before
+    /// Removes at most `batch` rows of each kind of old record: events and actions, soft-deleted rows and tombstones that ended before
     /// `before`, and messages and idempotency keys that expired before it. Events that were settled together share a row, which ends with the last
     /// of them. How many went; 0: nothing is left to remove.
     fn history_purge(&self, before: Timestamp, batch: u64) -> Reading<u64>;

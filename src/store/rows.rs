@@ -2,11 +2,13 @@
 
 mod message;
 mod qos;
+mod server_action;
 mod usage;
 mod volume_type;
 
 pub(super) use message::MessageRow;
 pub(super) use qos::QosRow;
+pub(super) use server_action::{ActionEndRow, ServerActionRow};
 pub(super) use usage::{LimitRow, UsageRow};
 pub(super) use volume_type::VolumeTypeRow;
 

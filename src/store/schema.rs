@@ -220,6 +220,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    server_actions (id) {
+        id -> Text,
+        server_id -> Text,
+        started_at -> BigInt,
+        action -> Text,
+        request_id -> Text,
+        user_id -> Text,
+        project_id -> Text,
+        ended_at -> Nullable<BigInt>,
+        failure -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     journal (sequence) {
         sequence -> BigInt,
         body -> Text,

@@ -111,6 +111,17 @@ statement! {
 }
 
 statement! {
+    /// An action of a server has ended. The whole key of SQLite's table finds it.
+    ActionEnded<'a> {
+        "UPDATE server_actions SET ended_at = " ended_at: BigInt = i64,
+        ", failure = " failure: Nullable<Text> = Option<&'a str>,
+        " WHERE server_id = " server_id: Text = &'a str,
+        " AND started_at = " started_at: BigInt = i64,
+        " AND id = " id: Text = &'a str,
+    }
+}
+
+statement! {
     /// An operation has ended.
     OperationEnded<'a> {
         "DELETE FROM operations WHERE id = " id: Text = &'a str,

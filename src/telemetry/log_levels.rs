@@ -16,6 +16,7 @@ pub const LOGGERS: &[&str] = &[
     "hearth::actors::hosts",
     "hearth::actors::server",
     "hearth::actors::server::records",
+    "hearth::actors::server_actions",
     "hearth::actors::volume::commit",
     "hearth::actors::volume",
     "hearth::cli::reload",

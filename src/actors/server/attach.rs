@@ -7,11 +7,12 @@ use super::device::{DeviceRefusal, choose};
 use super::{AttachRequest, DetachRequest, Exchange, ServerActor, ServerMessage, rules};
 use crate::actors::reply::{ReplyTo, Returned};
 use crate::actors::service::RequestError;
-use crate::domain::attachment::Attachment;
+use crate::domain::attachment::{Attachment, mapped};
+use crate::domain::ids::ServerId;
 use crate::domain::server::Server;
 use crate::domain::status::VmState;
 use crate::domain::volume::command::ServerAttach;
-use crate::domain::volume::{Command, Refusal, Reply};
+use crate::domain::volume::{Command, Refusal, Reply, VolumeState};
 use crate::store::StoreError;
 
 /// How often an attach or detach is decided again because the server or its device names changed in between, or because the
@@ -30,9 +31,13 @@ impl ServerActor {
         if let Err(error) = judged {
             return refuse(*request, error);
         }
-        if request.volume.is_none() {
+        let Some(volume) = request.volume.as_deref() else {
             let missing = Refusal::VolumeNotFound(request.volume_id);
             return refuse(*request, RequestError::Refused(missing));
+        };
+        let judged = unmapped(volume, &self.id).and_then(|()| with_or_without_host(server, volume, &request));
+        if let Err(error) = judged {
+            return refuse(*request, error);
         }
         let reading = self.core.world.store.server_attachments(self.id.clone());
         self.busy = true;
@@ -51,41 +56,22 @@ impl ServerActor {
         ctx: &mut Context<Self>,
     ) {
         let attachments = match read {
-            Ok(attachments) => attachments,
+            // A disk that is being swapped is one.
+            Ok(attachments) => mapped(attachments),
             Err(error) => return refuse(*request, RequestError::Store(error)),
         };
         let Some(server) = self.live().cloned() else {
             return refuse(*request, RequestError::ServerNotFound(self.id.clone()));
         };
         let without_host = server.vm_state == VmState::ShelvedOffloaded;
-        if without_host && request.request.tag.is_some() {
-            let error = "tagged attachment is not supported for shelved-offloaded instances";
-            return refuse(*request, RequestError::ServerBadRequest(error.to_owned()));
-        }
-        if !without_host && server.host.is_none() {
-            let error = format!("Instance {} has no host", server.id);
-            return refuse(*request, RequestError::ServerConflict(error));
-        }
-        let device = if without_host {
-            None
-        } else {
-            let committed = attachments.iter().filter_map(|row| row.bdm.as_ref()?.device.as_deref());
-            let reserved = self.exchanges.values().filter_map(|exchange| exchange.device.as_deref());
-            match choose(request.request.device.as_deref(), &server.root_device_name, committed.chain(reserved)) {
-                Ok(device) => Some(device),
-                // That the volume is attached already is said before that its name is taken (steps 11 and 15).
-                Err(DeviceRefusal::InUse) if !is_mapped(&request) => {
-                    let name = request.request.device.clone().unwrap_or_default();
-                    let error = format!("The supplied device path ({name}) is in use.");
-                    return refuse(*request, RequestError::ServerConflict(error));
-                }
-                // The volume will refuse; if it has been freed meanwhile, the unique index does.
-                Err(DeviceRefusal::InUse) => request.request.device.clone(),
-                Err(DeviceRefusal::Malformed) => {
-                    let error = "The supplied device path is invalid".to_owned();
-                    return refuse(*request, RequestError::ServerBadRequest(error));
-                }
-            }
+        let device = if without_host { Ok(None) } else { self.device(&server, &request, &attachments).map(Some) };
+        let chosen = device.and_then(|device| {
+            let volume = request.volume.as_deref().filter(|_| !self.core.options.server_attach.cross_az_attach);
+            volume.map_or(Ok(()), |volume| same_zone(&server, volume)).map(|()| device)
+        });
+        let device = match chosen {
+            Ok(device) => device,
+            Err(error) => return refuse_late(*request, error, without_host),
         };
         let exchange = self.next_exchange;
         self.next_exchange += 1;
@@ -110,8 +96,36 @@ impl ServerActor {
             address.do_send(ServerMessage::AttachOutcome { exchange, result });
         });
         let (volume_id, caller) = (request.volume_id, request.caller.clone());
-        self.exchanges.insert(exchange, Exchange { device, request });
+        self.exchanges.insert(exchange, Exchange { device, without_host, request });
         self.core.send(volume_id, Box::new(command), caller, reply);
+    }
+
+    /// The device name of a new attachment (steps 14 and 15).
+    fn device(
+        &self,
+        server: &Server,
+        request: &AttachRequest,
+        attachments: &[Attachment],
+    ) -> Result<String, RequestError> {
+        let options = self.core.options.server_attach;
+        let committed = attachments.iter().filter_map(|row| row.bdm.as_ref()?.device.as_deref());
+        let reserved = self.exchanges.values().filter_map(|exchange| exchange.device.as_deref());
+        let used = committed.chain(reserved).collect::<Vec<_>>();
+        // The root and the new one besides.
+        if let Some(most) = options.max_disk_devices.filter(|most| used.len() + 2 > *most as usize) {
+            return Err(RequestError::ServerForbidden(format!(
+                "The maximum allowed number of disk devices ({most}) to attach to a single instance has been exceeded."
+            )));
+        }
+        let requested = request.request.device.as_deref();
+        let wanted = requested.filter(|_| !options.ignore_requested_device);
+        choose(wanted, &server.root_device_name, used.into_iter()).map_err(|refusal| match refusal {
+            DeviceRefusal::InUse => {
+                let name = requested.unwrap_or_default();
+                RequestError::ServerConflict(format!("The supplied device path ({name}) is in use."))
+            }
+            DeviceRefusal::Malformed => malformed(),
+        })
     }
 
     /// The volume has decided; the device name belongs to its row now, or to nobody.
@@ -121,7 +135,7 @@ impl ServerActor {
         result: Result<Reply, RequestError>,
         ctx: &mut Context<Self>,
     ) {
-        let Some(Exchange { mut request, .. }) = self.exchanges.remove(&exchange) else { return };
+        let Some(Exchange { mut request, without_host, .. }) = self.exchanges.remove(&exchange) else { return };
         if matches!(result, Err(RequestError::Refused(Refusal::ServerChanged))) {
             request.tries += 1;
             if request.tries < MAX_TRIES {
@@ -133,8 +147,12 @@ impl ServerActor {
             let error = format!("Instance {} changed during the request", self.id);
             return refuse(*request, RequestError::ServerConflict(error));
         }
-        // A caller that has gone away does not change what was committed.
-        let _ = request.answer.send(result);
+        match result {
+            // What the volume itself refuses is step 18; whatever else is in the way leaves nothing behind.
+            Err(error @ RequestError::Refused(_)) => refuse_late(*request, error, without_host),
+            // A caller that has gone away does not change what was committed.
+            result => drop(request.answer.send(result)),
+        }
     }
 
     /// Judges the server, then the volume decides.
@@ -196,18 +214,62 @@ fn refuse(request: AttachRequest, error: RequestError) {
     let _ = request.answer.send(Err(error));
 }
 
+/// A refusal of step 13 or later: from 2.101 it comes after the answer, unless the server has no host.
+fn refuse_late(request: AttachRequest, error: RequestError, without_host: bool) {
+    let is_late = request.request.answered_early && !without_host;
+    refuse(request, if is_late { RequestError::AfterAnswer(Box::new(error)) } else { error });
+}
+
+fn malformed() -> RequestError {
+    RequestError::ServerBadRequest("The supplied device path is invalid".to_owned())
+}
+
 fn well_formed(request: &AttachRequest) -> Result<(), RequestError> {
     match choose(request.request.device.as_deref(), "/dev/vda", std::iter::empty()) {
-        Err(DeviceRefusal::Malformed) => {
-            Err(RequestError::ServerBadRequest("The supplied device path is invalid".to_owned()))
-        }
+        Err(DeviceRefusal::Malformed) => Err(malformed()),
         _ => Ok(()),
     }
 }
 
-/// Whether a server has the volume already (so that the volume will refuse it).
-fn is_mapped(request: &AttachRequest) -> bool {
-    request.volume.as_ref().is_some_and(|volume| volume.attachments.iter().any(|row| row.bdm.is_some()))
+/// Step 11, by what is committed: the volume itself has the last word.
+fn unmapped(volume: &VolumeState, server: &ServerId) -> Result<(), RequestError> {
+    let mapped = || volume.attachments.iter().filter_map(|row| row.bdm.as_ref()).map(|bdm| &bdm.server_id);
+    let id = volume.id();
+    let text = if volume.volume.multiattach {
+        mapped().any(|mapped| mapped == server).then(|| format!("volume {id} already attached"))
+    } else {
+        let servers = mapped().map(ServerId::as_str).collect::<Vec<_>>().join(" ");
+        (!servers.is_empty()).then(|| format!("volume {id} is already attached to instances: {servers}"))
+    };
+    text.map_or(Ok(()), |text| Err(RequestError::Refused(Refusal::InvalidVolume(text))))
+}
+
+/// Step 12, and that there is somebody to do the work.
+fn with_or_without_host(server: &Server, volume: &VolumeState, request: &AttachRequest) -> Result<(), RequestError> {
+    let bad = |text: &str| Err(RequestError::ServerBadRequest(text.to_owned()));
+    match (server.vm_state, &server.host) {
+        (VmState::ShelvedOffloaded, _) if request.request.tag.is_some() => {
+            bad("tagged attachment is not supported for shelved-offloaded instances")
+        }
+        (VmState::ShelvedOffloaded, _) if volume.volume.multiattach => {
+            bad("attaching multiattach volumes is not supported for shelved-offloaded instances")
+        }
+        (VmState::ShelvedOffloaded, _) | (_, Some(_)) => Ok(()),
+        (_, None) => Err(RequestError::ServerConflict(format!("Instance {} has no host", server.id))),
+    }
+}
+
+/// Step 16, where volumes stay in their zones.
+pub(super) fn same_zone(server: &Server, volume: &VolumeState) -> Result<(), RequestError> {
+    let (own, other) = (&server.availability_zone, &volume.volume.availability_zone);
+    if **own == **other {
+        return Ok(());
+    }
+    Err(RequestError::ServerBadRequest(format!(
+        "Invalid volume: Instance {} and volume {} are not in the same availability_zone. Instance is in {own}. Volume is in {other}",
+        server.id,
+        volume.id()
+    )))
 }
 
 /// The connector of the server's host, as Compute would send it.

@@ -6,9 +6,12 @@
 
 mod attach;
 mod device;
+mod options;
 mod records;
 mod rules;
 mod swap;
+
+pub use options::ServerAttachOptions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -102,6 +105,8 @@ pub(super) struct GuestCall {
 /// An attach that a volume is deciding about.
 struct Exchange {
     device: Option<String>,
+    /// The server was shelved and offloaded when it was judged.
+    without_host: bool,
     request: Box<AttachRequest>,
 }
 

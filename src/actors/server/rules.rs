@@ -63,3 +63,70 @@ fn wrong_state(server: &Server, action: &str) -> RequestError {
         server.id, server.vm_state
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{ProjectId, RequestId, ServerId, UserId};
+    use crate::domain::operation::Requester;
+    use crate::domain::server::HypervisorKind;
+    use crate::domain::time::Timestamp;
+
+    fn server() -> Server {
+        Server {
+            id: ServerId::from("s"),
+            name: String::new(),
+            project_id: ProjectId::from("p"),
+            user_id: UserId::from("u"),
+            host: Some("h".to_owned()),
+            hypervisor: HypervisorKind::Sim,
+            qmp_socket: None,
+            qmp_check_uuid: true,
+            vm_state: VmState::Active,
+            task_state: None,
+            locked: false,
+            availability_zone: "nova".to_owned(),
+            root_device_name: "/dev/vda".to_owned(),
+            launched_at: Some(Timestamp(1)),
+            created_at: Timestamp(0),
+            updated_at: None,
+            epoch: 1,
+            deleted: false,
+        }
+    }
+
+    fn asked_by(is_admin: bool, server: &Server) -> Result<(), RequestError> {
+        let requester = Requester {
+            request_id: RequestId::from("req-1"),
+            user_id: UserId::from("u"),
+            project_id: ProjectId::from("p"),
+        };
+        usable(server, "attach_volume", &Caller { requester, is_admin, is_service: false })
+    }
+
+    /// Everything wrong at once, mended in the order in which it is told.
+    #[test]
+    fn what_has_never_run_takes_no_volume() {
+        let mut server = Server {
+            locked: true,
+            vm_state: VmState::Error,
+            task_state: Some("spawning".to_owned()),
+            launched_at: None,
+            ..server()
+        };
+        let told = |server: &Server, text: &str| {
+            assert_eq!(asked_by(false, server), Err(RequestError::ServerConflict(text.to_owned())));
+        };
+        told(&server, "Instance s is locked");
+        server.locked = false;
+        told(&server, "Cannot 'attach_volume' instance s while it is in vm_state error");
+        server.vm_state = VmState::Active;
+        told(&server, "Cannot 'attach_volume' instance s while it is in task_state spawning");
+        server.task_state = None;
+        told(&server, "Instance s is in an invalid state for 'attach_volume'");
+        server.launched_at = Some(Timestamp(1));
+        assert_eq!(asked_by(false, &server), Ok(()));
+        server.locked = true;
+        assert_eq!(asked_by(true, &server), Ok(()), "an admin passes a lock");
+    }
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix::{AsyncContext, Context};
 
+use super::attach::same_zone;
 use super::{ServerActor, ServerMessage, SwapRequest, rules};
 use crate::actors::reply::{ReplyTo, Returned};
 use crate::actors::service::RequestError;
@@ -81,6 +82,9 @@ impl ServerActor {
         }
         if new.volume.attach_status == AttachStatus::Attached || request.new_id == request.old_id {
             return bad("New volume must be detached in order to swap.".to_owned());
+        }
+        if !self.core.options.server_attach.cross_az_attach {
+            same_zone(server, new)?;
         }
         match swap_refusal(old, &self.id, new.volume.size_gib) {
             Some(refusal) => Err(RequestError::Refused(refusal)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
 use uuid::Uuid;
 
-use super::{Content, MAX_STALE, Phase, VolumeActor};
+use super::{Content, MAX_STALE, Phase, VolumeActor, actions};
 use crate::actors::hosts::Promise;
 use crate::actors::service::RequestError;
 use crate::domain::volume::command::{Decision, ReplyWhen, UserMessage};
@@ -62,6 +62,9 @@ impl VolumeActor {
             limits: decision.limits.clone(),
             messages,
             event: Some(Arc::new(event)),
+            actions: actions::told(self.state.as_deref(), &content.command, &content.caller, decision, now, || {
+                self.core.world.randomness.uuid()
+            }),
             key: content.key.as_ref().map(|keyed| KeyChange::Use { key: self.key_use(keyed, content, decision), now }),
         }
     }

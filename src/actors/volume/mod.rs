@@ -1,6 +1,7 @@
 //! The volume actor: the only writer of one volume. It decides with the pure core, commits, publishes, and starts jobs; it
 //! never waits for any of them.
 
+mod actions;
 mod commit;
 
 pub use commit::KEY_TTL;

@@ -1,5 +1,9 @@
-//! Compute, as far as it concerns volumes: versions, servers as attachment end points, `os-volume_attachments`.
+//! Compute, as far as it concerns volumes: versions, servers as attachment end points, `os-volume_attachments`,
+//! `os-instance-actions`, `os-server-external-events`.
 
+pub mod external_events;
+pub mod instance_actions;
+pub mod server_filters;
 pub mod servers;
 pub mod versions;
 pub mod volume_attachments;
@@ -19,6 +23,9 @@ pub async fn handle(call: &Call, route: &Route) -> Result<Answer, Problem> {
         Route::MappingShow(server, volume) => volume_attachments::mapping_show(call, server, volume).await,
         Route::MappingUpdate(server, volume) => volume_attachments::mapping_update(call, server, volume).await,
         Route::MappingDelete(server, volume) => volume_attachments::mapping_delete(call, server, volume).await,
+        Route::ActionList(server) => instance_actions::action_list(call, server).await,
+        Route::ActionShow(server, request) => instance_actions::action_show(call, server, request).await,
+        Route::ExternalEventsCreate => external_events::events_create(call).await,
         _ => Err(Problem::Unrouted),
     }
 }

@@ -1,8 +1,8 @@
 //! `/servers` (nova-volume-attachments §8.2).
 
-use regex::{Regex, RegexBuilder};
 use serde_json::{Value, json};
 
+use super::server_filters::{self, Filters};
 use crate::api::answer::Answer;
 use crate::api::call::Call;
 use crate::api::fault::{Kind, Problem};
@@ -18,31 +18,6 @@ use crate::store::{ListError, ServerQuery};
 
 /// Rows read at once while a name is searched for.
 const BATCH: u64 = 1000;
-/// Largest compiled regular expression, bytes.
-const REGEX_MAX: usize = 64 * 1024;
-
-const PARAMETERS: &[&str] = &[
-    "limit",
-    "marker",
-    "all_tenants",
-    "name",
-    "status",
-    "uuid",
-    "project_id",
-    "tenant_id",
-    "sort_key",
-    "sort_dir",
-    "deleted",
-    "changes-since",
-    "host",
-    "ip",
-    "flavor",
-    "image",
-    "reservation_id",
-    "user_id",
-    "vm_state",
-];
-
 const SORT_KEYS: &[&str] = &[
     "created_at",
     "display_name",
@@ -83,8 +58,7 @@ async fn detail(call: &Call, server: &Server, is_show: bool) -> Result<Value, Pr
 struct Wanted {
     project: Option<ProjectId>,
     states: Vec<VmState>,
-    name: Option<Regex>,
-    id: Option<String>,
+    filters: Filters,
     limit: usize,
     marker: Option<ServerId>,
     /// A sort that is not "newest first", with whether it ascends.
@@ -111,10 +85,6 @@ pub async fn server_list(call: &Call, is_detail: bool) -> Result<Answer, Problem
 
 /// The page. The store gives "newest first"; a search by name or another order reads on in batches.
 async fn servers(call: &Call, wanted: &Wanted) -> Result<Vec<Server>, Problem> {
-    let matches = |server: &Server| {
-        wanted.name.as_ref().is_none_or(|name| name.is_match(&server.name))
-            && wanted.id.as_ref().is_none_or(|id| server.id.as_str() == id)
-    };
     let mut found = Vec::new();
     let mut marker = if wanted.sort.is_some() { None } else { wanted.marker.clone() };
     loop {
@@ -127,7 +97,7 @@ async fn servers(call: &Call, wanted: &Wanted) -> Result<Vec<Server>, Problem> {
         let page = call.service().store().server_list(query).await.map_err(marker_fault)?;
         let is_last = (page.rows.len() as u64) < BATCH;
         marker = page.rows.last().map(|server| server.id.clone());
-        found.extend(page.rows.into_iter().filter(|server| matches(server)));
+        found.extend(page.rows.into_iter().filter(|server| wanted.filters.matches(server)));
         if is_last || (wanted.sort.is_none() && found.len() >= wanted.limit) {
             break;
         }
@@ -180,21 +150,9 @@ fn wanted(call: &Call) -> Result<Wanted, Problem> {
     let parameter = |name: &str, value: &str, reason: String| {
         Problem::BadRequest(format!("Invalid input for query parameters {name}. Value: {value}. {reason}"))
     };
-    if call.compute_since(75)
-        && let Some((unknown, _)) = query.pairs().find(|(name, _)| !PARAMETERS.contains(name))
-    {
-        return Err(Problem::BadRequest(format!("Additional properties are not allowed ('{unknown}' was unexpected)")));
-    }
+    server_filters::refuse_unknown(call)?;
     let limit = super::volume_attachments::digits(query, "limit")?;
-    let name = match query.get("name") {
-        None => None,
-        Some(text) => Some(
-            RegexBuilder::new(text)
-                .size_limit(REGEX_MAX)
-                .build()
-                .map_err(|_| parameter("name", text, format!("'{text}' is not a 'regex'")))?,
-        ),
-    };
+    let filters = Filters::of(call)?;
     let everybody = match query.get("all_tenants") {
         None => false,
         Some("") => true,
@@ -212,13 +170,11 @@ fn wanted(call: &Call) -> Result<Wanted, Problem> {
             (false, _) => Some(call.context.project_id.clone()),
         },
         states,
-        name,
-        // Members may name it, and it means nothing for them.
-        id: query.get("uuid").filter(|_| call.context.is_admin).map(str::to_owned),
+        nothing: nothing || filters.nothing,
+        filters,
         limit: limit.map_or(1000, |limit| usize::try_from(limit.min(paging::LIMIT_MAX)).unwrap_or(1000)),
         marker: query.get("marker").map(ServerId::from),
         sort: sort(call)?,
-        nothing,
     })
 }
 

@@ -76,8 +76,12 @@ pub async fn mapping_create(call: &Call, server: &str) -> Result<Answer, Problem
         delete_on_termination: flag(members.get("delete_on_termination")),
         shelved_allowed: call.compute_since(20),
         multiattach_allowed: call.compute_since(60),
+        answered_early: call.compute_since(101),
     };
     let attached = call.service().server_attach(server.id.clone(), volume_id, request, call.context.caller()).await;
+    if matches!(attached, Err(RequestError::AfterAnswer(_))) {
+        return Ok(Answer::empty(202));
+    }
     let reply = attached.map_err(|error| Problem::Compute(ComputeCall::Attach, call.explained(volume_id, error)))?;
     if call.compute_since(101) {
         return Ok(Answer::empty(202));

@@ -176,6 +176,17 @@ fn id(members: &Map<String, Value>) -> Result<Option<ImageId>, Fault> {
     id.map(Some).ok_or_else(|| Fault::no_match(&format!("{value} is not the id of an image, which is a UUID")))
 }
 
+/// Makes an image with data `active` or `deactivated`.
+pub(super) fn status_set(image: &mut Image, to: ImageStatus) -> Result<(), ImageError> {
+    if !image.status.has_data() {
+        let doing = if to == ImageStatus::Active { "reactivate" } else { "deactivate" };
+        let text = format!("Not allowed to {doing} image in status '{}'", image.status.as_str());
+        return Err(ImageError::Forbidden(text));
+    }
+    image.status = to;
+    Ok(())
+}
+
 /// Adds a tag or takes it away.
 pub(super) fn tag_set(image: &mut Image, tag: String, is_wanted: bool) -> Result<(), ImageError> {
     let before = image.tags.len();

@@ -30,7 +30,7 @@ use super::route::Side;
 use super::server::ApiState;
 use crate::domain::ids::{ImageId, RequestId};
 use crate::identity::RequestContext;
-use crate::images::{DirectoryStore, ImageCaller};
+use crate::images::{DirectoryStore, ImageCaller, ImageStatus};
 use crate::policy::{Own, Policy, Rule};
 use crate::rule;
 
@@ -104,6 +104,10 @@ async fn handle(
         ("DELETE", Resource::Image(id)) => delete(asked, id).await,
         ("GET", Resource::File(id)) => data::download(asked, id).await,
         ("PUT", Resource::File(id)) => data::upload(asked, id).await,
+        ("POST", Resource::Deactivate(id)) => {
+            status_set(asked, id, rule!("deactivate"), ImageStatus::Deactivated).await
+        }
+        ("POST", Resource::Reactivate(id)) => status_set(asked, id, rule!("reactivate"), ImageStatus::Active).await,
         ("PUT", Resource::Tag(id, tag)) => tag_set(asked, id, tag, true).await,
         ("DELETE", Resource::Tag(id, tag)) => tag_set(asked, id, tag, false).await,
         ("GET", Resource::Schema(name)) => schema(name),
@@ -170,6 +174,14 @@ async fn update(asked: Asked<'_>, id: &str) -> Result<HttpResponse, Fault> {
 async fn delete(asked: Asked<'_>, id: &str) -> Result<HttpResponse, Fault> {
     asked.enforce(rule!("delete_image"))?;
     asked.store.remove(asked.caller, image_id(id)?).await?;
+    Ok(empty())
+}
+
+/// Lets the data of an image be had, or not; `rule` is what the caller must pass.
+async fn status_set(asked: Asked<'_>, id: &str, rule: Rule, to: ImageStatus) -> Result<HttpResponse, Fault> {
+    asked.enforce(rule)?;
+    let changed = asked.store.change(asked.caller, image_id(id)?, move |image| members::status_set(image, to));
+    changed.await?;
     Ok(empty())
 }
 

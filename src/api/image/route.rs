@@ -17,6 +17,10 @@ pub(super) enum Resource {
     Image(String),
     /// `/image/v2/images/{id}/file`.
     File(String),
+    /// `/image/v2/images/{id}/actions/deactivate`.
+    Deactivate(String),
+    /// `/image/v2/images/{id}/actions/reactivate`.
+    Reactivate(String),
     /// `/image/v2/images/{id}/tags/{tag}`.
     Tag(String, String),
     /// `/image/v2/schemas/{name}`.
@@ -33,6 +37,8 @@ impl Resource {
             Self::Images => "/v2/images",
             Self::Image(_) => "/v2/images/{image_id}",
             Self::File(_) => "/v2/images/{image_id}/file",
+            Self::Deactivate(_) => "/v2/images/{image_id}/actions/deactivate",
+            Self::Reactivate(_) => "/v2/images/{image_id}/actions/reactivate",
             Self::Tag(..) => "/v2/images/{image_id}/tags/{tag}",
             Self::Schema(_) => "/v2/schemas/{schema}",
         }
@@ -66,6 +72,8 @@ pub(super) fn resource(path: &str) -> Option<Resource> {
         ["v2", "images"] => Resource::Images,
         ["v2", "images", image] => Resource::Image(id(image)?),
         ["v2", "images", image, "file"] => Resource::File(id(image)?),
+        ["v2", "images", image, "actions", "deactivate"] => Resource::Deactivate(id(image)?),
+        ["v2", "images", image, "actions", "reactivate"] => Resource::Reactivate(id(image)?),
         ["v2", "images", image, "tags", tag] => Resource::Tag(id(image)?, id(tag)?),
         ["v2", "schemas", name] => Resource::Schema(id(name)?),
         _ => return None,
@@ -87,6 +95,8 @@ mod tests {
             ("/image/v2/images", Some(Resource::Images)),
             ("/image/v2/images/x", Some(Resource::Image(x()))),
             ("/image/v2/images/x/file", Some(Resource::File(x()))),
+            ("/image/v2/images/x/actions/reactivate", Some(Resource::Reactivate(x()))),
+            ("/image/v2/images/x/actions/delete", None),
             ("/image/v2/images/x/tags/a%2Fb", Some(Resource::Tag(x(), "a/b".to_owned()))),
             ("/image/v2/schemas/image", Some(Resource::Schema("image".to_owned()))),
             ("/image/v2/images//file", None),

@@ -182,6 +182,12 @@ requests! {
     ATTACHMENT_CREATE = [(3, 27, "attachment_create_3.27"), (3, 54, "attachment_create_3.54")];
     /// `PUT /attachments/{id}`.
     ATTACHMENT_UPDATE = [(3, 27, "attachment_update_3.27")];
+    /// `POST /os-server-external-events`.
+    SERVER_EXTERNAL_EVENTS = [
+        (2, 1, "server_external_events_2.1"), (2, 51, "server_external_events_2.51"),
+        (2, 76, "server_external_events_2.76"), (2, 82, "server_external_events_2.82"),
+        (2, 93, "server_external_events_2.93"),
+    ];
     /// `POST …/os-volume_attachments`.
     SERVER_ATTACH = [
         (2, 1, "server_attach_2.1"), (2, 49, "server_attach_2.49"), (2, 79, "server_attach_2.79"),

@@ -6,6 +6,7 @@ pub mod connection;
 pub mod mapping;
 pub mod message;
 pub mod server;
+pub mod server_action;
 pub mod snapshot;
 pub mod time;
 pub mod volume;

@@ -65,7 +65,7 @@ pub fn detail(
     put("metadata", json!({}));
     put("created", json!(time::seconds(server.created_at)));
     put("updated", json!(time::seconds(server.updated_at.unwrap_or(server.created_at))));
-    put("hostId", json!(server.host.as_deref().map(|host| host_id(server, host)).unwrap_or_default()));
+    put("hostId", json!(host_id_of(server)));
     put("image", json!(""));
     put("flavor", flavor(since(47), since(61), links));
     put("links", json!(links.of("servers", server.id.as_str())));
@@ -93,6 +93,10 @@ pub fn detail(
     if since(3) && is_admin {
         put("OS-EXT-SRV-ATTR:root_device_name", json!(server.root_device_name));
         put("OS-EXT-SRV-ATTR:user_data", Value::Null);
+        put("OS-EXT-SRV-ATTR:reservation_id", Value::Null);
+        put("OS-EXT-SRV-ATTR:launch_index", json!(0));
+        put("OS-EXT-SRV-ATTR:kernel_id", json!(""));
+        put("OS-EXT-SRV-ATTR:ramdisk_id", json!(""));
     }
     if since(90) || (since(3) && is_admin) {
         put("OS-EXT-SRV-ATTR:hostname", json!(server.name));
@@ -140,9 +144,12 @@ fn volumes_attached(attachments: &[Attachment], with_flag: bool) -> Vec<Value> {
     .collect()
 }
 
+/// The id of the only flavor: servers are made elsewhere.
+pub const FLAVOR: &str = "0";
+
 fn flavor(embedded: bool, with_specs: bool, links: &Links) -> Value {
     if !embedded {
-        return json!({"id": "0", "links": [{"rel": "bookmark", "href": format!("{}/compute/flavors/0", links.base)}]});
+        return json!({"id": FLAVOR, "links": [{"rel": "bookmark", "href": format!("{}/compute/flavors/{FLAVOR}", links.base)}]});
     }
     let mut flavor = json!({
         "vcpus": 0, "ram": 0, "disk": 0, "ephemeral": 0, "swap": 0, "original_name": "external"
@@ -151,6 +158,11 @@ fn flavor(embedded: bool, with_specs: bool, links: &Links) -> Value {
         flavor["extra_specs"] = json!({});
     }
     flavor
+}
+
+/// The host as the owner may know it; empty without one.
+pub fn host_id_of(server: &Server) -> String {
+    server.host.as_deref().map(|host| host_id(server, host)).unwrap_or_default()
 }
 
 /// An opaque name of the host which differs from project to project, so that owners can tell hosts apart without knowing

@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use crate::domain::ids::ImageId;
-use crate::images::image::{Image, ImageStatus};
+use crate::images::image::Image;
 
 /// Nobody else may look into them.
 const PRIVATE_DIR: u32 = 0o700;
@@ -49,7 +49,7 @@ impl Files {
         self.dir.join(format!("{id}.{kind}"))
     }
 
-    /// All records, after the removal of whatever a crash has left: parts, and data that no active image owns.
+    /// All records, after the removal of whatever a crash has left: parts, and data that no image owns.
     pub(super) fn load(&self) -> io::Result<Vec<Image>> {
         let mut images = Vec::new();
         let mut unreadable = Vec::new();
@@ -64,7 +64,7 @@ impl Files {
             }
         }
         let is_owned = |id: ImageId| {
-            unreadable.contains(&id) || images.iter().any(|image| image.id == id && image.status == ImageStatus::Active)
+            unreadable.contains(&id) || images.iter().any(|image| image.id == id && image.status.has_data())
         };
         for name in &names {
             let is_leftover = name.ends_with(&format!(".{PART}")) || id_of(name, DATA).is_some_and(|id| !is_owned(id));

@@ -1,6 +1,6 @@
 //! The embedded store: a directory with two files for each image, its record and its data.
 //!
-//! The record is the truth: an image is there when its record is, and has data when its record says `active`. Data gets its
+//! The record is the truth: an image is there when its record is, and has data when its record says `active` or `deactivated`. Data gets its
 //! name before its record says so, and loses it after the record is gone, so that whatever a crash leaves belongs to nobody
 //! and is removed at the next start. The records are beside the data, not in the database, because they change together;
 //! several nodes that share a database share images through Glance.
@@ -144,7 +144,7 @@ impl DirectoryStore {
         blocking(move || store.upload_begin(&caller, id, declared)).await
     }
 
-    /// The data of an active image.
+    /// The data of an active image; of a deactivated one for administrators.
     pub async fn data(&self, caller: ImageCaller, id: ImageId) -> Result<(Arc<Image>, File), ImageError> {
         let store = Arc::clone(&self.0);
         blocking(move || store.data(&caller, id)).await
@@ -332,7 +332,11 @@ impl Store {
 
     fn data(&self, caller: &ImageCaller, id: ImageId) -> Result<(Arc<Image>, File), ImageError> {
         let image = self.visible(caller, id)?.shown();
-        if image.status != ImageStatus::Active {
+        if image.status == ImageStatus::Deactivated && !caller.is_admin {
+            let text = "The requested image has been deactivated. Image data download is forbidden.";
+            return Err(ImageError::Forbidden(text.to_owned()));
+        }
+        if !image.status.has_data() {
             return Err(ImageError::Conflict(format!("Image {id} has no data: it is {}.", image.status.as_str())));
         }
         let file = match self.files.data(id) {

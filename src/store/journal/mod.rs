@@ -277,6 +277,7 @@ fn may_wait(member: &Transaction, change: &VolumeChange) -> bool {
         && member.type_guard.is_none()
         && member.key.is_none()
         && member.messages.is_empty()
+        && member.actions.is_empty()
         && usage_deltas(member).is_empty()
 }
 

@@ -7,7 +7,8 @@ use diesel::query_builder::AstPass;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
 use super::super::rows::{
-    AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, SnapshotRow, UsageRow, VolumeRow,
+    ActionEndRow, AttachmentRow, EventRow, MessageRow, OperationRow, ServerActionRow, ServerRow, SnapshotRow, UsageRow,
+    VolumeRow,
 };
 use super::super::schema;
 use super::statement::Columns;
@@ -167,4 +168,16 @@ columns! {
 columns! {
     /// A line of a volume's history.
     Events of EventRow in events [volume_id, generation, at, body]
+}
+
+columns! {
+    /// An action of a server.
+    Actions of ServerActionRow in server_actions [
+        id, server_id, started_at, action, request_id, user_id, project_id, ended_at, failure,
+    ]
+}
+
+columns! {
+    /// The end of an action.
+    ActionEnds of ActionEndRow in server_actions [id, ended_at, failure]
 }

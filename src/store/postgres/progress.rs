@@ -62,7 +62,8 @@ impl Progress {
 }
 
 fn is_decided_by_guard(member: &Transaction, change: &VolumeChange) -> bool {
-    let Transaction { volume: _, server, server_guard, type_guard, limits: _, messages, event: _, key } = member;
+    let Transaction { volume: _, server, server_guard, type_guard, limits: _, messages, event: _, actions, key } =
+        member;
     let goes_on = change.old.as_ref().is_some_and(|old| is_progress_only(&old.volume, &change.new.volume));
     // rows that hold a device name must be written in an order, which parts of one statement do not have
     let claims_nothing = || {
@@ -76,6 +77,7 @@ fn is_decided_by_guard(member: &Transaction, change: &VolumeChange) -> bool {
         && type_guard.is_none()
         && key.is_none()
         && messages.is_empty()
+        && actions.is_empty()
         && goes_on
         && change.snapshots().next().is_none()
         && claims_nothing()

@@ -10,11 +10,13 @@ use diesel::{PgConnection, QueryResult, RunQueryDsl};
 
 use super::super::apply::is_progress_only;
 use super::super::difference::Step;
-use super::super::rows::{AttachmentRow, EventRow, MessageRow, OperationRow, ServerRow, SnapshotRow, VolumeRow};
-use super::super::{ServerChange, Transaction, VolumeChange};
+use super::super::rows::{
+    ActionEndRow, AttachmentRow, EventRow, MessageRow, OperationRow, ServerActionRow, ServerRow, SnapshotRow, VolumeRow,
+};
+use super::super::{ActionChange, ServerChange, Transaction, VolumeChange};
 use super::columns::{
-    Attachments, AttachmentsProgress, Events, Messages, Operations, OperationsProgress, Servers, Snapshots,
-    SnapshotsProgress, Volumes, VolumesProgress,
+    ActionEnds, Actions, Attachments, AttachmentsProgress, Events, Messages, Operations, OperationsProgress, Servers,
+    Snapshots, SnapshotsProgress, Volumes, VolumesProgress,
 };
 use super::statement::{Columns, Delete, Insert, Update};
 use crate::domain::ids::{ServerId, VolumeId};
@@ -40,6 +42,8 @@ pub(super) struct Wave {
     servers_changed: Servers,
     messages: Messages,
     pub(super) events: Events,
+    actions_begun: Actions,
+    actions_ended: ActionEnds,
 }
 
 impl Wave {
@@ -67,6 +71,12 @@ impl Wave {
         }
         if let Some(event) = &member.event {
             self.events.push(EventRow::of(event));
+        }
+        for change in &member.actions {
+            match change {
+                ActionChange::Begin(action) => self.actions_begun.push(ServerActionRow::of(action)),
+                ActionChange::End { id, end, .. } => self.actions_ended.push(ActionEndRow::of(*id, end)),
+            }
         }
     }
 
@@ -130,7 +140,9 @@ impl Wave {
         insert(connection, self.servers_made)?;
         update_all(connection, self.servers_changed)?;
         insert(connection, self.messages)?;
-        insert(connection, self.events)
+        insert(connection, self.events)?;
+        insert(connection, self.actions_begun)?;
+        update(connection, self.actions_ended)
     }
 }
 

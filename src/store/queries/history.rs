@@ -42,9 +42,11 @@ pub(in super::super) fn event_list(
 }
 
 /// What is removed, in this order: rows which refer to others go first. `{}` stands for the instant and the batch.
-const PURGES: [&str; 5] = [
+const PURGES: [&str; 6] = [
     "DELETE FROM events WHERE (volume_id, generation) IN \
      (SELECT volume_id, generation FROM events WHERE at < {} ORDER BY at LIMIT {})",
+    "DELETE FROM server_actions WHERE (server_id, started_at, id) IN \
+     (SELECT server_id, started_at, id FROM server_actions WHERE started_at < {} ORDER BY started_at LIMIT {})",
     "DELETE FROM idempotency_keys WHERE id IN \
      (SELECT id FROM idempotency_keys WHERE expires_at < {} ORDER BY expires_at LIMIT {})",
     "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE expires_at < {} ORDER BY expires_at LIMIT {})",

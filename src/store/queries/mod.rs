@@ -13,6 +13,7 @@ pub(super) mod operation;
 pub(super) mod qos;
 pub(super) mod quota;
 pub(super) mod server;
+pub(super) mod server_action;
 pub(super) mod service;
 pub(super) mod usage;
 pub(super) mod volume;

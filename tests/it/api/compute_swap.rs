@@ -1,6 +1,6 @@
 //! Compute's swap over the wire, with the option that lifts the check for a migration (nova-volume-attachments §5, §7).
 
-use hearth::actors::ActorOptions;
+use hearth::actors::{ActorOptions, ServerAttachOptions};
 use hearth::api::ApiOptions;
 use hearth::domain::quota::Limits;
 use serde_json::{Value, json};
@@ -61,6 +61,10 @@ async fn a_swap_is_answered_202_and_keeps_compute_s_mapping() {
     let detail = harness.get(&format!("/compute/v2.1/servers/{server}")).compute("2.1").send().await.json();
     assert_eq!(detail["server"]["os-extended-volumes:volumes_attached"], json!([{"id": new}]));
 
+    let actions = harness.get(&format!("/compute/v2.1/servers/{server}/os-instance-actions")).send().await.json();
+    let last = &actions["instanceActions"][0];
+    assert_eq!((&last["action"], &last["message"]), (&json!("swap_volume"), &Value::Null), "{actions}");
+
     // At 2.85 the flag goes first, and the spelling of the id decides.
     let third = harness.volume(MEMBER, json!({"size": 2})).await;
     let body = json!({"volumeAttachment": {"volumeId": third, "delete_on_termination": false}});
@@ -116,6 +120,16 @@ async fn what_a_swap_is_refused_for() {
         assert!(message.contains(text), "{from} {target}: {message}");
     }
     let admin = format!("/admin/servers/{server}");
+    let actions = async || {
+        let shown = harness.get(&format!("/compute/v2.1/servers/{server}/os-instance-actions")).send().await.json();
+        shown["instanceActions"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|action| action["action"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert!(!actions().await.contains(&json!("swap_volume")), "a refusal makes no action");
     for (change, status) in [
         (json!({"vm_state": "stopped"}), 409),
         (json!({"vm_state": "shelved"}), 409),
@@ -141,7 +155,7 @@ async fn what_a_swap_is_refused_for() {
 #[actix_web::test]
 async fn r76_a_swap_that_fails_gives_both_volumes_back() {
     let harness = start().await;
-    let (_, old, path) = in_use(&harness, "s").await;
+    let (server, old, path) = in_use(&harness, "s").await;
     let new = harness.volume(MEMBER, json!({"size": 1})).await;
     harness.fail("mirror_guest");
     let got = harness.put(&format!("{path}/{old}"), &to(&new)).token(ADMIN).compute("2.84").send().await;
@@ -151,6 +165,9 @@ async fn r76_a_swap_that_fails_gives_both_volumes_back() {
     assert_eq!(volume["attachments"].as_array().map(Vec::len), Some(1));
     let messages = harness.get(&format!("/v3/messages?resource_uuid={new}")).volume("3.5").send().await.json();
     assert_eq!(messages["messages"].as_array().map(Vec::len), Some(1), "{messages}");
+    let actions = harness.get(&format!("/compute/v2.1/servers/{server}/os-instance-actions")).send().await.json();
+    let last = &actions["instanceActions"][0];
+    assert_eq!((&last["action"], &last["message"]), (&json!("swap_volume"), &json!("Error")), "{actions}");
     // While one is under way both are taken.
     harness.heal();
     harness.hang("mirror_guest");
@@ -169,5 +186,24 @@ async fn r76_a_swap_that_fails_gives_both_volumes_back() {
     harness.until_released().await;
     harness.until(&new, "in-use").await;
     harness.until(&old, "available").await;
+    harness.stop().await;
+}
+
+#[actix_web::test]
+async fn a_swap_stays_in_its_zone() {
+    let server_attach = ServerAttachOptions { cross_az_attach: false, ..ServerAttachOptions::default() };
+    let actors =
+        ActorOptions { limits: Limits::NONE, swap_requires_migration: false, server_attach, ..ActorOptions::default() };
+    let harness = Harness::start_full(ApiOptions::default(), actors, &[BACKEND]).await;
+    let (server, old, path) = in_use(&harness, "s").await;
+    let new = harness.volume(MEMBER, json!({"size": 1})).await;
+    let admin = format!("/admin/servers/{server}");
+    for (zone, status) in [("elsewhere", 400), ("nova", 202)] {
+        let change = json!({"server": {"availability_zone": zone}});
+        assert_eq!(harness.put(&admin, &change).token(ADMIN).send().await.status, 200);
+        let got = harness.put(&format!("{path}/{old}"), &to(&new)).token(ADMIN).compute("2.84").send().await;
+        assert_eq!(got.status, status, "{zone}: {}", got.text);
+    }
+    harness.until(&new, "in-use").await;
     harness.stop().await;
 }

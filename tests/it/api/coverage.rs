@@ -95,6 +95,18 @@ pub fn listed(call: &str) -> Option<Listed> {
     })
 }
 
+/// Every call that is served, as `METHOD PATH [action]`, from the root on.
+pub fn served() -> Vec<String> {
+    let mut names = Vec::new();
+    for section in sections() {
+        for call in section.calls.iter().filter(|call| call.reason.is_none()) {
+            let action = call.action.map(|action| format!(" {action}")).unwrap_or_default();
+            names.push(format!("{} {}{}{action}", call.method, section.base.trim_end_matches('/'), call.path));
+        }
+    }
+    names
+}
+
 /// Whether there is such a call at this version, whatever it answers.
 async fn is_served(harness: &Harness, base: &str, call: &Entry<'_>, minor: u32) -> bool {
     let mut asking = harness.ask(call.method, &call.url(base)).token("root:p");
@@ -138,23 +150,26 @@ async fn what_is_listed_as_served_is_and_nothing_else() {
 
 /// The labels of all routes, from the source: below a version, without Hearth's own.
 fn templates() -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
-    let mut files = vec![folder.join("route.rs")];
-    for entry in std::fs::read_dir(folder.join("route")).expect("there") {
-        files.push(entry.expect("readable").path());
+    let mut found = labels_below("route.rs");
+    for entry in std::fs::read_dir(api().join("route")).expect("there") {
+        let name = entry.expect("readable").file_name();
+        found.extend(labels_below(&format!("route/{}", name.to_string_lossy())));
     }
-    let mut found = BTreeSet::new();
-    for file in files {
-        let source = std::fs::read_to_string(file).expect("readable");
-        for (at, _) in source.match_indices("\"/") {
-            let label = source[at + 1..].split('"').next().unwrap_or_default();
-            let is_path = label.chars().all(|sign| sign.is_ascii_alphanumeric() || "/{}_-".contains(sign));
-            if is_path && !label.starts_with("/admin") && label != "/" {
-                found.insert(label.to_owned());
-            }
-        }
-    }
+    found.retain(|label| !label.starts_with("/admin") && label != "/");
     found
+}
+
+fn api() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api")
+}
+
+/// The labels that a file below `src/api` has for its routes, as far as its tests.
+pub fn labels_below(file: &str) -> BTreeSet<String> {
+    let source = std::fs::read_to_string(api().join(file)).expect("readable");
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let labels = source.match_indices("\"/").filter_map(|(at, _)| source[at + 1..].split('"').next());
+    let is_path = |label: &&str| label.chars().all(|sign| sign.is_ascii_alphanumeric() || "/{}_-".contains(sign));
+    labels.filter(is_path).map(str::to_owned).collect()
 }
 
 #[test]

@@ -257,4 +257,7 @@ POST /servers/{id}/os-volume_attachments
 GET /servers/{id}/os-volume_attachments/{volume}
 PUT /servers/{id}/os-volume_attachments/{volume}
 DELETE /servers/{id}/os-volume_attachments/{volume}
+GET /servers/{id}/os-instance-actions
+GET /servers/{id}/os-instance-actions/{request}
+POST /os-server-external-events
 ";

@@ -31,6 +31,8 @@ pub const MEMBER: &str = "member-of-p";
 pub const READER: &str = "reader-of-p";
 pub const STRANGER: &str = "member-of-q";
 pub const NOBODY: &str = "nobody-of-p";
+/// A service that speaks for itself, in the same project.
+pub const SERVICE_OF_P: &str = "service-of-p";
 /// What a service sends beside its caller's token.
 pub const SERVICE: &str = "service-of-compute";
 /// How long a condition is waited for before the test fails.
@@ -161,6 +163,7 @@ impl Harness {
             (STRANGER, "sam", "q", vec!["member"]),
             (NOBODY, "ned", "p", vec![]),
             (SERVICE, "nova", "service", vec!["service"]),
+            (SERVICE_OF_P, "nova", "p", vec!["service"]),
         ] {
             let mapped = MappedToken {
                 user_id: UserId::from(user),

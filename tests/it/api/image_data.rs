@@ -9,7 +9,7 @@ use sha2::Sha512;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::harness::{ADMIN, MEMBER};
+use super::harness::{ADMIN, MEMBER, READER, STRANGER};
 use super::images::{Bench, IMAGES, LIMITS, NOWHERE, files, id_of, open};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -161,6 +161,37 @@ async fn an_image_that_is_deleted_while_it_is_written_stays_deleted() {
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     assert_eq!(std::fs::read_dir(bench.dir.path()).unwrap().count(), 0);
     bench.harness.stop().await;
+}
+
+/// A deactivated image keeps its data, over a restart too, but only administrators can have it.
+#[actix_web::test]
+async fn a_deactivated_image_keeps_its_data_to_itself() {
+    let bench = Bench::start().await;
+    let id = id_of(&bench.queued(MEMBER, bare("raw")).await);
+    let act = async |token: &str, action: &str| {
+        let got = bench.harness.ask("POST", &format!("{IMAGES}/{id}/actions/{action}")).token(token).send().await;
+        (got.status, got.text)
+    };
+    for action in ["deactivate", "reactivate"] {
+        let (status, text) = act(MEMBER, action).await;
+        assert!(status == 403 && text.contains(&format!("Not allowed to {action} image in status")), "{status} {text}");
+    }
+    assert_eq!(bench.put(MEMBER, &id, b"contents").await.status, 204);
+    let read =
+        async |token: &str| bench.harness.ask("GET", &format!("{IMAGES}/{id}/file")).token(token).send().await.status;
+    for (token, expected) in [(READER, 403), (STRANGER, 404), (MEMBER, 204), (MEMBER, 204)] {
+        assert_eq!(act(token, "deactivate").await.0, expected, "{token}");
+    }
+    assert_eq!(bench.show(&id).await["status"], "deactivated");
+    assert_eq!([read(MEMBER).await, read(ADMIN).await], [403, 200]);
+    assert_eq!(bench.put(MEMBER, &id, b"others").await.status, 409);
+
+    drop(open(&bench.dir, LIMITS));
+    assert_eq!(files(&bench.dir), [format!("{id}.image")]);
+
+    assert_eq!(act(MEMBER, "reactivate").await.0, 204);
+    assert_eq!(bench.show(&id).await["status"], "active");
+    assert_eq!(read(MEMBER).await, 200);
 }
 
 /// A service that dies at any point of an upload or a delete leaves one of these, and the next start finds it.

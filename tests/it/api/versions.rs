@@ -46,16 +46,16 @@ async fn compute_version_documents() {
         assert_eq!(got.status, 200, "{path}");
         let version = &got.json()["version"];
         assert_eq!((&version["id"], &version["min_version"]), (&json!("v2.1"), &json!("2.1")));
-        assert_eq!(version["version"], "2.101");
+        assert_eq!(version["version"], "2.104");
         assert_eq!(version["links"][0]["href"], format!("http://{}/compute/v2.1/", harness.address));
         assert_eq!(version["media-types"][0]["type"], "application/vnd.openstack.compute+json;version=2.1");
         assert_eq!(got.header("openstack-api-version"), Some("compute 2.60"));
         assert_eq!(got.header("x-openstack-nova-api-version"), Some("2.60"));
         assert_eq!(got.header("vary"), Some("OpenStack-API-Version, X-OpenStack-Nova-API-Version"));
     }
-    let got = harness.ask("GET", "/compute/v2.1/").compute("2.102").send().await;
+    let got = harness.ask("GET", "/compute/v2.1/").compute("2.105").send().await;
     assert_eq!(got.fault().0, 406);
-    assert_eq!(got.header("openstack-api-version"), Some("compute 2.102"));
+    assert_eq!(got.header("openstack-api-version"), Some("compute 2.105"));
     harness.stop().await;
 }
 
@@ -87,7 +87,7 @@ async fn versions_are_negotiated_on_every_call() {
     let compute: &[(&str, &str, u16, Option<&str>)] = &[
         ("OpenStack-API-Version", "compute 2.79", 200, Some("2.79")),
         ("X-OpenStack-Nova-API-Version", "2.60", 200, Some("2.60")),
-        ("OpenStack-API-Version", "compute latest", 200, Some("2.101")),
+        ("OpenStack-API-Version", "compute latest", 200, Some("2.104")),
         ("OpenStack-API-Version", "volume 3.50", 200, Some("2.1")),
         ("OpenStack-API-Version", "compute 2.01", 400, None),
         ("OpenStack-API-Version", "compute 2.0", 406, Some("2.0")),

@@ -366,7 +366,8 @@ fn server_members_by_microversion() {
                 expected.extend(["hypervisor_hostname", "instance_name"].map(|name| format!("OS-EXT-SRV-ATTR:{name}")));
             }
             if is_admin && minor >= 3 {
-                expected.extend(["hostname", "user_data"].map(|name| format!("OS-EXT-SRV-ATTR:{name}")));
+                let further = ["hostname", "user_data", "reservation_id", "launch_index", "kernel_id", "ramdisk_id"];
+                expected.extend(further.map(|name| format!("OS-EXT-SRV-ATTR:{name}")));
             }
             let found = names(&of(minor, is_admin, is_show));
             assert_eq!(found, expected, "2.{minor}, admin {is_admin}, show {is_show}");

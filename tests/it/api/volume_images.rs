@@ -120,6 +120,11 @@ async fn an_image_that_cannot_become_the_volume_is_refused_before_anything_is_wr
             (400, "is not active.".to_owned()),
         ),
         (
+            json!(harness.image(|image| image.status = ImageStatus::Deactivated)),
+            json!({}),
+            (400, "is not active.".to_owned()),
+        ),
+        (
             json!(harness.image(|image| image.size = Some(GIB + 1))),
             json!({}),
             (400, "Size of specified image 2GB is larger than volume size 1GB.".to_owned()),

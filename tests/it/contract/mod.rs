@@ -12,6 +12,7 @@
 //! | `answers` | an answer held against what was expected |
 //! | `sources` | the tests that lines name |
 //! | `page` | the pages of the documentation |
+//! | `who_may` | every route for every persona, in the same notation |
 //!
 //! # The notation
 //!
@@ -28,7 +29,7 @@
 //! ```
 //!
 //! * SITUATION: names and steps, `; ` between them (`situations`); `-`: nothing.
-//! * CALL: `[PERSONA] [VERSION] METHOD PATH [(Header: value)]… [BODY]`, or the name of an action and its value in place of method and
+//! * CALL: `[PERSONA] [VERSION] METHOD PATH [(Header: value)]… [BODY]` (paths of servers are Compute's), or the name of an action and its value in place of method and
 //!   path: an action on `{volume}`, or on `{snapshot}` and so on behind `of snapshot`. Without a persona it is the member, without a
 //!   version 3.71; `-` is no version; `PERSONA+service` adds the token of a service. `-> NAME` at the end keeps the id in the answer.
 //!   A header of the value `-` is not sent (`Content-Type`, which a body has otherwise).
@@ -37,7 +38,8 @@
 //!   `"@integer"` stand for values; `"@exactly": [names]` and `"@without": [names]` in an object are about its members; an array has
 //!   to be the same, or `["@has", …]`.
 //! * EFFECT: `=> [RESOURCE] STATUS [JSON]` waits until the volume (or `snapshot` …) has the status, and holds what it is then against the
-//!   JSON; `now [RESOURCE] STATUS [JSON]` does not wait; `then CALL => ANSWER` asks further; any STEP is carried out.
+//!   JSON; `now [RESOURCE] STATUS [JSON]` does not wait; `then CALL => ANSWER` asks further, `eventually CALL => ANSWER` until it is
+//!   so; any STEP is carried out.
 //! * `{name}` stands for what steps have kept; `{x*255}` for a repetition; `{unique}` for a name that nobody else has, the same within a line.
 //!
 //! A call that is refused must leave the volume as it was, in every member: that is checked behind each.
@@ -48,6 +50,7 @@ mod situations;
 mod sources;
 mod stage;
 mod table;
+mod who_may;
 
 use table::File;
 
@@ -56,6 +59,7 @@ const FILES: &[&File] = &[
     &VOLUMES,
     &VOLUME_ACTIONS,
     &ATTACHMENTS,
+    &COMPUTE,
     &RACES,
     &SNAPSHOTS,
     &TYPES,
@@ -73,6 +77,7 @@ const SNAPSHOTS: File = File { name: "snapshots", title: "Snapshots" };
 const TYPES: File = File { name: "types-qos-encryption", title: "Volume types, encryption, default types, QoS specs" };
 const QUOTAS: File = File { name: "quotas-limits", title: "Quotas and limits" };
 const ATTACHMENTS: File = File { name: "attachments", title: "Attachments" };
+const COMPUTE: File = File { name: "nova-volume-attachments", title: "Compute: volumes of servers" };
 const SERVICES: File =
     File { name: "services-hosts-pools", title: "Services, hosts, pools, and what lies at backends" };
 const ERRORS: File = File { name: "errors-and-http", title: "Faults, lists, formats" };
@@ -104,6 +109,11 @@ async fn every_line_of_quotas_limits_holds() {
 #[actix_web::test]
 async fn every_line_of_attachments_holds() {
     ATTACHMENTS.holds().await;
+}
+
+#[actix_web::test]
+async fn every_line_of_nova_volume_attachments_holds() {
+    COMPUTE.holds().await;
 }
 
 #[actix_web::test]

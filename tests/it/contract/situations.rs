@@ -9,6 +9,7 @@
 //! | `server [-> NAME]` | a server of the project, registered for Compute |
 //! | `image JSON [-> NAME]` | an image of the image service |
 //! | `word STATUS` | the volume's status, set by hand |
+//! | `plain` | `{plain}` is the volume's id without dashes |
 //! | `keep attachment` | the volume's first attachment, by this name |
 //! | `until [RESOURCE] STATUS [JSON]`, `until [RESOURCE] JSON` | waits |
 //! | `hang REQUEST`, `fail REQUEST` | the next such call of a backend is not answered, or fails |
@@ -114,6 +115,10 @@ impl Stage<'_> {
                 let listed = self.harness.get(&path).volume("3.71").send().await.json();
                 let id = listed["attachments"][0]["id"].as_str().unwrap_or_else(|| panic!("no attachment: {listed}"));
                 self.keep(rest, id.to_owned());
+            }
+            "plain" => {
+                let plain = self.filled("{volume}").replace('-', "");
+                self.keep("plain", plain);
             }
             "until" => self.until(rest).await,
             "hang" => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hearth::actors::{ActorOptions, PlacementOptions};
+use hearth::actors::{ActorOptions, PlacementOptions, ServerAttachOptions};
 use hearth::api::ApiOptions;
 use hearth::domain::quota::Limits;
 use hearth::policy::overrides::Overrides;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::answers::{deviation, difference};
 use super::situations::{COMMON, constants};
 use super::table::{Contract, File, Played, Proof};
-use crate::api::harness::{ADMIN, BACKEND, Got, Harness, MEMBER, NOBODY, READER, SERVICE, STRANGER};
+use crate::api::harness::{ADMIN, BACKEND, Got, Harness, MEMBER, NOBODY, READER, SERVICE, SERVICE_OF_P, STRANGER};
 
 /// What nobody may where rules are denied: what calls ask for besides their first rule.
 const DENIED: &[&str] = &[
@@ -29,6 +29,9 @@ const DENIED: &[&str] = &[
     "volume:update_volume_metadata",
     "volume_extension:volume_actions:unreserve",
 ];
+
+/// Paths that begin so are not below Block Storage's.
+const WHOLE: &[&str] = &["/v3", "/compute", "/admin", "/image", "/identity", "/healthcheck", "/metrics"];
 
 /// How long a status is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -72,7 +75,8 @@ impl File {
     }
 }
 
-fn words_of(panic: Box<dyn Any + Send>) -> String {
+/// What a panic said.
+pub fn words_of(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
@@ -113,8 +117,22 @@ async fn harness(world: &str) -> Harness {
             let actors = ActorOptions { limits: Limits::NONE, ..ActorOptions::default() };
             Harness::start_full(options, actors, &[BACKEND]).await
         }
+        "device names are ignored" => {
+            attaching(ServerAttachOptions { ignore_requested_device: true, ..ServerAttachOptions::default() }).await
+        }
+        "three disks" => {
+            attaching(ServerAttachOptions { max_disk_devices: Some(3), ..ServerAttachOptions::default() }).await
+        }
+        "zones apart" => {
+            attaching(ServerAttachOptions { cross_az_attach: false, ..ServerAttachOptions::default() }).await
+        }
         other => panic!("no service is called {other}"),
     }
+}
+
+async fn attaching(server_attach: ServerAttachOptions) -> Harness {
+    let actors = ActorOptions { limits: Limits::NONE, server_attach, ..ActorOptions::default() };
+    Harness::start_full(ApiOptions::default(), actors, &[BACKEND]).await
 }
 
 /// What one line has to do with.
@@ -122,14 +140,23 @@ pub struct Stage<'a> {
     pub harness: &'a Harness,
     contract: &'a Contract,
     kept: BTreeMap<String, String>,
+    /// The token of calls that do not say who asks.
+    pub asker: Option<String>,
     /// A backend was told to fail or to hang.
     pub is_disturbed: bool,
 }
 
 impl<'a> Stage<'a> {
-    fn new(harness: &'a Harness, contract: &'a Contract) -> Self {
+    pub fn new(harness: &'a Harness, contract: &'a Contract) -> Self {
         let kept = constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { harness, contract, kept, is_disturbed: false }
+        Self { harness, contract, kept, asker: Some(MEMBER.to_owned()), is_disturbed: false }
+    }
+
+    /// The ids of what the steps have kept by one of these names.
+    pub fn ids_of(&self, names: &[&str]) -> Vec<String> {
+        let constants = constants();
+        let is_made = |id: &&String| constants.iter().all(|(_, constant)| constant != *id);
+        names.iter().filter_map(|name| self.kept.get(*name)).filter(is_made).cloned().collect()
     }
 
     pub fn keep(&mut self, name: &str, value: String) {
@@ -171,19 +198,25 @@ impl<'a> Stage<'a> {
 
     async fn play(&mut self, line: &Played) -> Result<(), String> {
         self.bring_about(&line.situation).await;
+        self.judge(&line.call, &line.answer).await?;
+        for effect in &line.effects {
+            self.effect(effect).await?;
+        }
+        Ok(())
+    }
+
+    /// One call, its answer, and that nothing has changed if it was refused.
+    pub async fn judge(&mut self, call: &str, answer: &str) -> Result<Got, String> {
         let before = self.subjects().await;
-        let got = self.ask(&line.call).await;
-        let unfulfilled = deviation(&got, &self.filled(&line.answer));
+        let got = self.ask(call).await;
+        let unfulfilled = deviation(&got, &self.filled(answer));
         unfulfilled.map_or(Ok(()), Err)?;
         // what has failed has been tried
         if (400..500).contains(&got.status) {
             let changed = difference(&self.subjects().await, &before, "");
             changed.map_or(Ok(()), |change| Err(format!("it was refused and has changed something: {change}")))?;
         }
-        for effect in &line.effects {
-            self.effect(effect).await?;
-        }
-        Ok(())
+        Ok(got)
     }
 
     async fn effect(&mut self, effect: &str) -> Result<(), String> {
@@ -196,9 +229,26 @@ impl<'a> Stage<'a> {
                 let unfulfilled = deviation(&got, &self.filled(answer));
                 unfulfilled.map_or(Ok(()), |deviation| Err(format!("then {call}: {deviation}")))
             }
+            Some(("eventually", further)) => self.until_answered(further).await,
             _ => {
                 self.bring_about(effect).await;
                 Ok(())
+            }
+        }
+    }
+
+    /// Asks until the answer is the expected one.
+    async fn until_answered(&mut self, further: &str) -> Result<(), String> {
+        let (call, answer) = further.split_once(" => ").expect("`eventually CALL => ANSWER`");
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let got = self.ask(call).await;
+            match deviation(&got, &self.filled(answer)) {
+                None => return Ok(()),
+                Some(deviation) if tokio::time::Instant::now() > deadline => {
+                    return Err(format!("never so: {call}: {deviation}"));
+                }
+                Some(_) => tokio::time::sleep(Duration::from_millis(2)).await,
             }
         }
     }
@@ -263,6 +313,7 @@ impl<'a> Stage<'a> {
         let (call, kept) = call.rsplit_once(" -> ").map_or((call, None), |(call, name)| (call, Some(name)));
         let call = self.filled(call);
         let mut rest = call.as_str();
+        let own = self.asker.clone();
         let mut asker = None;
         let mut version = None;
         let mut resource = "volume";
@@ -291,11 +342,13 @@ impl<'a> Stage<'a> {
             let kind = resource.trim_end_matches(|sign: char| sign.is_ascii_digit());
             ("POST", format!("/{kind}s/{id}/action"), Some(first))
         };
-        let is_whole = ["/v3", "/compute", "/admin", "/image"].iter().any(|base| path.starts_with(base)) || path == "/";
+        let of_compute = ["/servers", "/os-server-external-events"].iter().any(|base| path.starts_with(base));
+        let path = if of_compute { format!("/compute/v2.1{path}") } else { path };
+        let is_whole = WHOLE.iter().any(|base| path.starts_with(base)) || path == "/";
         let url = if is_whole { path } else { format!("/v3{path}") };
         let is_compute = url.starts_with("/compute");
         let mut asking = self.harness.ask(method, &url);
-        let (token, is_service) = asker.unwrap_or((Some(MEMBER), false));
+        let (token, is_service) = asker.unwrap_or((own.as_deref(), false));
         if let Some(token) = token {
             asking = asking.token(token);
         }
@@ -331,16 +384,17 @@ impl<'a> Stage<'a> {
     }
 
     /// Leaves nothing behind that would disturb the next line.
-    fn clear(&self) {
+    pub fn clear(&self) {
         if self.is_disturbed {
             self.harness.heal();
         }
     }
 }
 
-/// The id of the one object in an answer.
+/// The id of the one object in an answer, of the first in a list.
 fn id_in(body: &Value) -> Option<String> {
-    body.as_object()?.values().find_map(|object| object["id"].as_str()).map(str::to_owned)
+    let id = |found: &Value| found["id"].as_str().or_else(|| found[0]["id"].as_str()).map(str::to_owned);
+    id(body).or_else(|| body.as_object()?.values().find_map(id))
 }
 
 /// The token of a persona, and whether a service vouches for it; a word with a colon is a token itself.
@@ -352,6 +406,8 @@ fn persona(word: &str) -> Option<(Option<&str>, bool)> {
         "READER" => READER,
         "STRANGER" => STRANGER,
         "NOBODY" => NOBODY,
+        "SERVICE" => SERVICE_OF_P,
+        "FOREIGN-SERVICE" => SERVICE,
         "ANONYMOUS" => return Some((None, is_service)),
         token if token.contains(':') => token,
         _ => return None,

@@ -79,6 +79,11 @@ async fn the_openstack_command_line() {
 }
 
 #[tokio::test]
+async fn the_openstack_server_commands() {
+    script(&start().await, "openstack_servers.py").await;
+}
+
+#[tokio::test]
 async fn the_openstack_image_commands() {
     script(&start().await, "openstack_images.py").await;
 }

@@ -19,6 +19,7 @@ mod recovery;
 mod retype;
 pub mod scenario;
 mod seeds;
+mod servers;
 mod size;
 mod snapshots;
 mod swap;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hearth::actors::{RequestError, ServerAttachRequest, ServiceChange, ServiceError};
 use hearth::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use hearth::domain::metadata::Metadata;
+use hearth::domain::server_action::ServerAction;
 use hearth::domain::service::{ServiceRecord, VOLUME_BINARY};
 use hearth::domain::status::{SnapshotStatus, VolumeStatus};
 use hearth::domain::volume::command::{CreateSnapshot, MigrateVolume};
@@ -14,6 +15,7 @@ use hearth::domain::volume::{Command, Refusal, Reply, VolumeState};
 use hearth::domain::volume_type::{ExtraSpecs, VolumeType};
 use hearth::drivers::sim::{Fault, FaultRule, Latency, SimObject};
 use hearth::sim::{Node, World, WorldOptions, simulate};
+use hearth::store::ActionQuery;
 use serde_json::{Value, json};
 
 /// More than every deadline, probe and back-off of one operation together.
@@ -311,6 +313,22 @@ impl<'a> Client<'a> {
         self.node.settle(PATIENCE).await.expect("alive");
         let differences = self.world.differences().await;
         assert!(differences.is_empty(), "{differences:#?}");
+        for server in ["a", "b", "c"] {
+            let open = self.actions(server).await.into_iter().filter(|action| action.end.is_none());
+            assert_eq!(open.collect::<Vec<_>>(), [], "nothing runs, and every action has its end");
+        }
+    }
+
+    /// The actions of a server, newest first.
+    pub async fn actions(&self, server: &str) -> Vec<ServerAction> {
+        let query = ActionQuery {
+            server_id: ServerId::from(server),
+            marker: None,
+            changes_since: None,
+            changes_before: None,
+            limit: 1000,
+        };
+        self.world.store_now().action_list(query).await.expect("the store reads")
     }
 }
 

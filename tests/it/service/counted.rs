@@ -8,17 +8,20 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hearth::domain::attachment::Attachment;
-use hearth::domain::ids::{AttachmentId, OperationId, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
+use hearth::domain::ids::{
+    AttachmentId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, VolumeId, VolumeTypeId,
+};
 use hearth::domain::qos::QosSpecs;
 use hearth::domain::quota::{QuotaKey, QuotaOwner, StoredLimit, Usage};
 use hearth::domain::server::Server;
+use hearth::domain::server_action::ServerAction;
 use hearth::domain::service::{HostUsage, ServiceRecord};
 use hearth::domain::snapshot::Snapshot;
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::VolumeState;
 use hearth::domain::volume_type::VolumeType;
 use hearth::store::{
-    Aborted, AttachmentQuery, CommitOutcome, Event, GrowthRules, KeyUse, ListError, Message, MessageQuery,
+    Aborted, ActionQuery, AttachmentQuery, CommitOutcome, Event, GrowthRules, KeyUse, ListError, Message, MessageQuery,
     OpenOperation, Page, QosChange, QosRefused, Reading, ServerQuery, SnapshotQuery, Store, ThreadedStore, Transaction,
     TypeChange, TypeRefused, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery,
 };
@@ -106,6 +109,12 @@ impl Store for Counted {
     }
     fn volume_types(&self) -> Reading<Vec<VolumeType>> {
         self.inner.volume_types()
+    }
+    fn action_list(&self, query: ActionQuery) -> BoxFuture<'static, Result<Vec<ServerAction>, ListError>> {
+        self.inner.action_list(query)
+    }
+    fn action_get(&self, server_id: ServerId, request_id: RequestId) -> Reading<Option<ServerAction>> {
+        self.inner.action_get(server_id, request_id)
     }
     fn services(&self) -> Reading<Vec<ServiceRecord>> {
         self.inner.services()

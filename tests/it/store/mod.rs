@@ -18,6 +18,7 @@ mod postgres;
 mod qos;
 mod quotas;
 mod records;
+mod server_actions;
 mod services;
 mod types;
 pub mod vfs;

@@ -1,4 +1,4 @@
-"""A real Keystone on a loopback port, with everything it has in one directory: serve.py DIRECTORY PORT ADMIN_PASSWORD.
+"""A real Keystone on a loopback port, with everything it has in one directory: serve.py DIRECTORY PORT ADMIN_PASSWORD [THREADS].
 
 The first start makes database, keys and an administrator. PORT 0 is a free one; `listening on PORT` is printed when it answers.
 A login with the header `X-Life: SECONDS` gets a token that lives so long, as if `[token] expiration` were that: nothing else can
@@ -12,6 +12,7 @@ import warnings
 
 warnings.simplefilter("ignore")
 directory, port, password = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+threads = int(sys.argv[4]) if len(sys.argv) > 4 else 4
 # Keystone reads the command line too
 sys.argv[1:] = []
 
@@ -84,6 +85,6 @@ if is_new:
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0, "the first start failed"
 application = wsgi.initialize_public_application()
-server = create_server(with_life, listen=f"127.0.0.1:{port}", threads=4)
+server = create_server(with_life, listen=f"127.0.0.1:{port}", threads=threads)
 print(f"listening on {server.effective_port}", flush=True)
 server.run()

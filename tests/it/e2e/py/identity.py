@@ -92,8 +92,12 @@ with refused(cinder_exceptions.NotFound):
 equal(works(as_user("mia", "wrong")), None)
 equal(works(as_user("mia", password, project="demo")), None)
 
-# a token that somebody hands on, and its end
+# a token that somebody hands on, what it may, and its end
 token = member.get_token()
+told = hearth("policy", "check", "--token", token, "volume:delete")
+assert told.startswith(f"allowed: volume:delete for user {mia} of project {lab} (roles: member, reader;"), told
+denied = subprocess.run([HEARTH, "policy", "check", "--token", token, "volume:force_delete"], capture_output=True, timeout=60)
+equal(denied.returncode, 3)
 handed = session.Session(auth=v3.Token(auth_url=AUTH, token=token, project_id=lab))
 equal([found.id for found in cinderclient.Client("3.70", session=handed).volumes.list()], [volume.id])
 keystone = keystoneclient.Client(session=member, endpoint_override=AUTH)
@@ -102,6 +106,9 @@ openstack_token = shown("token", "issue")
 assert openstack_token["id"] and openstack_token["expires"], openstack_token
 keystone.tokens.revoke_token(handed.get_token())
 equal(works(v3.Token(auth_url=AUTH, token=handed.get_token(), project_id=lab)), None)
+ended = subprocess.run([HEARTH, "policy", "check", "--token", handed.get_token(), "volume:delete"], capture_output=True, text=True,
+                       timeout=60)
+equal((ended.returncode, ended.stderr), (1, "hearth: the service would not take this token: not authenticated\n"))
 
 # application credentials: by the API, by the command line of clients, by the operator
 made = keystone.application_credentials.create("ci", roles=[{"name": "reader"}], user=mia)
@@ -127,6 +134,13 @@ equal(names("--os-auth-type", "token", "--os-auth-url", AUTH, "--os-token", toke
 equal(names("--os-auth-type", "password", "--os-auth-url", AUTH, "--os-username", "mia", "--os-password", password,
             "--os-user-domain-id", "default", "--os-project-domain-id", "default", "--os-project-name", "lab"),
       ["of the lab"])
+for kind, login in [
+    ("password", dict(username="mia", password=password, project_name="lab", user_domain_id="default", project_domain_id="default")),
+    ("v3applicationcredential", dict(application_credential_id=one, application_credential_secret=secret)),
+    ("token", dict(token=token, project_id=lab)),
+]:
+    cloud = sdk.connect(load_yaml_config=False, load_envvars=False, auth_type=kind, auth=dict(auth_url=AUTH, **login))
+    equal((kind, [found.name for found in cloud.block_storage.volumes()]), (kind, ["of the lab"]))
 catalog = shown("catalog", "list")
 equal(sorted(row["Type"] for row in catalog), ["block-storage", "compute", "identity", "image", "volumev3"])
 equal([row["Name"] for row in shown("project", "list")], ["admin", "demo", "lab"])
@@ -147,6 +161,14 @@ assert hearth("actors", "list").startswith((mine.id, volume.id))
 
 SECRETS.update([password, secret, made.secret, "rita's secret", handed.get_token(), openstack_token["id"]])
 SECRETS.update(cloud.config.auth["password"] for cloud in [admin, demo])
+# what an operator looks at tells nobody how to get in
+for page in ["actors", f"actors/{volume.id}", f"volumes/{volume.id}/history", "operations", "drivers", "servers", "policy"]:
+    told = admin.session.get(f"{URL}/admin/{page}")
+    equal(told.status_code, 200)
+    assert not [secret for secret in SECRETS if secret in told.text], page
+metrics = admin.session.get(f"{URL}/metrics").text
+assert "hearth_" in metrics and not [secret for secret in SECRETS if secret in metrics]
+
 with open("secrets.txt", "w") as file:
     file.write("".join(f"{secret}\n" for secret in SECRETS))
 print("everything held")

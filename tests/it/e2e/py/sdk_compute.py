@@ -55,12 +55,19 @@ with refused(exceptions.NotFoundException):
 with refused(exceptions.NotFoundException):
     compute.delete_volume_attachment(server, NOWHERE, ignore_missing=False)
 
+actions = list(compute.server_actions(server))
+equal([action.action for action in actions], ["attach_volume"])
+action = compute.get_server_action(actions[0].request_id, server)
+equal([(event.event, event.result) for event in action.events], [("compute_attach_volume", "Success")])
+
 storage.extend_volume(volume, 2)
 eventually("grown in use", lambda: storage.get_volume(volume.id), lambda found: (found.size, found.status) == (2, "in-use"))
 
 compute.delete_volume_attachment(server, volume.id, ignore_missing=False)
 equal(status(volume, "available").attachments, [])
 equal(list(compute.volume_attachments(server)), [])
+equal([action.action for action in compute.server_actions(server)],
+      ["detach_volume", "extend_volume", "attach_volume"])
 
 # the cloud layer, as Ansible's modules call it
 cloud.attach_volume(compute.get_server(SERVER), storage.get_volume(volume.id), wait=True, timeout=60)

@@ -1,0 +1,121 @@
+//! What was done to a server on behalf of a request: Compute's instance actions (`spec/nova-volume-attachments.md` §8.2).
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::ids::ServerId;
+use super::operation::{Operation, Requester, Step};
+use super::time::Timestamp;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerActionKind {
+    /// A volume was attached.
+    AttachVolume,
+    /// A volume was detached.
+    DetachVolume,
+    /// One volume was put in another one's place.
+    SwapVolume,
+    /// The guest was told that a volume has grown.
+    ExtendVolume,
+}
+
+impl ServerActionKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::AttachVolume, Self::DetachVolume, Self::SwapVolume, Self::ExtendVolume];
+
+    /// The word of the API and of the record.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AttachVolume => "attach_volume",
+            Self::DetachVolume => "detach_volume",
+            Self::SwapVolume => "swap_volume",
+            Self::ExtendVolume => "extend_volume",
+        }
+    }
+
+    /// The inverse of [`Self::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// One action, which is also its only event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAction {
+    /// Its id, that of the operation behind it where there is one. Requests may have several actions; clients know them by
+    /// their request ids.
+    pub id: Uuid,
+    /// The server.
+    pub server_id: ServerId,
+    /// What.
+    pub kind: ServerActionKind,
+    /// The request, the user and the user's project.
+    pub requester: Requester,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How it ended; none: it is under way.
+    pub end: Option<ServerActionEnd>,
+}
+
+impl ServerAction {
+    /// The last change.
+    pub fn updated_at(&self) -> Timestamp {
+        self.end.as_ref().map_or(self.started_at, |end| end.at)
+    }
+}
+
+/// The end of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerActionEnd {
+    /// When.
+    pub at: Timestamp,
+    /// Why it failed; none: it has not.
+    pub failure: Option<String>,
+}
+
+/// The part of an operation that is an action of a server: the whole operation, or one of its steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActingPart<'a> {
+    /// The id of its action.
+    pub id: Uuid,
+    /// The server.
+    pub server_id: &'a ServerId,
+    /// What.
+    pub kind: ServerActionKind,
+    /// When it began.
+    pub started_at: Timestamp,
+}
+
+impl Operation {
+    /// Which action of a server the operation is at its present step. An action begins in the commit that brings its part about and
+    /// ends in the one that leaves it. A new kind of operation that works for a server tells it here and nowhere else. `server_of` knows
+    /// the server of an attachment row.
+    pub fn acting<'a>(
+        &'a self,
+        server_of: impl FnOnce(super::ids::AttachmentId) -> Option<&'a ServerId>,
+    ) -> Option<ActingPart<'a>> {
+        if let Some((server_id, kind)) = self.kind.server_action() {
+            return Some(ActingPart { id: self.id.0, server_id, kind, started_at: self.started_at });
+        }
+        let Step::ResizeGuest { attachment_id } = &self.step else { return None };
+        // One operation resizes several guests, one after the other: each has an action of its own.
+        let id = Uuid::from_u128(self.id.0.as_u128() ^ attachment_id.0.as_u128());
+        let server_id = server_of(*attachment_id)?;
+        Some(ActingPart { id, server_id, kind: ServerActionKind::ExtendVolume, started_at: self.step_started_at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_back() {
+        for kind in ServerActionKind::ALL {
+            assert_eq!(ServerActionKind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(ServerActionKind::parse("reboot"), None);
+    }
+}

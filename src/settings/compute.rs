@@ -1,0 +1,57 @@
+//! `compute`: whether Hearth serves Compute's volume attachments, and by which rules.
+
+use super::parse::one_of;
+use super::reader::{Problem, Table};
+
+/// `compute`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComputeSettings {
+    /// `compute.mode`.
+    pub mode: ComputeMode,
+    /// A device name that a client asks for is not looked at: the next free one is taken.
+    pub ignore_requested_device: bool,
+    /// Disks that a server may have, its root among them; none: no limit.
+    pub max_disk_devices_to_attach: Option<u32>,
+    /// A volume may be of another availability zone than its server.
+    pub cross_az_attach: bool,
+    /// A volume is swapped only while it has a migration status, as Nova has it.
+    pub swap_requires_migration: bool,
+}
+
+/// `compute.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComputeMode {
+    /// Hearth serves the volume-attachment part of the Compute API.
+    Embedded,
+    /// Only Block Storage is served.
+    None,
+}
+
+const OPTIONS: [&str; 5] =
+    ["mode", "ignore_requested_device", "max_disk_devices_to_attach", "cross_az_attach", "swap_requires_migration"];
+
+/// −1: no limit.
+const DISKS: std::ops::RangeInclusive<i64> = -1..=10_000;
+
+pub(super) fn parse(mut table: Table, problems: &mut Vec<Problem>) -> ComputeSettings {
+    let mode = table.take(problems, "mode", ComputeMode::Embedded, |value| {
+        match one_of(value, &["embedded", "none", "external"])? {
+            "embedded" => Ok(ComputeMode::Embedded),
+            "none" => Ok(ComputeMode::None),
+            _ => Err("\"external\" is not implemented in this release; use \"embedded\" or \"none\"".to_owned()),
+        }
+    });
+    let ignore_requested_device = table.flag(problems, "ignore_requested_device", false);
+    let disks: i64 = table.number(problems, "max_disk_devices_to_attach", -1, DISKS);
+    let cross_az_attach = table.flag(problems, "cross_az_attach", true);
+    let swap_requires_migration = table.flag(problems, "swap_requires_migration", true);
+    table.finish(problems, &OPTIONS);
+    let max_disk_devices_to_attach = u32::try_from(disks).ok();
+    ComputeSettings {
+        mode,
+        ignore_requested_device,
+        max_disk_devices_to_attach,
+        cross_az_attach,
+        swap_requires_migration,
+    }
+}
