@@ -12,6 +12,7 @@ pub mod document;
 pub mod ids;
 pub mod image;
 pub mod metadata;
+pub mod migration;
 pub mod operation;
 pub mod placement;
 pub mod qos;

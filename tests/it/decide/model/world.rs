@@ -8,12 +8,13 @@ use hearth::domain::backend::{CallKey, CauseKind, Outcome, Request};
 use hearth::domain::ids::{AttachmentId, OperationId, ServerId};
 use hearth::domain::operation::{Lane, Operation, OperationKind, Step};
 use hearth::domain::status::VolumeStatus;
-use hearth::domain::volume::command::{OldAnswer, ReplyWhen, SwapWord, Ticket};
+use hearth::domain::volume::command::{ReplyWhen, SwapWord, Ticket};
 use hearth::domain::volume::{Caller, Command, Decision, Job, JobTarget, Refusal, Verdict, VolumeState, decide};
 
 use super::acts::Act;
 use super::backend::{Backend, Consumer, Late, Running, Truths, failed, refused, unknown};
 use super::invariants;
+use super::jobs::{is_here, is_nowhere, is_possible, result_of, writes};
 use crate::decide::build;
 
 /// A job of a committed decision.
@@ -558,8 +559,9 @@ impl World {
 
     /// Whether somebody looks at the swap that this operation waits for.
     pub fn is_watched(&self, operation: &Operation) -> bool {
-        let looks_at = |job: &Job| matches!(job, Job::WatchSwap { swap, .. } if operation.kind.swap_out().is_some_and(|own| own.swap == *swap));
-        operation.step == Step::Yielded && self.jobs.iter().any(|pending| looks_at(&pending.job))
+        let waited = operation.kind.swap_out().filter(|_| operation.step == Step::Yielded).map(|own| own.swap);
+        let looks_at = |job: &Job| matches!(job, Job::WatchSwap { swap, .. } if waited == Some(*swap));
+        self.jobs.iter().any(|pending| looks_at(&pending.job))
     }
 
     /// Whether the job of this ticket is under way.
@@ -568,69 +570,5 @@ impl World {
             Job::Step { ticket: of, .. } | Job::TellOld { ticket: of, .. } => of == ticket,
             _ => false,
         })
-    }
-}
-
-/// The message in which the volume hears of a job that has ended.
-pub fn result_of(pending: Pending) -> Command {
-    let outcome = pending.answer.expect("only answered jobs are heard of");
-    match pending.job {
-        Job::Step { ticket, .. } => Command::JobResult { ticket, outcome },
-        Job::ProbeOutstanding { attempt, asked_at, .. } => Command::OutstandingProbed { outcome, attempt, asked_at },
-        Job::TellOld { ticket, server_id, word, .. } => {
-            let disk = matches!(word, SwapWord::Yield(_)).then(|| Box::new(build::yielded_disk(&server_id)));
-            let answer = match outcome {
-                Outcome::Done { .. } => Ok(OldAnswer { disk, server_gone: false }),
-                _ => Err(Refusal::InvalidVolume("the old volume is not in use".to_owned())),
-            };
-            Command::SwapAnswered { ticket, answer }
-        }
-        Job::WatchSwap { swap, .. } => Command::SwapWord(Box::new(SwapWord::Stays { swap })),
-        Job::Borrow { .. }
-        | Job::WatchBorrower { .. }
-        | Job::GiveBack { .. }
-        | Job::CallOffSwap { .. }
-        | Job::CutOff { .. } => {
-            unreachable!("nothing is lent here, and hints have no effect")
-        }
-    }
-}
-
-/// Whether a job's call changes anything.
-fn writes(job: &Job) -> bool {
-    match job {
-        Job::Step { ticket, call: Some(call), .. } => !call.request.is_read_only() && !ticket.probe && !is_nowhere(job),
-        _ => false,
-    }
-}
-
-/// Whether it goes to the backend where volumes are made, or to a guest.
-fn is_here(job: &Job) -> bool {
-    let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job else { return true };
-    *target != JobTarget::Backend(build::OTHER_BACKEND.into())
-}
-
-/// Whether a backend is asked that there is not: the volume has none.
-fn is_nowhere(job: &Job) -> bool {
-    let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job else { return false };
-    *target == JobTarget::Backend("".into())
-}
-
-fn is_possible(job: &Job, fate: Fate) -> bool {
-    match job {
-        Job::WatchSwap { .. } => return fate == Fate::Carried,
-        Job::TellOld { word, .. } => {
-            return fate == Fate::Carried || fate == Fate::Refuses && matches!(word, SwapWord::Yield(_));
-        }
-        _ => {}
-    }
-    let is_guest = matches!(job, Job::Step { target: JobTarget::Guest(_), .. });
-    match fate {
-        Fate::Carried => true,
-        Fate::Fails => !matches!(job, Job::Step { call: None, .. }),
-        Fate::Refuses => is_guest && writes(job),
-        Fate::AnswerLost | Fate::NothingDone => writes(job),
-        // a probe that hangs has no effect to come
-        Fate::Hangs => !matches!(job, Job::Step { call: None, .. }),
     }
 }
