@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::attachments::AttachmentIndex;
 use super::events::EventFeed;
+use super::fences::FenceBook;
 use super::hosts::{HostBook, PlacementOptions};
 use super::reply::{ReplyTo, Returned};
 use super::server::{ServerActor, ServerAttachOptions};
@@ -99,6 +100,8 @@ pub(super) struct Core {
     pub(super) backends: Arc<dyn Backends>,
     /// What is known of them besides.
     pub(super) host_book: HostBook,
+    /// Which hosts are dead.
+    pub(super) fences: FenceBook,
     /// Actors that crashed since the start.
     pub(super) restarts: AtomicU64,
     /// Requests turned away by admission since the start.
@@ -118,6 +121,7 @@ impl Core {
             settling: Arc::default(),
             backends,
             host_book: HostBook::default(),
+            fences: FenceBook::default(),
             restarts: AtomicU64::new(0),
             overloads: AtomicU64::new(0),
             stopping: AtomicBool::new(false),

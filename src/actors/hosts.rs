@@ -190,7 +190,11 @@ impl Core {
     pub(super) fn hosts(self: &Arc<Self>, command: &Command, state: Option<&VolumeState>) -> Hosts {
         let standings = if places(command) { self.standings() } else { Vec::new() };
         let host = state.and_then(|state| state.volume.host.as_deref());
-        Hosts { frozen: host.is_some_and(|host| self.host_book.is_frozen(host)), standings }
+        Hosts {
+            frozen: host.is_some_and(|host| self.host_book.is_frozen(host)),
+            fenced: command.connects().is_some_and(|host| self.fences.is_fenced(host)),
+            standings,
+        }
     }
 
     /// Every backend as it stands, in the order of the settings.
@@ -303,6 +307,11 @@ pub(super) fn start(core: &Arc<Core>) {
             if let Err(error) = core.host_book.refresh(core.world.store.as_ref()).await {
                 tracing::warn!(%error, "what administrators say of services could not be read");
             }
+            match core.fences.refresh(core.world.store.as_ref()).await {
+                // what was admitted just before a word is found now
+                Ok(()) => core.fences_resume(),
+                Err(error) => tracing::warn!(%error, "which hosts are fenced could not be read"),
+            }
         }
     });
 }
@@ -313,9 +322,10 @@ impl Service {
         self.core.standings()
     }
 
-    /// Reads what administrators have said. Must have been done before the first request is taken.
+    /// Reads what administrators have said, also of hosts. Must have been done before the first request is taken.
     pub async fn services_load(&self) -> Result<(), StoreError> {
-        self.core.host_book.refresh(self.core.world.store.as_ref()).await
+        self.core.host_book.refresh(self.core.world.store.as_ref()).await?;
+        self.core.fences.refresh(self.core.world.store.as_ref()).await
     }
 
     /// The parts of the service: a `cinder-volume` for each backend, and the scheduler of their host.

@@ -1,12 +1,14 @@
 //! From method and path to a route: a total, pure function, so that slashes are never merged and every order of checks of
 //! the specification can be kept.
 
+mod host;
 mod manage;
 mod operator;
 mod qos;
 mod quotas;
 mod types;
 
+pub use host::HostRoute;
 pub use manage::{ManageRoute, Noun};
 pub use operator::OperatorRoute;
 pub use qos::QosRoute;
@@ -272,6 +274,8 @@ pub enum Route {
     AdminServerUpdate(String),
     /// `DELETE /admin/servers/{id}`.
     AdminServerDelete(String),
+    /// `/admin/hosts…`.
+    AdminHost(HostRoute),
     /// `GET /admin/actors`.
     AdminActorList,
     /// `GET /admin/actors/{volume}`.
@@ -367,6 +371,7 @@ impl Route {
             Self::AdminServerShow(_) | Self::AdminServerUpdate(_) | Self::AdminServerDelete(_) => {
                 "/admin/servers/{server_id}"
             }
+            Self::AdminHost(route) => route.template(),
             Self::AdminActorList => "/admin/actors",
             Self::AdminActorShow(_) => "/admin/actors/{volume_id}",
             Self::AdminVolumeHistory(_) => "/admin/volumes/{volume_id}/history",
@@ -406,6 +411,7 @@ impl Route {
             || matches!(self, Self::Operator(route) if route.needs_body())
             || matches!(self, Self::Manage(route) if route.needs_body())
             || matches!(self, Self::Qos(route) if route.needs_body())
+            || matches!(self, Self::AdminHost(route) if route.needs_body())
             || matches!(
                 self,
                 Self::VolumeCreate
@@ -541,6 +547,6 @@ fn admin(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["events"]) => Route::AdminEvents,
         ("GET", ["operations"]) => Route::AdminOperations,
         ("POST", ["faults"]) => Route::AdminFault,
-        _ => return None,
+        _ => Route::AdminHost(HostRoute::find(method, rest)?),
     })
 }

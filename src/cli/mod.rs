@@ -4,12 +4,14 @@
 //! nothing about volumes. Called by `main` alone.
 
 pub mod actors;
+pub mod ask;
 pub mod auth;
 pub mod check_config;
 pub mod clouds;
 pub mod daemons;
 pub mod fill;
 pub mod fsck;
+pub mod hosts;
 pub mod identity;
 mod images;
 pub mod parts;
@@ -64,6 +66,8 @@ enum Command {
     SimBackend(sim_backend::Arguments),
     /// Show what the running service's actors are doing.
     Actors(actors::Arguments),
+    /// Say that a host is dead, and see what hosts have.
+    Host(hosts::Arguments),
     /// List or stop the storage daemons.
     Daemons(daemons::Arguments),
     /// Make volumes in bulk in the database, for trials at scale. The service must not be running.
@@ -107,6 +111,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::SimBackend(arguments) => outcome(sim_backend::run(&arguments)),
         Command::Actors(arguments) => {
             with_settings(arguments.file.config.as_deref(), |loaded| actors::run(&loaded.settings, &arguments.action))
+        }
+        Command::Host(arguments) => {
+            with_settings(arguments.file.config.as_deref(), |loaded| hosts::run(&loaded.settings, &arguments.action))
         }
         Command::Daemons(arguments) => {
             with_settings(arguments.file.config.as_deref(), |loaded| daemons::run(&loaded.settings, &arguments.action))

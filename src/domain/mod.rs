@@ -9,6 +9,7 @@ pub mod backend;
 pub mod claims;
 pub mod deadlines;
 pub mod document;
+pub mod host;
 pub mod ids;
 pub mod image;
 pub mod metadata;

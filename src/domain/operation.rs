@@ -173,6 +173,9 @@ pub enum ReleaseVerb {
     ForceDetach,
 }
 
+/// The names of those that connect a volume to a host.
+pub const CONNECTING: [&str; 3] = ["connect", "initialize", "server_attach"];
+
 impl OperationKind {
     /// The word used in logs, metrics, admin views and the `operations` table.
     pub fn name(&self) -> &'static str {

@@ -12,7 +12,7 @@ use super::idempotency;
 use super::journal::Overlay;
 use super::queries::operation::Cursor;
 use super::queries::{
-    attachment, history, message, operation, qos, quota, server, server_action, service, usage, volume,
+    attachment, history, host, message, operation, qos, quota, server, server_action, service, usage, volume,
     volume_snapshot, volume_type,
 };
 use super::{
@@ -21,6 +21,7 @@ use super::{
     TypeChange, TypeRefused, UsageAudit, VolumeQuery, VolumeSummary, VolumeSummaryQuery,
 };
 use crate::domain::attachment::Attachment;
+use crate::domain::host::HostFence;
 use crate::domain::ids::{
     AttachmentId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, VolumeId, VolumeTypeId,
 };
@@ -201,6 +202,22 @@ impl<E: Engine> Store for Database<E> {
 
     fn service_put(&self, record: ServiceRecord) -> Reading<()> {
         self.engine.write(move |connection| service::service_put(connection, record))
+    }
+
+    fn host_fences(&self) -> Reading<Vec<HostFence>> {
+        self.engine.read(Lane::Point, host::host_fences)
+    }
+
+    fn host_fence_put(&self, fence: HostFence) -> Reading<()> {
+        self.engine.write(move |connection| host::host_fence_put(connection, fence))
+    }
+
+    fn servers_on_host(&self, host: String) -> Reading<Vec<ServerId>> {
+        self.engine.read(Lane::List, move |connection| host::servers_on_host(connection, &host))
+    }
+
+    fn volumes_on_host(&self, host: String) -> Reading<Vec<VolumeId>> {
+        self.read_settled(Lane::List, move |connection| host::volumes_on_host(connection, &host))
     }
 
     fn host_usage(&self) -> Reading<Vec<HostUsage>> {

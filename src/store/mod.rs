@@ -44,6 +44,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::attachment::Attachment;
+use crate::domain::host::HostFence;
 use crate::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::operation::Operation;
 use crate::domain::qos::QosSpecs;
@@ -510,6 +511,14 @@ pub trait Store: Send + Sync + 'static {
     fn services(&self) -> Reading<Vec<ServiceRecord>>;
     /// Writes one of these records, new or changed.
     fn service_put(&self, record: ServiceRecord) -> Reading<()>;
+    /// Operators' words that hosts are dead, also those that have been taken back, by host.
+    fn host_fences(&self) -> Reading<Vec<HostFence>>;
+    /// Writes one of these records, new or changed.
+    fn host_fence_put(&self, fence: HostFence) -> Reading<()>;
+    /// The live servers on a host, by id.
+    fn servers_on_host(&self, host: String) -> Reading<Vec<ServerId>>;
+    /// The volumes that a host has something of, or is about to. A few more may be named.
+    fn volumes_on_host(&self, host: String) -> Reading<Vec<VolumeId>>;
     /// What every project has at every backend.
     fn host_usage(&self) -> Reading<Vec<HostUsage>>;
 

@@ -558,7 +558,7 @@ fn owned(text: Option<&Text>) -> Option<String> {
     text.map(Text::to_string)
 }
 
-fn parse<T>(text: &str, what: impl Fn() -> String) -> Result<T, StoreError>
+pub(super) fn parse<T>(text: &str, what: impl Fn() -> String) -> Result<T, StoreError>
 where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,

@@ -200,6 +200,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    host_fences (host) {
+        host -> Text,
+        epoch -> BigInt,
+        proof -> Text,
+        user_id -> Text,
+        request_id -> Text,
+        fenced_at -> BigInt,
+        lifted_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     services (host, program) {
         host -> Text,
         program -> Text,

@@ -13,6 +13,7 @@ use tracing_subscriber::reload;
 /// the source.
 pub const LOGGERS: &[&str] = &[
     "hearth::actors::core",
+    "hearth::actors::fences",
     "hearth::actors::hosts",
     "hearth::actors::server",
     "hearth::actors::server::records",

@@ -1,5 +1,6 @@
 DROP TABLE idempotency_keys;
 DROP TABLE events;
+DROP TABLE host_fences;
 DROP TABLE messages;
 DROP TABLE default_volume_types;
 DROP TABLE volume_types;

@@ -1,6 +1,7 @@
 DROP TABLE journal;
 DROP TABLE idempotency_keys;
 DROP TABLE events;
+DROP TABLE host_fences;
 DROP TABLE messages;
 DROP TABLE default_volume_types;
 DROP TABLE volume_types;

@@ -254,6 +254,17 @@ CREATE TABLE services (
     PRIMARY KEY (host, program)
 );
 
+-- Operators' words that a host is dead. A row stays when the host is taken back: its epoch counts on.
+CREATE TABLE host_fences (
+    host TEXT NOT NULL PRIMARY KEY,
+    epoch BIGINT NOT NULL,
+    proof TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    fenced_at BIGINT NOT NULL,
+    lifted_at BIGINT
+);
+
 -- The history: the committed transitions of a volume up to a generation, in order, as a JSON array of [generation, instant,
 -- command, request, status before, status after, cause]. One row for each transition, or for several settled together.
 CREATE TABLE events (

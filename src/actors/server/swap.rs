@@ -24,14 +24,14 @@ impl ServerActor {
             self.parked.push_front(ServerMessage::Swap(request));
             return self.load(ctx);
         }
-        let server_epoch = match self.judge_swap(&request) {
-            Ok(epoch) => epoch,
+        let (server_epoch, host) = match self.judge_swap(&request) {
+            Ok(judged) => judged,
             Err(error) => {
                 let _ = request.answer.send(Err(error));
                 return;
             }
         };
-        let swap = ServerSwap { server_id: self.id.clone(), server_epoch, old_volume: request.old_id };
+        let swap = ServerSwap { server_id: self.id.clone(), server_epoch, host, old_volume: request.old_id };
         let (new_id, caller) = (request.new_id, request.caller.clone());
         let address = ctx.address();
         let reply = ReplyTo::new(move |returned| {
@@ -56,8 +56,9 @@ impl ServerActor {
         self.core.send(new_id, Box::new(Command::ServerSwap(Box::new(swap))), caller, reply);
     }
 
-    /// The rows of §5 in their order; what changes meanwhile the volumes judge again. The epoch of the server that was judged.
-    fn judge_swap(&self, request: &SwapRequest) -> Result<u64, RequestError> {
+    /// The rows of §5 in their order; what changes meanwhile the volumes judge again. The epoch of the server that was judged, and its
+    /// host.
+    fn judge_swap(&self, request: &SwapRequest) -> Result<(u64, String), RequestError> {
         let server = self.live().ok_or_else(|| RequestError::ServerNotFound(self.id.clone()))?;
         let Some(old) = request.old.as_deref() else {
             return Err(RequestError::Refused(Refusal::VolumeNotFound(request.old_id)));
@@ -73,9 +74,9 @@ impl ServerActor {
             return bad(format!("Volume {} could not be found.", request.new_id));
         };
         rules::swappable(server, &request.caller)?;
-        if server.host.is_none() {
+        let Some(host) = &server.host else {
             return Err(RequestError::ServerConflict(format!("Instance {} has no host", server.id)));
-        }
+        };
         let of_server = |row: &crate::domain::attachment::Attachment| row.instance_uuid.as_ref() == Some(&self.id);
         if !old.attachments.iter().any(of_server) {
             return bad("Old volume is attached to a different instance.".to_owned());
@@ -88,7 +89,7 @@ impl ServerActor {
         }
         match swap_refusal(old, &self.id, new.volume.size_gib) {
             Some(refusal) => Err(RequestError::Refused(refusal)),
-            None => Ok(server.epoch),
+            None => Ok((server.epoch, host.to_string())),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! `/admin`: servers, actors, drivers, operations, histories, events, the policy and test faults. Admins only (checked before any handler), a token always.
+//! `/admin`: servers, hosts, actors, drivers, operations, histories, events, the policy and test faults. Admins only (checked before any handler), a token always.
 
 pub mod actors;
 pub mod drivers;
 pub mod events;
 pub mod faults;
 pub mod history;
+pub mod hosts;
 pub mod operations;
 pub mod policy;
 pub mod servers;
@@ -22,6 +23,7 @@ pub async fn handle(call: &Call, route: &Route) -> Result<Answer, Problem> {
         Route::AdminServerShow(id) => servers::server_show(call, id).await,
         Route::AdminServerUpdate(id) => servers::server_update(call, id).await,
         Route::AdminServerDelete(id) => servers::server_delete(call, id).await,
+        Route::AdminHost(route) => hosts::handle(call, route).await,
         Route::AdminActorList => actors::actor_list(call),
         Route::AdminActorShow(id) => actors::actor_show(call, id).await,
         Route::AdminVolumeHistory(id) => history::history(call, id).await,

@@ -198,6 +198,8 @@ requests! {
     ADMIN_SERVER_CREATE = [(0, 0, "admin_server_create")];
     /// `PUT /admin/servers/{id}`.
     ADMIN_SERVER_UPDATE = [(0, 0, "admin_server_update")];
+    /// `PUT /admin/hosts/{host}/fence`.
+    ADMIN_HOST_FENCE = [(0, 0, "admin_host_fence")];
     /// `POST /admin/faults`.
     ADMIN_FAULT = [(0, 0, "admin_fault")];
 }

@@ -47,6 +47,8 @@ pub struct ServerSwap {
     pub server_id: ServerId,
     /// The server's epoch when it was judged; the commit is guarded by it.
     pub server_epoch: u64,
+    /// The server's host.
+    pub host: String,
     /// The volume that the server has.
     pub old_volume: VolumeId,
 }

@@ -1,5 +1,6 @@
 //! What can be asked of a volume. What its decisions consist of is in [`decision`](super::decision).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -57,6 +58,8 @@ pub const FROZEN: &str = "Modification operations are not allowed on frozen stor
 pub struct Hosts {
     /// The volume's own is frozen: nothing is created or deleted there (see [`FROZEN`]).
     pub frozen: bool,
+    /// The host that the command connects the volume to is fenced (see [`Command::connects`]).
+    pub fenced: bool,
     /// All of them, for a create.
     pub standings: Vec<Standing>,
 }
@@ -289,6 +292,8 @@ pub enum Command {
         /// The operation of the new volume.
         swap: OperationId,
     },
+    /// `hearth host fence`: a host is dead.
+    FenceHost(Arc<FenceHost>),
     /// How a call of an operation's step, or its probe, ended.
     JobResult {
         /// Which job it was.
@@ -382,6 +387,7 @@ impl Command {
             Self::SwapWord(_) => "swap_word",
             Self::SwapAnswered { .. } => "swap_answered",
             Self::SwapCallOff { .. } => "swap_call_off",
+            Self::FenceHost(_) => "host_fence",
             Self::JobResult { .. } => "job_result",
             Self::CallReturned { .. } => "call_returned",
             Self::OutstandingProbed { .. } => "outstanding_probed",
@@ -389,6 +395,34 @@ impl Command {
             Self::Wake => "wake",
         }
     }
+}
+
+impl Command {
+    /// The host that the volume is connected to, if the command is admitted.
+    pub fn connects(&self) -> Option<&str> {
+        let connector = match self {
+            Self::AttachmentCreate { connector, .. } => connector.as_ref()?,
+            Self::AttachmentUpdate { connector, .. } | Self::InitializeConnection { connector } => connector,
+            Self::ServerAttach(request) if !request.without_host => &request.connector,
+            Self::Attach(request) => return request.host_name.as_deref(),
+            Self::ServerSwap(request) => return Some(&request.host),
+            _ => return None,
+        };
+        connector.get("host").and_then(Value::as_str)
+    }
+}
+
+/// What is released because a host is dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FenceHost {
+    /// `connector.host`.
+    pub host: String,
+    /// How often it was fenced.
+    pub epoch: u64,
+    /// How it is known.
+    pub proof: String,
+    /// The servers on it.
+    pub servers: Vec<ServerId>,
 }
 
 /// The arguments of a create, validated and with every default filled in.

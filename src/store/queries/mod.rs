@@ -7,6 +7,7 @@
 pub(super) mod attachment;
 mod columns;
 pub(super) mod history;
+pub(super) mod host;
 mod list;
 pub(super) mod message;
 pub(super) mod operation;

@@ -10,6 +10,7 @@ pub mod coverage;
 mod coverage_table;
 mod filters;
 pub mod harness;
+mod hosts;
 mod idempotency;
 mod identity;
 mod image_data;

@@ -130,7 +130,7 @@ pub fn facts_of(epoch: u64, asked: u8) -> Facts {
         ],
         limits: Limits { volumes: 10, gigabytes: 1_000, ..Limits::NONE },
         drain_deadline: Duration::from_secs(30),
-        hosts: Hosts { frozen: false, standings: vec![standing(BACKEND), standing(OTHER_BACKEND)] },
+        hosts: Hosts { frozen: false, fenced: false, standings: vec![standing(BACKEND), standing(OTHER_BACKEND)] },
     }
 }
 
@@ -243,7 +243,7 @@ pub fn old_export() -> ExportName {
 
 /// This volume takes the other one's place.
 pub fn server_swap(server: &str) -> ServerSwap {
-    ServerSwap { server_id: ServerId::from(server), server_epoch: 1, old_volume: OTHER_VOLUME }
+    ServerSwap { server_id: ServerId::from(server), server_epoch: 1, host: server.to_owned(), old_volume: OTHER_VOLUME }
 }
 
 /// What the other volume says of its disk.

@@ -131,6 +131,22 @@ impl Guest {
         assert!(held, "never true in the guest: {condition}");
     }
 
+    /// Stops its process: whoever asks it waits.
+    pub fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Lets its process go on.
+    pub fn thaw(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.qemu.id()).expect("a process id");
+        // SAFETY: a signal to a child that has not been waited for.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "the guest's process is there");
+    }
+
     /// Ends the guest at once, as a crash of its process.
     pub fn kill(&mut self) {
         let _ = self.qemu.kill();

@@ -3,6 +3,7 @@
 mod binary;
 mod clients;
 mod failures;
+mod fences;
 pub mod guest;
 pub mod hearth;
 pub mod host;

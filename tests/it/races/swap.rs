@@ -484,3 +484,25 @@ fn what_cannot_be_swapped_is_refused_and_nothing_changes() {
         assert!(!pair.assert_settled(client).await);
     });
 }
+
+/// The host of the guest is dead, by an operator's word: neither volume stays with it.
+#[test]
+fn a_fence_of_the_host_frees_both_volumes() {
+    for step in ["export", "mirror", "pivot"] {
+        in_world(767, async |client| {
+            let pair = Pair::start(client, true).await;
+            Pair::slow(client, &[("export", 3), ("mirror_guest", 3), ("pivot_guest", 3)]);
+            accepted(client.swap("a", pair.old, pair.new).await);
+            pair.until_at(client, step).await;
+            let caller = client.world.caller();
+            let fenced = client.node.service.host_fence("host-of-a", "powered off", &caller);
+            alive(client.node.run(fenced).await).expect("fenced");
+            for id in [pair.old, pair.new] {
+                client.wait(id, VolumeStatus::Available).await.expect("alive");
+                assert!(alive(client.view(id).await).attachments.is_empty(), "{step}");
+            }
+            let again = alive(client.swap("a", pair.old, pair.new).await);
+            assert!(again.is_err(), "{again:?}");
+        });
+    }
+}

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hearth::domain::attachment::Attachment;
+use hearth::domain::host::HostFence;
 use hearth::domain::ids::{
     AttachmentId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, VolumeId, VolumeTypeId,
 };
@@ -121,6 +122,18 @@ impl Store for Counted {
     }
     fn service_put(&self, record: ServiceRecord) -> Reading<()> {
         self.inner.service_put(record)
+    }
+    fn host_fences(&self) -> Reading<Vec<HostFence>> {
+        self.inner.host_fences()
+    }
+    fn host_fence_put(&self, fence: HostFence) -> Reading<()> {
+        self.inner.host_fence_put(fence)
+    }
+    fn servers_on_host(&self, host: String) -> Reading<Vec<ServerId>> {
+        self.inner.servers_on_host(host)
+    }
+    fn volumes_on_host(&self, host: String) -> Reading<Vec<VolumeId>> {
+        self.inner.volumes_on_host(host)
     }
     fn host_usage(&self) -> Reading<Vec<HostUsage>> {
         self.inner.host_usage()

@@ -8,6 +8,7 @@ mod commits;
 mod failing_disk;
 mod groups;
 mod histories;
+mod hosts;
 mod inline;
 mod journal;
 mod keys;

@@ -211,6 +211,11 @@ impl<'a> Draft<'a> {
         self.end(id, Err(answer));
     }
 
+    /// Why it is done: for the volume's history.
+    pub(super) fn because(&mut self, cause: String) {
+        self.decision.cause = Some(cause);
+    }
+
     /// Records that the call of the operation's present step may still have effects, if it is a backend's, and looks after it.
     /// A volume that was never placed has no backend: nothing can have effects, and nobody could ever say that it has ended.
     pub(super) fn remember_outstanding(&mut self, operation: &Operation, look: u32) {

@@ -17,6 +17,7 @@
 //! | `attach_volume`, `connection`, `release` | the old actions' rows and connections: how they come, how they end |
 //! | `swap`, `swapping` | Compute's swap: what both volumes admit and the old one does; how it goes on at the new one |
 //! | `guard` | who may end what a server has |
+//! | `host_fence` | what a dead host had |
 //! | `steps` | which step comes first, what each step asks of whom (the operations' plans) |
 //! | `results` | results and probes: what follows when a step is done |
 //! | `failures` | how each step fails, is undone, or is given up |
@@ -34,6 +35,7 @@ mod extend;
 mod failures;
 mod flags;
 mod guard;
+mod host_fence;
 mod image;
 mod lend;
 mod manage;
@@ -96,6 +98,11 @@ pub fn decide(
             _ => Verdict::Refuse(Refusal::VolumeNotFound(volume_id)),
         };
     };
+    if facts.hosts.fenced
+        && let Some(host) = command.connects()
+    {
+        return Verdict::Refuse(Refusal::Conflict(format!("host {host} is fenced: nothing is connected to it")));
+    }
     let grows = match command {
         Command::Extend { .. } => Some(&state.volume.project_id),
         // a snapshot belongs to whoever asks for it
@@ -182,6 +189,7 @@ pub fn decide(
         Command::SwapWord(word) => swap::word(state, word, caller, facts),
         Command::SwapAnswered { ticket, answer } => swapping::answered(state, ticket, answer, caller, facts),
         Command::SwapCallOff { swap } => swapping::called_off(state, *swap, caller, facts),
+        Command::FenceHost(request) => host_fence::fence(state, request, caller, facts),
         Command::JobResult { ticket, outcome } => results::job_result(state, ticket, outcome, caller, facts),
         Command::CallReturned { operation_id, epoch, step, outcome } => {
             resume::call_returned(state, *operation_id, *epoch, step, outcome, caller, facts)

@@ -160,6 +160,22 @@ fn begin(mut draft: Draft<'_>, verb: ReleaseVerb, row: Meant, connections: Vec<A
     draft.finish()
 }
 
+/// Begins at once, for nobody who would wait: on a proof that the other end is gone.
+pub(super) fn begin_unasked(
+    mut draft: Draft<'_>,
+    attachment_id: Option<AttachmentId>,
+    connections: Vec<AttachmentId>,
+) -> Verdict {
+    let verb = if attachment_id.is_some() { ReleaseVerb::Detach } else { ReleaseVerb::Terminate };
+    let has_export = attachment_id.and_then(|row| super::steps::export_of(&draft.next, row)).is_some();
+    if has_export || !connections.is_empty() {
+        draft.begin(OperationKind::Release { verb, attachment_id, connections }, 0);
+    } else {
+        released(&mut draft, verb, attachment_id);
+    }
+    draft.finish()
+}
+
 /// The export that is to go next; none: all are gone.
 pub(super) fn next_step(state: &VolumeState, operation: &Operation) -> Option<Step> {
     let OperationKind::Release { attachment_id, connections, .. } = &operation.kind else { return None };
