@@ -489,3 +489,25 @@ fn a_separate_sim_backend_needs_a_socket_path_that_fits() {
     assert_eq!(problems.len(), 1, "{problems:#?}");
     is_problem(&problems[0], "backends[0].socket", "108", FILE);
 }
+
+#[test]
+fn attaches_have_rules_of_their_own() {
+    let plain = settings("", &[]).compute;
+    assert_eq!(
+        (plain.ignore_requested_device, plain.max_disk_devices_to_attach, plain.cross_az_attach),
+        (false, None, true)
+    );
+    let toml = "[compute]\nignore_requested_device = true\nmax_disk_devices_to_attach = 26\ncross_az_attach = false\n";
+    let set = settings(toml, &[]).compute;
+    assert_eq!(
+        (set.ignore_requested_device, set.max_disk_devices_to_attach, set.cross_az_attach),
+        (true, Some(26), false)
+    );
+    refused(
+        "[compute]\nmax_disk_devices_to_attach = -2\n",
+        &[],
+        "compute.max_disk_devices_to_attach",
+        "from -1 to",
+        FILE,
+    );
+}

@@ -67,14 +67,14 @@ def configuration(directory, identity, auth, image):
             # neutron: or whole classes are skipped of which one test would make a network for a server
             "service_available": {"cinder": True, "glance": True, "neutron": True, "nova": False, "swift": False},
             "enforce_scope": {"cinder": True},
-            "compute": {"image_ref": image, "image_ref_alt": image},
+            # build_interval is for volumes, too, where their own is 0: one is there within milliseconds
+            "compute": {"image_ref": image, "image_ref_alt": image, "build_interval": 0},
             "compute-feature-enabled": {"volume_multiattach": True},
             "volume": {
                 "max_microversion": "3.71",
                 "vendor_name": "Hearth",
                 "storage_protocol": "nbd",
                 "backend_names": ",".join(BACKENDS),
-                # a volume is there within milliseconds
                 "build_interval": 0,
                 "build_timeout": 60,
             },

@@ -59,9 +59,9 @@ pub(super) fn resource(path: &str) -> Option<Resource> {
     let rest = below(path)?;
     let segments: Vec<String> = rest.split('/').skip(1).map(percent::decode_segment).collect::<Option<_>>()?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    // a slash at the end says nothing, as in Glance
+    // a slash at the end says nothing of a version, and below it names an image without an id, as in Glance
     let segments = match segments.as_slice() {
-        [rest @ .., ""] => rest,
+        [rest @ .., ""] if rest.len() < 2 => rest,
         all => all,
     };
     let id = |text: &&str| (!text.is_empty()).then(|| (*text).to_owned());
@@ -93,6 +93,8 @@ mod tests {
             ("/image/versions", Some(Resource::Versions)),
             ("/image/v2/", Some(Resource::Version)),
             ("/image/v2/images", Some(Resource::Images)),
+            ("/image/v2/images/", None),
+            ("/image/v2/images/x/", None),
             ("/image/v2/images/x", Some(Resource::Image(x()))),
             ("/image/v2/images/x/file", Some(Resource::File(x()))),
             ("/image/v2/images/x/actions/reactivate", Some(Resource::Reactivate(x()))),
