@@ -44,6 +44,8 @@ pub struct ActorOptions {
     pub limits: Limits,
     /// User messages are kept for so long.
     pub message_ttl: Duration,
+    /// Compute swaps only a volume that has a migration status (`compute.swap_requires_migration`).
+    pub swap_requires_migration: bool,
     /// What the settings say of each backend, by its full name.
     pub placement: BTreeMap<String, PlacementOptions>,
     /// The rules of Compute's attach.
@@ -60,6 +62,7 @@ impl Default for ActorOptions {
             drain_deadline: Duration::from_secs(30),
             limits: Limits::default(),
             message_ttl: Duration::from_secs(30 * 24 * 3600),
+            swap_requires_migration: true,
             placement: BTreeMap::new(),
             server_attach: ServerAttachOptions::default(),
         }

@@ -18,9 +18,13 @@ impl Core {
         for job in jobs {
             let delay = match &job {
                 Job::Step { delay, .. } | Job::ProbeOutstanding { delay, .. } => *delay,
-                Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => {
-                    Duration::ZERO
-                }
+                Job::Borrow { .. }
+                | Job::WatchBorrower { .. }
+                | Job::GiveBack { .. }
+                | Job::TellOld { .. }
+                | Job::WatchSwap { .. }
+                | Job::CallOffSwap { .. }
+                | Job::CutOff { .. } => Duration::ZERO,
             };
             if delay.is_zero() {
                 self.start_job(volume_id, job);
@@ -37,6 +41,11 @@ impl Core {
             Job::Borrow { ticket, origin, size_gib } => self.borrow(volume_id, ticket, origin, size_gib),
             Job::WatchBorrower { borrower } => self.watch_borrower(volume_id, borrower),
             Job::GiveBack { lender } => self.give_back(lender, volume_id),
+            Job::TellOld { ticket, old_volume, server_id, word } => {
+                self.tell_old(volume_id, ticket, old_volume, server_id, word);
+            }
+            Job::WatchSwap { new_volume, swap } => self.watch_swap(volume_id, new_volume, swap),
+            Job::CallOffSwap { new_volume, swap } => self.deliver(new_volume, Command::SwapCallOff { swap }),
             Job::CutOff { target, key } => {
                 if let JobTarget::Backend(backend) = target {
                     self.world.drivers.cut_off(&backend, &key);

@@ -13,7 +13,7 @@ use crate::domain::ids::VolumeId;
 use crate::domain::operation::OperationKind;
 use crate::domain::volume::command::Ticket;
 use crate::domain::volume::state::Origin;
-use crate::domain::volume::{Command, Refusal, VolumeState};
+use crate::domain::volume::{Command, Refusal, Reply, VolumeState};
 
 /// The pause between two looks at a borrower whose word is missing.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
@@ -30,13 +30,17 @@ impl Core {
         });
     }
 
-    /// Sends a command until the volume has decided about it, and says what it answered; none: the service ends.
     async fn answer_of(self: &Arc<Self>, id: VolumeId, command: Command) -> Option<Result<(), Refusal>> {
+        self.reply_of(id, command).await.map(|answer| answer.map(|_| ()))
+    }
+
+    /// Sends a command until the volume has decided about it, and says what it answered; none: the service ends.
+    pub(super) async fn reply_of(self: &Arc<Self>, id: VolumeId, command: Command) -> Option<Result<Reply, Refusal>> {
         while !self.is_stopping() {
             let (reply, receiver) = ReplyTo::channel();
             self.send(id, Box::new(command.clone()), system_caller(), reply);
             match receiver.await {
-                Ok(Returned::Answer(Ok(_))) => return Some(Ok(())),
+                Ok(Returned::Answer(Ok(reply))) => return Some(Ok(reply)),
                 Ok(Returned::Refused(refusal, _) | Returned::Answer(Err(RequestError::Refused(refusal)))) => {
                     return Some(Err(refusal));
                 }

@@ -22,6 +22,7 @@ mod server_actions;
 pub mod service;
 mod settling;
 mod slot;
+mod swapping;
 mod sweep;
 mod volume;
 

@@ -12,7 +12,7 @@ use super::core::{ActorOptions, Core, Dependencies};
 use super::events::EventStream;
 use super::hosts::BackendReport;
 use super::reply::{ReplyTo, Returned};
-use super::server::{AttachRequest, DetachRequest, ServerMessage};
+use super::server::{AttachRequest, DetachRequest, ServerMessage, SwapRequest};
 use super::settling::is_open;
 use crate::domain::ids::{AttachmentId, OperationId, RequestId, ServerId, SnapshotId, VolumeId};
 use crate::domain::lifecycle::ServerVerb;
@@ -398,6 +398,22 @@ impl Service {
         let (answer, receiver) = oneshot::channel();
         let request = DetachRequest { volume_id, volume, shelved_allowed, caller, answer, tries: 0 };
         self.core.server(&server_id).do_send(ServerMessage::Detach(Box::new(request)));
+        receiver.await.unwrap_or(Err(RequestError::Lost))
+    }
+
+    /// Compute's swap: the server gets the volume `new_id` in the place of `old_id`, with all that its guest has written. Answered when
+    /// both volumes have agreed.
+    pub async fn server_swap(
+        &self,
+        server_id: ServerId,
+        old_id: VolumeId,
+        new_id: VolumeId,
+        caller: Caller,
+    ) -> Result<Reply, RequestError> {
+        let (old, new) = (self.visible(old_id, &caller).await?, self.visible(new_id, &caller).await?);
+        let (answer, receiver) = oneshot::channel();
+        let request = SwapRequest { old_id, old, new_id, new, caller, answer, tries: 0, is_stale: false };
+        self.core.server(&server_id).do_send(ServerMessage::Swap(Box::new(request)));
         receiver.await.unwrap_or(Err(RequestError::Lost))
     }
 

@@ -195,6 +195,7 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
         queue_deadline: settings.connections.queue_deadline,
         limits: settings.quota.limits(),
         placement: parts::placement(settings),
+        swap_requires_migration: settings.compute.swap_requires_migration,
         server_attach: ServerAttachOptions {
             ignore_requested_device: settings.compute.ignore_requested_device,
             max_disk_devices: settings.compute.max_disk_devices_to_attach,

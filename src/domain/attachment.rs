@@ -59,6 +59,9 @@ pub struct BlockDeviceMapping {
     pub delete_on_termination: bool,
     /// The guest's detach is under way: the per-row marker behind the status `detaching`.
     pub detaching: bool,
+    /// The attachment that the device in the guest is named after, where that is not this row: it came under the guest by a swap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_device: Option<AttachmentId>,
 }
 
 /// An attachment row. Soft-deleted rows exist only in the store.
@@ -103,6 +106,11 @@ pub struct Attachment {
 }
 
 impl Attachment {
+    /// What its device in the guest is named after.
+    pub fn device_id(&self) -> AttachmentId {
+        self.bdm.as_ref().and_then(|bdm| bdm.guest_device).unwrap_or(self.id)
+    }
+
     /// Whether this row has connection information for a client to use.
     pub fn is_connected(&self) -> bool {
         self.connection_info.as_ref().is_some_and(Document::has_members)
@@ -116,4 +124,13 @@ impl Attachment {
             _ => true,
         }
     }
+}
+
+/// Of a server's rows, those that are its volumes. A disk whose volume is being swapped has two rows for a moment, of one mapping: from
+/// the commit that says where its guest is, the newer one counts.
+pub fn mapped(rows: Vec<Attachment>) -> Vec<Attachment> {
+    let mapping = |row: &Attachment| row.bdm.as_ref().map(|bdm| bdm.uuid);
+    let is_left = |index: usize, row: &Attachment| rows[index + 1..].iter().any(|later| mapping(later) == mapping(row));
+    let left = rows.iter().enumerate().map(|(index, row)| is_left(index, row)).collect::<Vec<_>>();
+    rows.into_iter().zip(left).filter(|(_, is_left)| !is_left).map(|(row, _)| row).collect()
 }

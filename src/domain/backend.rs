@@ -228,13 +228,14 @@ pub enum Request {
         /// The attachment.
         attachment_id: AttachmentId,
     },
-    /// Copy the plugged volume to another connection of it while the guest goes on, until both are level; from then on every
+    /// Copy the plugged volume to another connection while the guest goes on, until both are level; from then on every
     /// write of the guest is on both before the guest hears that it is done. `Done`: they are level; the guest still reads
     /// through the old connection. Already level for this destination, or moved there: `Done`; under way for it: joined, also across
     /// a restart of the service. A call that is late, so that the guest has been moved by a younger operation since: `Refused`.
-    /// `Refused` or `Failed`: the guest uses the old connection only, and nothing of the new one is left open.
+    /// `Refused` or `Failed`: the guest uses the old connection only, and nothing of the new one is left open. The other connection leads to
+    /// the same volume at another backend, or to another volume, which is no smaller: the volume of the call's key.
     MirrorGuest {
-        /// The attachment.
+        /// What the device is named after.
         attachment_id: AttachmentId,
         /// How to reach the destination: what its `Export` answered.
         connection_info: Document,

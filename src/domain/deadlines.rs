@@ -46,6 +46,8 @@ impl Deadlines {
     pub fn of_step(&self, step: &Step, is_probe: bool) -> Option<Duration> {
         Some(match step {
             Step::Queued | Step::Drain | Step::Borrow | Step::Announce => return None,
+            // Volumes answer each other, not backends.
+            Step::Yield | Step::Yielded | Step::Handover | Step::HandBack => return None,
             _ if is_probe => self.probe,
             Step::Create | Step::CreateTarget | Step::CreateImage | Step::Adopt | Step::AdoptSnapshot { .. } => {
                 self.create

@@ -127,6 +127,12 @@ impl ExportName {
         self.0.rsplit_once('.')?.1.parse().ok()
     }
 
+    /// Whether an operation made this one up before that one: only those of one attachment have an order.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        let owner = |name: &Self| name.0.rsplit_once('.').map(|(owner, _)| owner.to_owned());
+        owner(self) == owner(other) && self.epoch() < other.epoch()
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

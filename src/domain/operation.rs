@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::attachment::AttachMode;
 use super::backend::{CallKey, Cause};
 use super::document::Document;
-use super::ids::{
-    AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeTypeId,
-};
+use super::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId};
 use super::image::{FromImage, ToImage};
+pub use super::migration::{GuestDisk, Migration, Retype};
 use super::server_action::ServerActionKind;
 use super::status::VolumeStatus;
+use super::swap::{SwapIn, SwapOut};
 use super::text::Text;
 use super::time::Timestamp;
 use super::volume::state::Origin;
@@ -135,6 +135,10 @@ pub enum OperationKind {
         /// The server is going away: a guest that does not answer does not stop the detach, the fence of the export does.
         server_gone: bool,
     },
+    /// Take another volume's place under its guest.
+    SwapIn(Box<SwapIn>),
+    /// Leave the guest to another volume.
+    SwapOut(Box<SwapOut>),
     /// Remove exports that no row owns any more. Retried until it succeeds.
     Repair,
     /// Connect a host: `os-initialize_connection`.
@@ -155,42 +159,6 @@ pub enum OperationKind {
         /// The connections that end.
         connections: Vec<AttachmentId>,
     },
-}
-
-/// A volume on its way to another backend. There is no second record: the same id names it at both.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Migration {
-    /// `host@backend#pool` that it goes to.
-    pub destination: Text,
-    /// The availability zone there.
-    pub zone: Text,
-    /// The guest that uses it meanwhile; none: nobody does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guest: Option<GuestDisk>,
-    /// What the destination's export answered: how the guest gets there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_info: Option<Document>,
-    /// The type that it is to be of afterwards.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retype: Option<Retype>,
-}
-
-/// A disk in a guest. Kept apart from its row, which an administrator may remove while the guest is still at it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct GuestDisk {
-    /// The row, and the disk's name in the guest.
-    pub attachment_id: AttachmentId,
-    /// The guest's server.
-    pub server_id: ServerId,
-}
-
-/// What a change of the type changes, at success only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retype {
-    /// The new type. The volume counts for both until this has ended.
-    pub volume_type_id: VolumeTypeId,
-    /// From the new type.
-    pub multiattach: bool,
 }
 
 /// The actions that release something.
@@ -233,6 +201,8 @@ impl OperationKind {
             Self::Disconnect { .. } => "disconnect",
             Self::ServerAttach { .. } => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
+            Self::SwapIn(_) => "swap_in",
+            Self::SwapOut(_) => "swap_out",
             Self::Repair => "repair",
             Self::Initialize { .. } => "initialize",
             Self::Release { .. } => "release",
@@ -285,6 +255,22 @@ impl OperationKind {
         }
     }
 
+    /// The swap that it leads.
+    pub fn swap_in(&self) -> Option<&SwapIn> {
+        match self {
+            Self::SwapIn(swap) => Some(swap),
+            _ => None,
+        }
+    }
+
+    /// The swap that it waits for.
+    pub fn swap_out(&self) -> Option<&SwapOut> {
+        match self {
+            Self::SwapOut(swap) => Some(swap),
+            _ => None,
+        }
+    }
+
     /// The change of the type that it brings.
     pub fn retype(&self) -> Option<Retype> {
         self.migration().and_then(|migration| migration.retype)
@@ -311,12 +297,14 @@ impl OperationKind {
     }
 
     /// The attachment row it works on.
-    pub const fn attachment_id(&self) -> Option<AttachmentId> {
+    pub fn attachment_id(&self) -> Option<AttachmentId> {
         match self {
             Self::Connect { attachment_id, .. }
             | Self::Disconnect { attachment_id }
             | Self::ServerAttach { attachment_id, .. }
             | Self::ServerDetach { attachment_id, .. } => Some(*attachment_id),
+            Self::SwapIn(swap) => Some(swap.attachment_id),
+            Self::SwapOut(swap) => Some(swap.attachment_id),
             Self::Release { attachment_id, .. } => *attachment_id,
             _ => None,
         }
@@ -324,18 +312,20 @@ impl OperationKind {
 
     /// The action of a server that the whole operation is (`spec/nova-volume-attachments.md` §8.2). The detach of a server
     /// that goes away is part of its deletion.
-    pub const fn server_action(&self) -> Option<(&ServerId, ServerActionKind)> {
+    pub fn server_action(&self) -> Option<(&ServerId, ServerActionKind)> {
         match self {
             Self::ServerAttach { server_id, .. } => Some((server_id, ServerActionKind::AttachVolume)),
             Self::ServerDetach { server_id, server_gone: false, .. } => {
                 Some((server_id, ServerActionKind::DetachVolume))
             }
+            // What the old volume refuses has never been one.
+            Self::SwapIn(swap) if swap.disk.is_some() => Some((&swap.server_id, ServerActionKind::SwapVolume)),
             _ => None,
         }
     }
 
     /// Whose id names the exports that it makes.
-    pub const fn export_owner(&self) -> Option<AttachmentId> {
+    pub fn export_owner(&self) -> Option<AttachmentId> {
         match self {
             Self::Initialize { connection_id, .. } => Some(*connection_id),
             _ => self.attachment_id(),
@@ -420,6 +410,14 @@ pub enum Step {
         /// The row.
         attachment_id: AttachmentId,
     },
+    /// Ask the old volume for its guest's disk.
+    Yield,
+    /// Wait for the word of the volume that takes the place.
+    Yielded,
+    /// Tell the old volume that its guest has left it.
+    Handover,
+    /// Tell the old volume that its guest stays.
+    HandBack,
     /// Tell one server's guest the new size.
     ResizeGuest {
         /// The row of that server.
@@ -490,6 +488,10 @@ impl Step {
             Self::Mirror { .. } => "mirror",
             Self::Pivot { .. } => "pivot",
             Self::Unmirror { .. } => "unmirror",
+            Self::Yield => "yield",
+            Self::Yielded => "yielded",
+            Self::Handover => "handover",
+            Self::HandBack => "hand_back",
             Self::ResizeGuest { .. } => "resize_guest",
             Self::Unexport { .. } => "unexport",
             Self::Export { .. } => "export",

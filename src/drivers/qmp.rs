@@ -226,6 +226,11 @@ raw_command!(
     "blockdev-mirror"
 );
 raw_command!(
+    /// `blockdev-reopen`.
+    BlockdevReopen,
+    "blockdev-reopen"
+);
+raw_command!(
     /// `device_add`.
     DeviceAdd,
     "device_add"

@@ -14,6 +14,8 @@ pub struct ComputeSettings {
     pub max_disk_devices_to_attach: Option<u32>,
     /// A volume may be of another availability zone than its server.
     pub cross_az_attach: bool,
+    /// A volume is swapped only while it has a migration status, as Nova has it.
+    pub swap_requires_migration: bool,
     /// Clients may make servers, which are simulated.
     pub simulated_servers: bool,
 }
@@ -26,6 +28,15 @@ pub enum ComputeMode {
     /// Only Block Storage is served.
     None,
 }
+
+const OPTIONS: [&str; 6] = [
+    "mode",
+    "ignore_requested_device",
+    "max_disk_devices_to_attach",
+    "cross_az_attach",
+    "swap_requires_migration",
+    "simulated_servers",
+];
 
 /// −1: no limit.
 const DISKS: std::ops::RangeInclusive<i64> = -1..=10_000;
@@ -41,10 +52,16 @@ pub(super) fn parse(mut table: Table, problems: &mut Vec<Problem>) -> ComputeSet
     let ignore_requested_device = table.flag(problems, "ignore_requested_device", false);
     let disks: i64 = table.number(problems, "max_disk_devices_to_attach", -1, DISKS);
     let cross_az_attach = table.flag(problems, "cross_az_attach", true);
+    let swap_requires_migration = table.flag(problems, "swap_requires_migration", true);
     let simulated_servers = table.flag(problems, "simulated_servers", false);
-    const NAMES: [&str; 5] =
-        ["mode", "ignore_requested_device", "max_disk_devices_to_attach", "cross_az_attach", "simulated_servers"];
-    table.finish(problems, &NAMES);
+    table.finish(problems, &OPTIONS);
     let max_disk_devices_to_attach = u32::try_from(disks).ok();
-    ComputeSettings { mode, ignore_requested_device, max_disk_devices_to_attach, cross_az_attach, simulated_servers }
+    ComputeSettings {
+        mode,
+        ignore_requested_device,
+        max_disk_devices_to_attach,
+        cross_az_attach,
+        swap_requires_migration,
+        simulated_servers,
+    }
 }

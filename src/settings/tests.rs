@@ -131,6 +131,7 @@ fn the_annotated_file_names_every_setting() {
         "compute.max_disk_devices_to_attach",
         "compute.mode",
         "compute.simulated_servers",
+        "compute.swap_requires_migration",
         "connections.queue_deadline",
         "cors.allowed_origins",
         "database.url",

@@ -64,7 +64,7 @@ impl World {
         let servers = rows.iter().filter_map(|row| row.bdm.as_ref()).map(|bdm| &bdm.server_id).collect::<BTreeSet<_>>();
         for server in servers {
             for device in self.backends().iter().flat_map(|(_, backend)| backend.truth().devices(server)) {
-                if !rows.iter().any(|row| row.id == device) {
+                if !rows.iter().any(|row| row.device_id() == device) {
                     found.push(Difference {
                         volume_id: None,
                         what: format!("{server} has an unrecorded device {device}"),
@@ -139,7 +139,7 @@ fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
     }
     for row in &state.attachments {
         let Some(bdm) = &row.bdm else { continue };
-        let plugged = backend.truth().device(&bdm.server_id, row.id);
+        let plugged = backend.truth().device(&bdm.server_id, row.device_id());
         if plugged.as_ref().is_some_and(|device| Some(&device.export) != row.export.as_ref()) {
             note(format!("the device of attachment {} reads from another export", row.id));
         }

@@ -48,7 +48,7 @@ pub struct WorldOptions {
 }
 
 impl WorldOptions {
-    /// The usual world: short deadlines, no limits, commits of 1 ms.
+    /// The usual world: short deadlines, no limits, commits of 1 ms; any volume may be swapped.
     pub fn seeded(seed: u64) -> Self {
         let second = Duration::from_secs(1);
         let deadlines = Deadlines {
@@ -63,7 +63,7 @@ impl WorldOptions {
         let limits = crate::domain::quota::Limits::NONE;
         Self {
             seed,
-            actors: ActorOptions { limits, ..ActorOptions::default() },
+            actors: ActorOptions { limits, swap_requires_migration: false, ..ActorOptions::default() },
             pool: PoolOptions { deadlines, ..PoolOptions::default() },
             commit_latency: Duration::from_millis(1),
         }

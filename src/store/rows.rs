@@ -181,6 +181,7 @@ pub(super) struct AttachmentRow {
     pub tag: Option<String>,
     pub delete_on_termination: Option<bool>,
     pub detaching: Option<bool>,
+    pub guest_device: Option<String>,
     pub created_at: i64,
 }
 
@@ -202,6 +203,7 @@ impl AttachmentRow {
             tag: self.tag.as_deref(),
             delete_on_termination: self.delete_on_termination,
             detaching: self.detaching,
+            guest_device: self.guest_device.as_deref(),
             id: &self.id,
         }
     }
@@ -227,6 +229,7 @@ impl AttachmentRow {
             tag: bdm.and_then(|bdm| owned(bdm.tag.as_ref())),
             delete_on_termination: bdm.map(|bdm| bdm.delete_on_termination),
             detaching: bdm.map(|bdm| bdm.detaching),
+            guest_device: bdm.and_then(|bdm| bdm.guest_device).map(|id| id.to_string()),
             created_at: row.created_at.0,
         }
     }
@@ -243,6 +246,7 @@ impl AttachmentRow {
                 tag: self.tag.as_deref().map(Text::from),
                 delete_on_termination: self.delete_on_termination.unwrap_or(false),
                 detaching: self.detaching.unwrap_or(false),
+                guest_device: self.guest_device.as_deref().map(|id| parse(id, what)).transpose()?.map(AttachmentId),
             }),
         };
         let attach_mode = match self.attach_mode.as_deref() {

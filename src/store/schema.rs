@@ -61,6 +61,7 @@ diesel::table! {
         tag -> Nullable<Text>,
         delete_on_termination -> Nullable<Bool>,
         detaching -> Nullable<Bool>,
+        guest_device -> Nullable<Text>,
         created_at -> BigInt,
     }
 }

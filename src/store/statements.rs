@@ -87,6 +87,7 @@ statement! {
         ", tag = " tag: Nullable<Text> = Option<&'a str>,
         ", delete_on_termination = " delete_on_termination: Nullable<Bool> = Option<bool>,
         ", detaching = " detaching: Nullable<Bool> = Option<bool>,
+        ", guest_device = " guest_device: Nullable<Text> = Option<&'a str>,
         " WHERE id = " id: Text = &'a str,
     }
 }

@@ -7,7 +7,7 @@ use super::device::{DeviceRefusal, choose};
 use super::{AttachRequest, DetachRequest, Exchange, ServerActor, ServerMessage, rules};
 use crate::actors::reply::{ReplyTo, Returned};
 use crate::actors::service::RequestError;
-use crate::domain::attachment::Attachment;
+use crate::domain::attachment::{Attachment, mapped};
 use crate::domain::ids::ServerId;
 use crate::domain::server::Server;
 use crate::domain::status::VmState;
@@ -56,7 +56,8 @@ impl ServerActor {
         ctx: &mut Context<Self>,
     ) {
         let attachments = match read {
-            Ok(attachments) => attachments,
+            // A disk that is being swapped is one.
+            Ok(attachments) => mapped(attachments),
             Err(error) => return refuse(*request, RequestError::Store(error)),
         };
         let Some(server) = self.live().cloned() else {
@@ -259,7 +260,7 @@ fn with_or_without_host(server: &Server, volume: &VolumeState, request: &AttachR
 }
 
 /// Step 16, where volumes stay in their zones.
-fn same_zone(server: &Server, volume: &VolumeState) -> Result<(), RequestError> {
+pub(super) fn same_zone(server: &Server, volume: &VolumeState) -> Result<(), RequestError> {
     let (own, other) = (&server.availability_zone, &volume.volume.availability_zone);
     if **own == **other {
         return Ok(());

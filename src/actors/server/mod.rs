@@ -9,6 +9,7 @@ mod device;
 mod options;
 mod records;
 mod rules;
+mod swap;
 
 pub use options::ServerAttachOptions;
 
@@ -45,6 +46,8 @@ pub(super) enum ServerMessage {
     },
     /// Compute's detach.
     Detach(Box<DetachRequest>),
+    /// Compute's swap.
+    Swap(Box<SwapRequest>),
     /// Register.
     Create(Box<Server>, Answered<Server>),
     /// Change.
@@ -76,6 +79,22 @@ pub(super) struct DetachRequest {
     pub(super) answer: Answered<Reply>,
     /// How often it came back unopened because the volume's actor was leaving.
     pub(super) tries: u32,
+}
+
+/// Compute's swap.
+pub(super) struct SwapRequest {
+    pub(super) old_id: VolumeId,
+    /// The volume that the server has, as the caller may see it.
+    pub(super) old: Option<Arc<VolumeState>>,
+    pub(super) new_id: VolumeId,
+    /// The volume that takes its place, as the caller may see it.
+    pub(super) new: Option<Arc<VolumeState>>,
+    pub(super) caller: Caller,
+    pub(super) answer: Answered<Reply>,
+    /// How often it has been decided again because the server changed in between, or the volume's actor left.
+    pub(super) tries: u32,
+    /// The record has changed since it was judged: it is read again first.
+    pub(super) is_stale: bool,
 }
 
 /// A call for the server's guest.
@@ -164,6 +183,7 @@ impl ServerActor {
             ServerMessage::Attach(request) => self.attach(request, ctx),
             ServerMessage::AttachOutcome { exchange, result } => self.attach_outcome(exchange, result, ctx),
             ServerMessage::Detach(request) => self.detach(*request, ctx),
+            ServerMessage::Swap(request) => self.swap(request, ctx),
             ServerMessage::Create(server, answer) => self.create(*server, answer, ctx),
             ServerMessage::Update(update, answer) => self.update(&update, answer, ctx),
             ServerMessage::Act(verb, caller, answer) => self.act(verb, &caller, answer, ctx),

@@ -17,6 +17,9 @@ const USABLE: [VmState; 7] = [
     VmState::ShelvedOffloaded,
 ];
 
+/// States in which a volume is swapped under the guest.
+const SWAPPABLE: [VmState; 3] = [VmState::Active, VmState::Paused, VmState::Resized];
+
 /// Shelved servers before microversion 2.20: said before everything else.
 pub(super) fn shelved(server: &Server, action: &str, shelved_allowed: bool) -> Result<(), RequestError> {
     let is_shelved = matches!(server.vm_state, VmState::Shelved | VmState::ShelvedOffloaded);
@@ -25,10 +28,19 @@ pub(super) fn shelved(server: &Server, action: &str, shelved_allowed: bool) -> R
 
 /// Lock, state, task, launched: in this order.
 pub(super) fn usable(server: &Server, action: &str, caller: &Caller) -> Result<(), RequestError> {
+    usable_in(&USABLE, server, action, caller)
+}
+
+/// The same for a swap, which needs a guest.
+pub(super) fn swappable(server: &Server, caller: &Caller) -> Result<(), RequestError> {
+    usable_in(&SWAPPABLE, server, "swap_volume", caller)
+}
+
+fn usable_in(states: &[VmState], server: &Server, action: &str, caller: &Caller) -> Result<(), RequestError> {
     if server.locked && !caller.is_admin {
         return Err(RequestError::ServerConflict(format!("Instance {} is locked", server.id)));
     }
-    if !USABLE.contains(&server.vm_state) {
+    if !states.contains(&server.vm_state) {
         return Err(wrong_state(server, action));
     }
     if let Some(task) = &server.task_state {

@@ -9,6 +9,7 @@ use crate::api::fault::{Kind, Problem};
 use crate::api::paging::{self, ListBody};
 use crate::api::query::word;
 use crate::api::views::server as view;
+use crate::domain::attachment::mapped;
 use crate::domain::ids::{ProjectId, ServerId};
 use crate::domain::server::Server;
 use crate::domain::status::VmState;
@@ -49,7 +50,7 @@ pub async fn server_show(call: &Call, id: &str) -> Result<Answer, Problem> {
 }
 
 async fn detail(call: &Call, server: &Server, is_show: bool) -> Result<Value, Problem> {
-    let rows = call.service().store().server_attachments(server.id.clone()).await?;
+    let rows = mapped(call.service().store().server_attachments(server.id.clone()).await?);
     Ok(view::detail(server, &rows, call.version, call.context.is_admin, is_show, &call.links))
 }
 

@@ -1,5 +1,4 @@
-//! `/servers/{id}/os-volume_attachments` (nova-volume-attachments §2–§6). A swap is refused: it is the end of a
-//! migration, and nothing migrates yet.
+//! `/servers/{id}/os-volume_attachments` (nova-volume-attachments §2–§6).
 
 use serde_json::{Value, json};
 
@@ -12,7 +11,7 @@ use crate::api::paging::LIMIT_MAX;
 use crate::api::query::{Query, word};
 use crate::api::schema::{self, formats};
 use crate::api::views::mapping as view;
-use crate::domain::attachment::Attachment;
+use crate::domain::attachment::{Attachment, mapped};
 use crate::domain::ids::VolumeId;
 use crate::domain::server::Server;
 use crate::domain::volume::{Command, Refusal};
@@ -40,7 +39,7 @@ pub async fn mapping_list(call: &Call, server: &str) -> Result<Answer, Problem> 
     let offset = digits(&call.query, "offset")?.unwrap_or(0);
     let server = server_visible(call, server).await?;
     call.enforce(rule!("os_compute_api:os-volumes-attachments:index"), &server)?;
-    let rows = call.service().store().server_attachments(server.id.clone()).await?;
+    let rows = mapped(call.service().store().server_attachments(server.id.clone()).await?);
     let shown = rows.iter().filter_map(|row| view::shown(row, call.version));
     let page: Vec<Value> = shown
         .skip(usize::try_from(offset).unwrap_or(usize::MAX))
@@ -53,7 +52,7 @@ pub async fn mapping_list(call: &Call, server: &str) -> Result<Answer, Problem> 
 pub async fn mapping_show(call: &Call, server: &str, volume: &str) -> Result<Answer, Problem> {
     let server = server_visible(call, server).await?;
     call.enforce(rule!("os_compute_api:os-volumes-attachments:show"), &server)?;
-    let rows = call.service().store().server_attachments(server.id.clone()).await?;
+    let rows = mapped(call.service().store().server_attachments(server.id.clone()).await?);
     // Of two rows that a migration left, the newest is the server's.
     let row = url_id(volume).and_then(|id| rows.iter().rev().find(|row| row.volume_id == VolumeId(id)));
     let body = row
@@ -124,14 +123,18 @@ pub async fn mapping_update(call: &Call, server: &str, volume: &str) -> Result<A
     if !is_swap {
         return Ok(Answer::empty(202));
     }
-    let old = call.volume_visible(volume).await?;
-    Err(Problem::Conflict(format!("volume {} is not migrating; this API should only be called by Cinder", old.id())))
+    let missing = || Problem::NotFound(Kind::Volume, volume.to_owned());
+    let old = url_id(volume).map(VolumeId).ok_or_else(missing)?;
+    let new = members["volumeId"].as_str().and_then(formats::uuid_any).map(VolumeId).ok_or_else(missing)?;
+    let swapped = call.service().server_swap(server.id.clone(), old, new, call.context.caller()).await;
+    swapped.map_err(|error| Problem::Compute(ComputeCall::Attach, call.explained(old, error)))?;
+    Ok(Answer::empty(202))
 }
 
 /// The part of an update that is not a swap: nothing but the flag may differ from the row.
 async fn flag_update(call: &Call, server: &Server, volume: &str, members: &Value) -> Result<(), Problem> {
     let missing = || Problem::NotFoundText(format!("No volume Block Device Mapping with id {volume}."));
-    let rows = call.service().store().server_attachments(server.id.clone()).await?;
+    let rows = mapped(call.service().store().server_attachments(server.id.clone()).await?);
     let volume_id = url_id(volume).map(VolumeId).ok_or_else(missing)?;
     let row = rows.iter().rev().find(|row| row.volume_id == volume_id);
     let bdm = row.and_then(|row| row.bdm.as_ref()).ok_or_else(missing)?;

@@ -351,7 +351,7 @@ fn in_guests(state: &VolumeState, survey: &Survey, found: &mut Vec<Difference>) 
         let guest = survey.guests.iter().find(|guest| guest.server_id == server_id);
         if let Some(Ok(devices)) = guest.map(|guest| &guest.devices)
             && is_plugged(row)
-            && !devices.contains(&attachment_id)
+            && !devices.contains(&row.device_id())
         {
             add(Finding::DeviceMissing { volume_id, attachment_id, server_id });
         }
@@ -405,7 +405,7 @@ fn unowned_devices(survey: &Survey, found: &mut Vec<Difference>) {
         .volumes
         .iter()
         .flat_map(|state| &state.attachments)
-        .filter_map(|row| Some((&row.bdm.as_ref()?.server_id, row.id)))
+        .filter_map(|row| Some((&row.bdm.as_ref()?.server_id, row.device_id())))
         .collect();
     for GuestInventory { server_id, devices } in &survey.guests {
         match devices {

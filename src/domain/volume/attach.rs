@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::domain::attachment::AttachMode;
-use crate::domain::ids::ServerId;
+use crate::domain::ids::{OperationId, ServerId, VolumeId};
+use crate::domain::swap::YieldedDisk;
 
 /// The arguments of `os-attach`: a server, a host, or both.
 #[derive(Clone, Debug)]
@@ -37,4 +38,56 @@ pub struct ServerAttach {
     pub without_host: bool,
     /// The microversion (≥ 2.60) allows multiattach volumes.
     pub multiattach_allowed: bool,
+}
+
+/// The arguments of Compute's swap, for the new volume.
+#[derive(Clone, Debug)]
+pub struct ServerSwap {
+    /// The server.
+    pub server_id: ServerId,
+    /// The server's epoch when it was judged; the commit is guarded by it.
+    pub server_epoch: u64,
+    /// The server's host.
+    pub host: String,
+    /// The volume that the server has.
+    pub old_volume: VolumeId,
+}
+
+/// What the new volume asks the old one for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct YieldDisk {
+    /// The operation of the new volume, which exists already.
+    pub swap: OperationId,
+    /// The new volume.
+    pub new_volume: VolumeId,
+    /// Its size, GiB.
+    pub size_gib: u32,
+    /// The server whose disk it is.
+    pub server_id: ServerId,
+}
+
+/// What the old volume has answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OldAnswer {
+    /// The disk, to the question for it.
+    pub disk: Option<Box<YieldedDisk>>,
+    /// The server was deleted meanwhile, before its new row was there to be found.
+    pub server_gone: bool,
+}
+
+/// What the old volume is asked, or told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SwapWord {
+    /// To leave its guest's disk to the new volume.
+    Yield(YieldDisk),
+    /// The guest has left it.
+    Moved {
+        /// The operation of the new volume.
+        swap: OperationId,
+    },
+    /// The guest stays.
+    Stays {
+        /// The operation of the new volume.
+        swap: OperationId,
+    },
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use super::attach::{AttachVolume, ServerAttach};
+pub use super::attach::{AttachVolume, OldAnswer, ServerAttach, ServerSwap, SwapWord, YieldDisk};
 pub use super::decision::{Decision, Job, JobTarget, Reply, ReplyWhen, Ticket, UserMessage, Verdict};
 use super::metadata::{MetadataChange, MetadataKind, MetadataWrite};
 pub use super::refusal::Refusal;
@@ -276,6 +276,22 @@ pub enum Command {
         /// Whether the volume is deleted together with the server.
         delete_on_termination: bool,
     },
+    /// Compute's swap, at the new volume.
+    ServerSwap(Box<ServerSwap>),
+    /// The new volume of a swap speaks to the old one.
+    SwapWord(Box<SwapWord>),
+    /// What the old volume of a swap has answered.
+    SwapAnswered {
+        /// Which job it was.
+        ticket: Ticket,
+        /// What it said, or why not.
+        answer: Result<OldAnswer, Refusal>,
+    },
+    /// The old volume wants its guest back: a hint, the swap may have come too far.
+    SwapCallOff {
+        /// The operation of the new volume.
+        swap: OperationId,
+    },
     /// `hearth host fence`: a host is dead.
     FenceHost(Arc<FenceHost>),
     /// How a call of an operation's step, or its probe, ended.
@@ -367,6 +383,10 @@ impl Command {
             Self::ServerAttach(_) => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
             Self::ServerAttachmentUpdate { .. } => "server_attachment_update",
+            Self::ServerSwap(_) => "server_swap",
+            Self::SwapWord(_) => "swap_word",
+            Self::SwapAnswered { .. } => "swap_answered",
+            Self::SwapCallOff { .. } => "swap_call_off",
             Self::FenceHost(_) => "host_fence",
             Self::JobResult { .. } => "job_result",
             Self::CallReturned { .. } => "call_returned",
@@ -385,6 +405,7 @@ impl Command {
             Self::AttachmentUpdate { connector, .. } | Self::InitializeConnection { connector } => connector,
             Self::ServerAttach(request) if !request.without_host => &request.connector,
             Self::Attach(request) => return request.host_name.as_deref(),
+            Self::ServerSwap(request) => return Some(&request.host),
             _ => return None,
         };
         connector.get("host").and_then(Value::as_str)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attach::SwapWord;
 use super::refusal::Refusal;
 use super::state::{Origin, VolumeState};
 use crate::domain::backend::{Call, CallKey, Request};
@@ -78,6 +79,33 @@ pub enum Job {
     WatchBorrower {
         /// That volume.
         borrower: VolumeId,
+    },
+    /// Say a word to the old volume of a swap, until it has answered; comes back as
+    /// [`Command::SwapAnswered`](super::Command::SwapAnswered).
+    TellOld {
+        /// For the way back.
+        ticket: Ticket,
+        /// The old volume.
+        old_volume: VolumeId,
+        /// The server, which may be deleted meanwhile.
+        server_id: ServerId,
+        /// The word.
+        word: SwapWord,
+    },
+    /// Look, again and again, whether the swap that a volume has left its guest to is still there; when it is not, the guest stays
+    /// ([`Command::SwapWord`](super::Command::SwapWord)).
+    WatchSwap {
+        /// The new volume.
+        new_volume: VolumeId,
+        /// Its operation.
+        swap: OperationId,
+    },
+    /// Tell the new volume of a swap that the old one wants its guest back; a hint.
+    CallOffSwap {
+        /// The new volume.
+        new_volume: VolumeId,
+        /// Its operation.
+        swap: OperationId,
     },
     /// Let a copy end early whose operation has been ended from outside; a hint, the call's end is looked at all the same.
     CutOff {

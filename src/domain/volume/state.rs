@@ -6,7 +6,7 @@ use crate::domain::attachment::Attachment;
 use crate::domain::claims::{Claims, Connection, Marker, MarkerKind};
 use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, UserId, VolumeId, VolumeTypeId};
 use crate::domain::metadata::Metadata;
-use crate::domain::operation::{Lane, Operation, OutstandingCall};
+use crate::domain::operation::{Lane, Operation, OperationKind, OutstandingCall};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::text::Text;
@@ -222,6 +222,17 @@ impl VolumeState {
     pub fn is_migration_idle(&self) -> bool {
         matches!(self.volume.migration_status.as_deref(), None | Some("deleting" | "error" | "success"))
             && self.migration().is_none()
+    }
+
+    /// The swap that the volume has a part in, as the new volume or the old one.
+    pub fn swap(&self) -> Option<&Operation> {
+        let is_part = |kind: &OperationKind| matches!(kind, OperationKind::SwapIn(_) | OperationKind::SwapOut(_));
+        self.operations.iter().find(|operation| is_part(&operation.kind))
+    }
+
+    /// Whether the row's guest is just being taken over by another volume.
+    pub fn is_swapped_out(&self, row: AttachmentId) -> bool {
+        self.operations.iter().any(|operation| operation.kind.swap_out().is_some_and(|swap| swap.attachment_id == row))
     }
 
     /// The migration that is open.

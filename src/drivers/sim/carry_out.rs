@@ -129,7 +129,7 @@ pub fn guest(state: &State, guest: &Guest, call: &Call) -> Effect {
         }
         Request::MirrorGuest { attachment_id, connection_info, .. }
         | Request::PivotGuest { attachment_id, connection_info } => {
-            moves::here(state, guest, *attachment_id, connection_info)
+            moves::here(state, guest, call, *attachment_id, connection_info)
         }
         _ => Effect::refused(CauseKind::Other, "a hypervisor has no volumes"),
     }

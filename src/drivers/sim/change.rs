@@ -92,6 +92,28 @@ pub enum Change {
         #[serde(default)]
         epoch: u64,
     },
+    /// A device is copied to another volume of the same backend, which holds the same now.
+    Mirrored {
+        /// The server.
+        server_id: ServerId,
+        /// The device.
+        attachment_id: AttachmentId,
+        /// The other volume's export.
+        export: ExportName,
+        /// The other volume.
+        volume_id: VolumeId,
+        /// What it holds now.
+        markers: Vec<String>,
+    },
+    /// A device went over to what it was copied to, at the same backend.
+    Pivoted {
+        /// The server.
+        server_id: ServerId,
+        /// The device.
+        attachment_id: AttachmentId,
+        /// As it is now.
+        device: SimDevice,
+    },
     /// A volume has grown.
     VolumeGrown {
         /// The volume.

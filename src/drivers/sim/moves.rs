@@ -1,7 +1,7 @@
-//! The rules of the requests that bring a volume to another backend, with its guest or without.
+//! The rules of the requests that bring a volume to another backend, with its guest or without, and a guest to another volume.
 
 use crate::domain::attachment::AttachMode;
-use crate::domain::backend::{Answer, CallKey, Cause, CauseKind, Guest, Outcome};
+use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, VolumeId};
 
@@ -76,11 +76,12 @@ pub fn arrive(
     }
 }
 
-/// The destination is made level, and gets every write from now on.
+/// The destination, `volume_id` there, is made level, and gets every write from now on.
 pub fn mirror(
     home: &State,
     destination: &State,
     guest: &Guest,
+    volume_id: VolumeId,
     attachment_id: AttachmentId,
     info: &Document,
 ) -> Result<Moved, Box<Effect>> {
@@ -89,47 +90,48 @@ pub fn mirror(
     let Some(device) = home.device(server_id, attachment_id) else {
         return refused("the guest has no such device");
     };
-    let Some(export) = reached(destination, device.volume_id, info) else {
+    let Some(export) = reached(destination, volume_id, info) else {
         return refused("the guest cannot open the destination");
     };
     if home.mirror(server_id, attachment_id) == Some(&export) {
         return Err(Box::new(Effect::unchanged(Answer::Nothing)));
     }
-    if export.epoch() < device.export.epoch() {
+    if export.is_older_than(&device.export) {
         return refused("the guest was moved by a later operation");
     }
     if home.stopped_mirrors.contains(&export) {
         return refused("the copy was stopped by a later request");
     }
-    let (from, to) = (home.volumes.get(&device.volume_id), destination.volumes.get(&device.volume_id));
-    let Some(markers) = from.zip(to).filter(|(from, to)| from.size_gib == to.size_gib).map(|(from, _)| &from.markers)
+    let (from, to) = (home.volumes.get(&device.volume_id), destination.volumes.get(&volume_id));
+    let Some(markers) = from.zip(to).filter(|(from, to)| from.size_gib <= to.size_gib).map(|(from, _)| &from.markers)
     else {
-        return refused("the destination has another size");
+        return refused("the destination is smaller");
     };
     Ok(Moved {
-        arrives: Change::VolumeFilled { volume_id: device.volume_id, markers: markers.clone() },
+        arrives: Change::VolumeFilled { volume_id, markers: markers.clone() },
         leaves: Change::MirrorBegun { server_id: server_id.clone(), attachment_id, export },
     })
 }
 
-/// The guest goes to the destination of its mirror.
+/// The guest goes to the destination of its mirror, `volume_id` there.
 pub fn pivot(
     home: &State,
     destination: &State,
     guest: &Guest,
+    volume_id: VolumeId,
     attachment_id: AttachmentId,
     info: &Document,
 ) -> Result<Moved, Box<Effect>> {
     let server_id = &guest.server_id;
     let device = home.device(server_id, attachment_id);
     let level = device.and_then(|device| {
-        let export = reached(destination, device.volume_id, info)?;
+        let export = reached(destination, volume_id, info)?;
         (home.mirror(server_id, attachment_id) == Some(&export)).then_some((device, export))
     });
     let Some((device, export)) = level else {
         return Err(Box::new(Effect::refused(CauseKind::Guest, "there is no mirror that is level")));
     };
-    let (server_id, device) = (server_id.clone(), SimDevice { export, ..device.clone() });
+    let (server_id, device) = (server_id.clone(), SimDevice { volume_id, export, ..device.clone() });
     Ok(Moved {
         arrives: Change::Plugged { server_id: server_id.clone(), attachment_id, device },
         leaves: Change::Unplugged { server_id, attachment_id },
@@ -143,12 +145,31 @@ fn reached(destination: &State, volume_id: VolumeId, info: &Document) -> Option<
     (live.volume_id == volume_id && live.mode == AttachMode::ReadWrite).then_some(export)
 }
 
-/// A mirror or a pivot whose destination is no other backend: the guest is there already, or cannot get there.
-pub fn here(state: &State, guest: &Guest, attachment_id: AttachmentId, info: &Document) -> Effect {
+/// A mirror or a pivot whose destination is at no other backend: the guest is there already, goes to another volume of the same one, or
+/// cannot get there.
+pub fn here(state: &State, guest: &Guest, call: &Call, attachment_id: AttachmentId, info: &Document) -> Effect {
+    let volume_id = call.key.volume_id;
     match state.device(&guest.server_id, attachment_id) {
-        Some(device) if Some(&device.export) == export_of(info).as_ref() => Effect::unchanged(Answer::Nothing),
-        _ => Effect::refused(CauseKind::Guest, "the guest does not reach the destination"),
+        Some(device) if Some(&device.export) == export_of(info).as_ref() => return Effect::unchanged(Answer::Nothing),
+        Some(device) if device.volume_id != volume_id => {}
+        _ => return Effect::refused(CauseKind::Guest, "the guest does not reach the destination"),
     }
+    let moved = match call.request {
+        Request::PivotGuest { .. } => pivot(state, state, guest, volume_id, attachment_id, info),
+        _ => mirror(state, state, guest, volume_id, attachment_id, info),
+    };
+    let change = match moved {
+        Err(effect) => return *effect,
+        Ok(Moved { arrives: Change::Plugged { server_id, attachment_id, device }, .. }) => {
+            Change::Pivoted { server_id, attachment_id, device }
+        }
+        Ok(Moved {
+            arrives: Change::VolumeFilled { volume_id, markers },
+            leaves: Change::MirrorBegun { server_id, attachment_id, export },
+        }) => Change::Mirrored { server_id, attachment_id, export, volume_id, markers },
+        Ok(_) => return Effect::refused(CauseKind::Other, "the request moves no guest"),
+    };
+    Effect::changed(change, Answer::Nothing)
 }
 
 /// Ends the mirror of a device; the guest stays where it is.

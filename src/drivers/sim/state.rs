@@ -358,6 +358,14 @@ impl State {
                 self.guests.entry(server_id).or_default().insert(attachment_id, device);
                 Some(volume_id)
             }
+            Change::Mirrored { server_id, attachment_id, export, volume_id, markers } => {
+                self.apply_change(Change::VolumeFilled { volume_id, markers });
+                self.apply_change(Change::MirrorBegun { server_id, attachment_id, export })
+            }
+            Change::Pivoted { server_id, attachment_id, device } => {
+                self.apply_change(Change::Unplugged { server_id: server_id.clone(), attachment_id });
+                self.apply_change(Change::Plugged { server_id, attachment_id, device })
+            }
             Change::MirrorBegun { server_id, attachment_id, export } => {
                 self.mirrors.entry(server_id).or_default().insert(attachment_id, export);
                 None

@@ -80,13 +80,14 @@ impl SimTruth {
     /// A mirror or a pivot. What arrives at the destination is kept there first: should the process die before this one has
     /// forgotten the guest, the repeated request moves it again.
     fn move_guest(&self, destination: &Self, guest: &Guest, call: &Call) -> Outcome {
+        let volume_id = call.key.volume_id;
         let (mut kept, mut there) = self.lock_both(destination);
         let moved = match &call.request {
             Request::MirrorGuest { attachment_id, connection_info, .. } => {
-                moves::mirror(&kept.state, &there.state, guest, *attachment_id, connection_info)
+                moves::mirror(&kept.state, &there.state, guest, volume_id, *attachment_id, connection_info)
             }
             Request::PivotGuest { attachment_id, connection_info } => {
-                moves::pivot(&kept.state, &there.state, guest, *attachment_id, connection_info)
+                moves::pivot(&kept.state, &there.state, guest, volume_id, *attachment_id, connection_info)
             }
             _ => Err(Box::new(Effect::refused(CauseKind::Other, "the request moves no guest"))),
         };
@@ -158,7 +159,7 @@ impl SimTruth {
         Ok(write)
     }
 
-    /// The export of another backend to which the device is copied.
+    /// The export to which the device is copied.
     pub(in crate::drivers) fn mirror_of(
         &self,
         server_id: &ServerId,
@@ -180,6 +181,14 @@ impl SimTruth {
         attachment_id: AttachmentId,
         marker: &str,
     ) -> Result<Option<WriteRecord>, JournalError> {
+        if Arc::ptr_eq(&self.0, &destination.0) {
+            let mut kept = self.lock();
+            if let Some(export) = kept.state.mirror(&guest.server_id, attachment_id).cloned() {
+                let copied = carry_out::write(&kept.state, &export, Some(guest), marker);
+                kept.commit(Entry { change: Some(Change::Wrote { write: copied }), remembered: None })?;
+            }
+            return guest_writes(&mut kept, guest, attachment_id, marker);
+        }
         let (mut kept, mut there) = self.lock_both(destination);
         if let Some(export) = kept.state.mirror(&guest.server_id, attachment_id).cloned() {
             let copied = carry_out::write(&there.state, &export, Some(guest), marker);

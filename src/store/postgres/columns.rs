@@ -95,7 +95,7 @@ columns! {
     Attachments of AttachmentRow in attachments [
         id, volume_id, project_id, ordinal, instance_uuid, attached_host, mountpoint, attach_time, attach_status,
         attach_mode, connector, connection_info, export_name, bdm_uuid, device, tag, delete_on_termination, detaching,
-        created_at,
+        guest_device, created_at,
     ]
 }
 
@@ -103,7 +103,7 @@ columns! {
     /// What can change of an attachment while it lives.
     AttachmentsProgress of AttachmentRow in attachments [
         id, project_id, instance_uuid, attached_host, mountpoint, attach_time, attach_status, attach_mode, connector,
-        connection_info, export_name, bdm_uuid, device, tag, delete_on_termination, detaching,
+        connection_info, export_name, bdm_uuid, device, tag, delete_on_termination, detaching, guest_device,
     ]
 }
 

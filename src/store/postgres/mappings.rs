@@ -25,7 +25,8 @@ impl Claim {
         let server = row.instance_uuid.as_ref()?;
         Some(Self {
             server: server.to_string(),
-            device: bdm.device.as_deref().map(str::to_owned),
+            // The name of a disk that was swapped is its old row's for a moment; the server's actor knows whose it is.
+            device: bdm.device.as_deref().filter(|_| bdm.guest_device.is_none()).map(str::to_owned),
             volume: row.volume_id.to_string(),
         })
     }

@@ -58,7 +58,7 @@ pub(super) struct MappingsOfServers;
 
 impl ByKeys for MappingsOfServers {
     type SqlType = (Text, Nullable<Text>, Nullable<Text>, Text);
-    const BEFORE: &'static str =
-        "SELECT id, instance_uuid, device, volume_id FROM attachments WHERE instance_uuid = ANY(";
+    const BEFORE: &'static str = "SELECT id, instance_uuid, CASE WHEN guest_device IS NULL THEN device END, volume_id FROM attachments \
+         WHERE instance_uuid = ANY(";
     const AFTER: &'static str = ") AND bdm_uuid IS NOT NULL";
 }

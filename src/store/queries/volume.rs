@@ -191,6 +191,7 @@ fn attachments_of_page(
         tag,
         delete_on_termination,
         detaching,
+        guest_device,
         created_at,
     ));
     on_each!(connection, inner => query.load(inner))

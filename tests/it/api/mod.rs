@@ -4,6 +4,7 @@ mod admin;
 mod attachments;
 mod compute;
 mod compute_actions;
+mod compute_swap;
 mod compute_update;
 pub mod coverage;
 mod coverage_table;

@@ -49,6 +49,7 @@ fn row(number: u128, attach_status: AttachStatus) -> Attachment {
             tag: None,
             delete_on_termination: false,
             detaching: false,
+            guest_device: None,
         }),
         created_at: AT,
     }

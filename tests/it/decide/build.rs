@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use hearth::domain::attachment::{AttachMode, BlockDeviceMapping};
+use hearth::domain::document::Document;
 use hearth::domain::ids::{
-    AttachmentId, ImageId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeId, VolumeTypeId,
+    AttachmentId, ExportName, ImageId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeId,
+    VolumeTypeId,
 };
 use hearth::domain::image::{FromImage, ImageNeeds, ToImage};
 use hearth::domain::metadata::Metadata;
@@ -11,9 +14,11 @@ use hearth::domain::operation::Requester;
 use hearth::domain::placement::Standing;
 use hearth::domain::quota::Limits;
 use hearth::domain::status::{AttachStatus, VolumeStatus};
+use hearth::domain::swap::YieldedDisk;
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::command::{
-    Adoption, CreateSnapshot, CreateVolume, Hosts, MigrateVolume, Reimage, RetypeVolume, ServerAttach,
+    Adoption, CreateSnapshot, CreateVolume, Hosts, MigrateVolume, Reimage, RetypeVolume, ServerAttach, ServerSwap,
+    YieldDisk,
 };
 use hearth::domain::volume::{Caller, Command, Facts};
 use hearth::domain::volume_type::ExtraSpecs;
@@ -224,4 +229,42 @@ pub fn attachment_create(server: Option<&str>, host: Option<&str>) -> Command {
 
 pub fn reset(status: Option<VolumeStatus>, attach_status: Option<AttachStatus>) -> Command {
     Command::ResetStatus { status, attach_status, migration_status: None }
+}
+
+/// The other volume of a swap, its row and its operation.
+pub const OTHER_VOLUME: VolumeId = VolumeId(Uuid::from_u128(0xf0));
+pub const OLD_ROW: AttachmentId = AttachmentId(Uuid::from_u128(0xf1));
+pub const SWAP: OperationId = OperationId(Uuid::from_u128(0xf2));
+
+/// What the guest's disk reads from while it is the other volume's.
+pub fn old_export() -> ExportName {
+    ExportName::new(OLD_ROW, 7)
+}
+
+/// This volume takes the other one's place.
+pub fn server_swap(server: &str) -> ServerSwap {
+    ServerSwap { server_id: ServerId::from(server), server_epoch: 1, host: server.to_owned(), old_volume: OTHER_VOLUME }
+}
+
+/// What the other volume says of its disk.
+pub fn yielded_disk(server: &ServerId) -> YieldedDisk {
+    YieldedDisk {
+        mapping: BlockDeviceMapping {
+            uuid: Uuid::from_u128(0xf3),
+            server_id: server.clone(),
+            device: Some("/dev/vdb".into()),
+            tag: None,
+            delete_on_termination: false,
+            detaching: false,
+            guest_device: Some(OLD_ROW),
+        },
+        mode: AttachMode::ReadWrite,
+        connector: Document::from(&connector(server.as_str())),
+        size_gib: 1,
+    }
+}
+
+/// The other volume takes this one's place.
+pub fn yield_disk(server: &str) -> YieldDisk {
+    YieldDisk { swap: SWAP, new_volume: OTHER_VOLUME, size_gib: 100, server_id: ServerId::from(server) }
 }

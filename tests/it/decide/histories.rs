@@ -444,3 +444,39 @@ fn the_old_actions_on_a_multiattach_volume() {
     ];
     explore(&[Act::Create { multiattach: true }, Act::Initialize("a"), Act::Attach("a")], ACTS, (3, 0, 0));
 }
+
+/// As the volume that comes, and as the one that goes.
+#[test]
+fn swaps_under_a_guest() {
+    const COMES: &[Act] = &[
+        Act::SwapIn("a"),
+        Act::SwapCallOff,
+        Act::ServerAttach("b"),
+        Act::ServerDetach("a"),
+        Act::ServerGone("a"),
+        Act::ForceDelete,
+        Act::Reset(VolumeStatus::Available),
+        Act::ResetDetached,
+    ];
+    explore(PLAIN, COMES, (2, 1, 0));
+    explore(PLAIN, COMES, (1, 1, 1));
+    const GOES: &[Act] = &[
+        Act::SwapYield("a"),
+        Act::SwapMoved,
+        Act::SwapStays,
+        Act::ServerDetach("a"),
+        Act::ServerGone("a"),
+        Act::Extend,
+        Act::ForceDelete,
+        Act::Reset(VolumeStatus::InUse),
+        Act::ResetDetached,
+    ];
+    const BEFORE: &[Act] = &[Act::Create { multiattach: false }, Act::ServerAttach("a")];
+    explore(BEFORE, GOES, (2, 1, 0));
+    explore(BEFORE, GOES, (2, 0, 1));
+}
+
+#[test]
+fn a_swap_whose_calls_fail_twice() {
+    explore(PLAIN, &[Act::SwapIn("a"), Act::SwapCallOff], (1, 2, 0));
+}

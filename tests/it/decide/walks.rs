@@ -16,7 +16,8 @@ use uuid::Uuid;
 use super::build;
 use super::model::acts::Act;
 use super::model::invariants;
-use super::model::world::{Broken, Budget, Event, Fate, World, result_of};
+use super::model::jobs::result_of;
+use super::model::world::{Broken, Budget, Event, Fate, World};
 
 /// Seeds of an ordinary run.
 const BUDGET: Range<u64> = 0..1_000;
@@ -104,6 +105,13 @@ const ACTS: &[Act] = &[
     Act::TerminateAll,
     Act::ForceDetach,
     Act::ForceDetachRow(0),
+    Act::SwapIn("a"),
+    Act::SwapIn("b"),
+    Act::SwapCallOff,
+    Act::SwapYield("a"),
+    Act::SwapYield("b"),
+    Act::SwapMoved,
+    Act::SwapStays,
 ];
 
 const FATES: &[Fate] = &[Fate::Fails, Fate::Refuses, Fate::AnswerLost, Fate::NothingDone, Fate::Hangs];

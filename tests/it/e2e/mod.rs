@@ -18,5 +18,6 @@ mod openstack;
 mod plug;
 mod policy;
 mod snapshots;
+mod swap;
 mod tls;
 pub mod writer;

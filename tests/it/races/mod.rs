@@ -23,3 +23,4 @@ mod seeds;
 mod servers;
 mod size;
 mod snapshots;
+mod swap;

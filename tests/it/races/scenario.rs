@@ -279,6 +279,12 @@ impl<'a> Client<'a> {
         self.node.run(self.node.service.server_detach(ServerId::from(server), id, true, caller)).await
     }
 
+    /// Compute's swap.
+    pub async fn swap(&self, server: &str, old: VolumeId, new: VolumeId) -> Option<Result<Reply, RequestError>> {
+        let caller = self.world.caller();
+        self.node.run(self.node.service.server_swap(ServerId::from(server), old, new, caller)).await
+    }
+
     /// Says something of the backend.
     pub async fn say(&self, change: ServiceChange) -> Option<Result<ServiceRecord, ServiceError>> {
         self.node.run(self.node.service.service_change("sim@sim", VOLUME_BINARY, change)).await

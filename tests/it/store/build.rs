@@ -90,6 +90,7 @@ pub fn attachment(n: u128, of: &VolumeState, server: Option<&str>, device: Optio
             tag: Some("tag".into()),
             delete_on_termination: true,
             detaching: false,
+            guest_device: None,
         }),
         created_at: Timestamp(5_000),
     }

@@ -14,6 +14,7 @@ super::on_every_store!(
     r98_two_nodes_with_the_same_state_cannot_both_win,
     a_refused_member_hurts_nobody_in_its_group,
     r25_a_device_name_is_used_once_in_a_server,
+    r25_a_swapped_disk_has_the_name_of_the_row_before_it,
     r02_a_server_has_a_volume_once,
     r26_a_commit_is_guarded_by_the_servers_epoch,
     a_server_is_guarded_by_its_epoch,
@@ -114,6 +115,30 @@ async fn a_refused_member_hurts_nobody_in_its_group(bench: Bench) {
         Usage { volumes: 65, gigabytes: 65, reserved_gigabytes: 62, live_volumes: 65, ..Usage::default() }
     );
     audit(&bench).await;
+}
+
+/// For a moment two rows are one disk: the name is the older one's, and nobody else's.
+async fn r25_a_swapped_disk_has_the_name_of_the_row_before_it(bench: Bench) {
+    let states: Vec<_> = (0..3).map(|n| volume(n, "p", 1)).collect();
+    for state in &states {
+        assert_committed(bench.commit(insert(state)).await);
+    }
+    let old = next(&states[0], |new| new.attachments.push(attachment(0, new, Some("s"), Some("/dev/vdb"))));
+    assert_committed(bench.commit(change(Some(&states[0]), &old)).await);
+    let swapped = next(&states[1], |new| {
+        let mut row = attachment(1, new, Some("s"), Some("/dev/vdb"));
+        row.bdm.as_mut().expect("Compute's").guest_device = Some(old.attachments[0].id);
+        new.attachments.push(row);
+    });
+    assert_committed(bench.commit(change(Some(&states[1]), &swapped)).await);
+    assert_eq!(bench.store().volume_get(swapped.id()).await.unwrap(), Some(swapped.clone()));
+    let other = next(&states[2], |new| new.attachments.push(attachment(2, new, Some("s"), Some("/dev/vdb"))));
+    assert_eq!(bench.commit(change(Some(&states[2]), &other)).await, DUPLICATE);
+    let rows = bench.store().server_attachments(ServerId::from("s")).await.unwrap();
+    assert_eq!(rows.len(), 2);
+    let left = next(&old, |new| new.attachments.clear());
+    assert_committed(bench.commit(change(Some(&old), &left)).await);
+    assert_eq!(bench.store().server_attachments(ServerId::from("s")).await.unwrap(), swapped.attachments);
 }
 
 async fn r25_a_device_name_is_used_once_in_a_server(bench: Bench) {

@@ -52,6 +52,7 @@ fn row() -> Attachment {
             tag: None,
             delete_on_termination: false,
             detaching: false,
+            guest_device: None,
         }),
         created_at: Timestamp(1),
     }

@@ -95,6 +95,9 @@ fn attach_again(state: &VolumeState, row: &Attachment, caller: &Caller, facts: &
             volume.id, volume.status, row.id, row.attach_status
         )));
     }
+    if let Some(refusal) = super::attachment::swapping(state) {
+        return Verdict::Refuse(refusal);
+    }
     let running = state.operation_in(Lane::Connection);
     if running.is_some_and(|running| running.kind.attachment_id() == Some(row.id)) {
         return Verdict::Queue;

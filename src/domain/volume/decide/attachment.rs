@@ -36,6 +36,10 @@ pub(super) fn may_attach(state: &VolumeState, server: Option<&ServerId>) -> Resu
     if !state.is_migration_idle() {
         return Err(Refusal::InvalidVolume(format!("volume {} is migrating", volume.id)));
     }
+    // What it holds is being written over by a guest's disk, for which there is one row.
+    if state.operations.iter().any(|operation| operation.kind.swap_in().is_some()) {
+        return Err(Refusal::InvalidVolume(format!("volume {} is being swapped", volume.id)));
+    }
     // Only an administrator's word can bring it here: there is nothing to connect, and no backend to say that an export is gone.
     if volume.host.is_none() {
         return Err(Refusal::InvalidVolume(format!("volume {} has no backend", volume.id)));
@@ -110,11 +114,16 @@ pub(super) fn create(
     draft.finish()
 }
 
-/// Nobody comes, goes, or gets another connection while the data are on their way.
+/// Nobody comes, goes, or gets another connection while the data are on their way, or the guest is.
 pub(super) fn migrating(state: &VolumeState) -> Option<Refusal> {
-    let running = state.migration()?;
+    let running = state.migration().or_else(|| state.swap())?;
     let (verb, id) = (running.kind.name(), state.id());
     Some(Refusal::InvalidVolume(format!("a {verb} of volume {id} is running: its connections cannot change")))
+}
+
+/// The same, while a guest is taken over: that may last, so that nobody waits for its end.
+pub(super) fn swapping(state: &VolumeState) -> Option<Refusal> {
+    state.swap().and_then(|_| migrating(state))
 }
 
 /// A fresh, reserved row.
@@ -159,6 +168,9 @@ pub(super) fn update(
         && !caller.is_service
     {
         return Verdict::Refuse(Refusal::UsedByServer(bdm.server_id.clone()));
+    }
+    if let Some(refusal) = swapping(state) {
+        return Verdict::Refuse(refusal);
     }
     if state.operation_in(Lane::Connection).is_some() {
         return Verdict::Queue;
@@ -206,6 +218,9 @@ pub(super) fn complete(state: &VolumeState, row_id: AttachmentId, caller: &Calle
     const COMPLETABLE: [AttachStatus; 3] = [AttachStatus::Reserved, AttachStatus::Attaching, AttachStatus::Attached];
     if !COMPLETABLE.contains(&row.attach_status) {
         return Verdict::Refuse(Refusal::InvalidVolume(format!("attachment {row_id} is {}", row.attach_status)));
+    }
+    if let Some(refusal) = swapping(state) {
+        return Verdict::Refuse(refusal);
     }
     let busy = state.operation_in(Lane::Connection).is_some_and(|running| running.kind.attachment_id() == Some(row_id));
     if busy {

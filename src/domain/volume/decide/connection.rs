@@ -31,6 +31,9 @@ pub(super) fn initialize(state: &VolumeState, connector: &Value, caller: &Caller
     if volume.host.is_none() {
         return refuse(format!("volume {} has no backend", volume.id));
     }
+    if let Some(refusal) = super::attachment::swapping(state) {
+        return Verdict::Refuse(refusal);
+    }
     if state.operation_in(Lane::Connection).is_some() {
         return Verdict::Queue;
     }

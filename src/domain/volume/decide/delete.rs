@@ -75,6 +75,7 @@ pub(super) fn is_held(state: &VolumeState, force: bool) -> bool {
         || (!force && connection::is_connected(state))
         || state.volume.attach_status == AttachStatus::Attached
         || !state.is_migration_idle()
+        || state.swap().is_some()
 }
 
 /// Fences whatever runs: a forced delete cuts it off, repair of exports becomes part of the work itself. What removes a

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{connection, image, snapshot, steps};
+use super::{connection, image, snapshot, steps, swap, swapping};
 use crate::domain::backend::{Call, Request};
 use crate::domain::claims::MarkerKind;
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeTypeId};
@@ -106,7 +106,8 @@ impl<'a> Draft<'a> {
     fn must_drain(&self, id: OperationId) -> bool {
         let Some(operation) = self.operation(id) else { return false };
         match operation.kind {
-            OperationKind::DiscardCopy { .. } => false,
+            // A swap's old volume has no call before it is told how it ended.
+            OperationKind::DiscardCopy { .. } | OperationKind::SwapOut(_) => false,
             OperationKind::Delete | OperationKind::Migrate(_) if self.next.operation_in(Lane::Cleanup).is_some() => {
                 true
             }
@@ -330,12 +331,15 @@ impl<'a> Draft<'a> {
         }
         // A job begun early in the decision may belong to an operation which the same decision has moved on.
         let live = |job: &Job| match job {
-            Job::Step { ticket, .. } | Job::Borrow { ticket, .. } => {
+            Job::Step { ticket, .. } | Job::Borrow { ticket, .. } | Job::TellOld { ticket, .. } => {
                 self.next.operations.iter().any(|operation| ticket_of(operation) == *ticket)
             }
-            Job::ProbeOutstanding { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => {
-                true
-            }
+            Job::ProbeOutstanding { .. }
+            | Job::WatchBorrower { .. }
+            | Job::GiveBack { .. }
+            | Job::WatchSwap { .. }
+            | Job::CallOffSwap { .. }
+            | Job::CutOff { .. } => true,
         };
         self.decision.jobs.retain(live);
         Verdict::Commit(Box::new(Decision {
@@ -406,6 +410,12 @@ fn jobs_of(state: &VolumeState, id: OperationId, facts: &Facts, jobs: &mut Vec<J
     }
     if let (Step::Borrow, OperationKind::CreateFrom(origin)) = (&operation.step, &operation.kind) {
         return jobs.push(Job::Borrow { ticket, origin: *origin, size_gib: state.volume.size_gib });
+    }
+    if operation.step == Step::Yielded {
+        return jobs.extend(swap::jobs(state, &operation.kind));
+    }
+    if let Some(word) = swapping::word_job(state, operation) {
+        return jobs.push(word);
     }
     let (target, request) = match steps::request(state, operation) {
         Some(found) => found,

@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::results::{MAX_STARTS, MAX_TRIES, done, settle_ended, unexport_row, unexported};
 use super::snapshot::set_status;
-use super::{connection, image, manage, moving, release, settle};
+use super::{connection, image, manage, moving, release, settle, swapping};
 use crate::domain::backend::{Answer, Cause, CauseKind};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId, SnapshotId};
@@ -50,8 +50,8 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
     let id = operation.id;
     match &operation.step {
         Step::Queued | Step::Drain => drain_over(draft, operation),
-        // Its answer is a command of its own (`lend::lent`).
-        Step::Borrow | Step::Announce => {}
+        // Their answers are commands of their own (`lend::lent`, `swapping::answered`, `swap::word`).
+        Step::Borrow | Step::Announce | Step::Yield | Step::Yielded | Step::Handover | Step::HandBack => {}
         Step::FetchImage if draft.next.volume.host.is_some() => image::failed(draft, operation, cause),
         Step::Reimage | Step::CreateImage | Step::UploadImage => image::failed(draft, operation, cause),
         // The image service may be back soon.
@@ -281,7 +281,7 @@ pub(super) fn given_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Cau
             connection_kept(draft, operation, &hung);
         }
         Step::Unexport { .. } => match operation.kind {
-            OperationKind::Disconnect { .. } | OperationKind::ServerDetach { .. } => {
+            OperationKind::Disconnect { .. } | OperationKind::ServerDetach { .. } | OperationKind::SwapOut(_) => {
                 connection_in_doubt(draft, operation, AttachStatus::ErrorDetaching, &hung);
             }
             OperationKind::Delete => {
@@ -392,6 +392,9 @@ pub(super) fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
         }
         OperationKind::Repair => draft.run(id, Step::Drain),
         OperationKind::Migrate(_) => moving::gave_up(draft, operation, &cause, false),
+        OperationKind::SwapIn(_) => swapping::not_begun(draft, operation, &cause),
+        // It asks its backend for nothing before the swap has ended.
+        OperationKind::SwapOut(_) => draft.start(id),
         // It never waits for calls to another backend than its own.
         OperationKind::DiscardCopy { .. } => draft.start(id),
     }

@@ -2,7 +2,7 @@
 //! guests are asked, and what was under way for them is cut off; late answers belong to epochs that are over.
 
 use super::draft::Draft;
-use super::{connection, migrate, release};
+use super::{connection, migrate, release, swap, swapping};
 use crate::domain::attachment::Attachment;
 use crate::domain::ids::AttachmentId;
 use crate::domain::operation::{Operation, OperationKind, Step};
@@ -32,6 +32,14 @@ pub(super) fn fence(state: &VolumeState, request: &FenceHost, caller: &Caller, f
     if let Some(migration) = state.migration().filter(|migration| is_brought_along(migration)) {
         // There is nobody left to bring along.
         migrate::call_off(&mut draft, migration, "the guest's host is fenced");
+    }
+    // A swap is led by the new volume, and ends on both sides: what is the host's is released behind it.
+    let is_swapped = |operation: &&Operation| row_id.is_some() && operation.kind.attachment_id() == row_id;
+    if let Some(swap) = state.swap().filter(is_swapped) {
+        match &swap.kind {
+            OperationKind::SwapOut(_) => swap::ask_back(&mut draft, &swap.kind),
+            _ => swapping::call_off(&mut draft, swap, "the guest's host is fenced"),
+        }
     }
     for operation in state.operations.iter().filter(|operation| is_cut_off(operation, row_id, &connections)) {
         draft.fence(operation.id, Refusal::Conflict(format!("host {} is fenced", request.host)));

@@ -242,7 +242,9 @@ fn user_of(state: &VolumeState) -> Result<Option<GuestDisk>, String> {
     match (users.next(), users.next()) {
         (None, _) if state.volume.status == VolumeStatus::Available => Ok(None),
         (Some(row), None) if row.attach_status == AttachStatus::Attached && row.export.is_some() => match &row.bdm {
-            Some(bdm) => Ok(Some(GuestDisk { attachment_id: row.id, server_id: bdm.server_id.clone() })),
+            Some(bdm) => {
+                Ok(Some(GuestDisk { attachment_id: row.id, device: row.device_id(), server_id: bdm.server_id.clone() }))
+            }
             None => Err("the volume is attached to a client that Hearth does not manage".to_owned()),
         },
         (Some(_), Some(_)) => Err("the volume is attached more than once".to_owned()),

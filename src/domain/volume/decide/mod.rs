@@ -15,6 +15,7 @@
 //! | `server` | Compute's attach and detach |
 //! | `reserve` | the old actions' marks: reserved, about to detach |
 //! | `attach_volume`, `connection`, `release` | the old actions' rows and connections: how they come, how they end |
+//! | `swap`, `swapping` | Compute's swap: what both volumes admit and the old one does; how it goes on at the new one |
 //! | `guard` | who may end what a server has |
 //! | `host_fence` | what a dead host had |
 //! | `steps` | which step comes first, what each step asks of whom (the operations' plans) |
@@ -51,6 +52,8 @@ mod server;
 mod settle;
 mod snapshot;
 mod steps;
+mod swap;
+mod swapping;
 mod update;
 
 pub use attach_volume::{ATTACHABLE_AT_ONCE, ATTACHABLE_AT_ONCE_MULTI};
@@ -66,6 +69,7 @@ pub use reserve::{RESERVABLE, RESERVABLE_MULTI};
 pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
 pub use revert::{REVERTABLE, revert_target};
 pub use snapshot::{SNAPSHOT_DELETABLE, SNAPSHOTABLE, SNAPSHOTABLE_IN_USE};
+pub use swap::{SWAPPABLE_IN, SWAPPABLE_OUT, refusal as swap_refusal, yielded_disk};
 
 use super::command::{Caller, Command, Facts, Refusal, Verdict};
 use super::state::{Loan, VolumeState};
@@ -87,6 +91,8 @@ pub fn decide(
             | Command::OutstandingProbed { .. }
             | Command::Lent { .. }
             | Command::Returned { .. }
+            | Command::SwapAnswered { .. }
+            | Command::SwapCallOff { .. }
             | Command::Wake
             | Command::Resume => Verdict::Nothing { jobs: Vec::new(), attachment_id: None },
             _ => Verdict::Refuse(Refusal::VolumeNotFound(volume_id)),
@@ -179,6 +185,10 @@ pub fn decide(
         Command::ServerAttachmentUpdate { server_id, delete_on_termination } => {
             server::update(state, server_id, *delete_on_termination, caller, facts)
         }
+        Command::ServerSwap(request) => swap::take(state, request, caller, facts),
+        Command::SwapWord(word) => swap::word(state, word, caller, facts),
+        Command::SwapAnswered { ticket, answer } => swapping::answered(state, ticket, answer, caller, facts),
+        Command::SwapCallOff { swap } => swapping::called_off(state, *swap, caller, facts),
         Command::FenceHost(request) => host_fence::fence(state, request, caller, facts),
         Command::JobResult { ticket, outcome } => results::job_result(state, ticket, outcome, caller, facts),
         Command::CallReturned { operation_id, epoch, step, outcome } => {

@@ -301,12 +301,13 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
 
 fn guest_request(state: &VolumeState, migration: &Migration, operation: &Operation) -> Option<(JobTarget, Request)> {
     let guest = migration.guest.as_ref()?;
-    let attachment_id = guest.attachment_id;
+    let row = state.attachment(guest.attachment_id);
+    let attachment_id = guest.device;
     let connection_info = migration.connection_info.clone().unwrap_or_else(Document::empty);
     let request = match &operation.step {
         _ if operation.probing.is_some() => Request::ProbeGuest { attachment_id },
         Step::Mirror { .. } => {
-            let row_mode = state.attachment(attachment_id).and_then(|row| row.attach_mode);
+            let row_mode = row.and_then(|row| row.attach_mode);
             let mode = steps::effective_mode(state, row_mode, None);
             Request::MirrorGuest { attachment_id, connection_info, mode }
         }

@@ -132,7 +132,8 @@ fn release(
     caller: &Caller,
     facts: &Facts,
 ) -> Verdict {
-    if let Some(refusal) = while_migrating(state, row, &connections) {
+    let in_the_way = while_migrating(state, row, &connections).or_else(|| super::attachment::swapping(state));
+    if let Some(refusal) = in_the_way {
         return Verdict::Refuse(refusal);
     }
     if state.operation_in(Lane::Connection).is_some() {

@@ -1,7 +1,7 @@
 //! `os-reset_status` (`spec/volume-actions.md` §2.3): sets words, fences running work (R-83…R-86), calls no backend.
 
 use super::draft::Draft;
-use super::{connection, migrate, settle};
+use super::{connection, migrate, settle, swap, swapping};
 use crate::domain::operation::{Lane, Operation, OperationKind};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::text::Text;
@@ -43,6 +43,9 @@ pub(super) fn reset_status(
         match operation.kind {
             // What it has made elsewhere goes, and a guest that is half moved is asked first.
             OperationKind::Migrate(_) => migrate::call_off(&mut draft, operation, WHY),
+            // As far as it can still be: past the pivot it ends by itself, and soon.
+            OperationKind::SwapIn(_) => swapping::call_off(&mut draft, operation, WHY),
+            OperationKind::SwapOut(_) => swap::ask_back(&mut draft, &operation.kind),
             _ => draft.fence(operation.id, Refusal::Conflict(WHY.to_owned())),
         }
     }

@@ -3,7 +3,7 @@
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
 use super::snapshot::set_status;
-use super::{attachment, connection, image, manage, moving, release, resume, settle, steps};
+use super::{attachment, connection, image, manage, moving, release, resume, settle, steps, swapping};
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, OperationId};
@@ -51,6 +51,9 @@ pub(super) fn job_result(
 pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outcome) {
     if is_moving(operation) {
         return moving::ended(draft, operation, outcome);
+    }
+    if swapping::owns(operation) {
+        return swapping::ended(draft, operation, outcome);
     }
     match outcome {
         Outcome::Done { answer } => done(draft, operation, answer),
@@ -116,6 +119,9 @@ fn probed(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outcome) {
     let Some(probing) = operation.probing.clone() else { return };
     if is_moving(operation) {
         return moving::probed(draft, operation, &probing, outcome);
+    }
+    if swapping::owns(operation) {
+        return swapping::probed(draft, operation, &probing, outcome);
     }
     match finding(&operation.step, operation, outcome) {
         Finding::Done(answer) => done(draft, operation, &answer),
@@ -214,8 +220,8 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
     let id = operation.id;
     match &operation.step {
         Step::Queued | Step::Drain => draft.start(id),
-        // Its answer is a command of its own ([`super::lend::lent`]).
-        Step::Borrow => {}
+        // Their answers are commands of their own ([`super::lend::lent`], [`super::swapping::answered`], [`super::swap::word`]).
+        Step::Borrow | Step::Yield | Step::Yielded | Step::Handover | Step::HandBack => {}
         Step::Create | Step::Copy => {
             // Rows may exist already (a reservation made while the volume was being filled): they decide.
             settle_ended(draft, id, Ok(()));
@@ -423,6 +429,15 @@ pub(super) fn unexported(draft: &mut Draft<'_>, operation: &Operation) {
             draft.remove_row(*attachment_id);
             settle::rows_changed(&mut draft.next);
             draft.end(id, Ok(()));
+        }
+        (OperationKind::SwapOut(swap), _) => {
+            draft.remove_row(swap.attachment_id);
+            settle::rows_changed(&mut draft.next);
+            draft.end(id, Ok(()));
+        }
+        (OperationKind::SwapIn(_), Some(cause)) => {
+            let cause = cause.clone();
+            swapping::undone(draft, operation, &cause);
         }
         _ => draft.end(id, Ok(())),
     }

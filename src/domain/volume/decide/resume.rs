@@ -56,7 +56,17 @@ pub(super) fn resume(state: &VolumeState, caller: &Caller, facts: &Facts) -> Ver
 
 /// Issues a step again whose call nobody has heard of since the restart.
 fn repeat(draft: &mut Draft<'_>, operation: &Operation) {
-    let asks = !matches!(operation.step, Step::Queued | Step::Drain | Step::Borrow | Step::Announce);
+    let asks = !matches!(
+        operation.step,
+        Step::Queued
+            | Step::Drain
+            | Step::Borrow
+            | Step::Announce
+            | Step::Yield
+            | Step::Yielded
+            | Step::Handover
+            | Step::HandBack
+    );
     if let Some(operation) = draft.operation_mut(operation.id).filter(|operation| asks && operation.probing.is_none()) {
         operation.is_repeated = true;
     }

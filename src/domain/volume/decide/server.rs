@@ -3,11 +3,11 @@
 
 use super::attachment::{asked_mode, may_attach, new_row, with_mode};
 use super::draft::Draft;
-use super::{image, migrate, results, settle, steps};
+use super::{image, migrate, results, settle, steps, swap};
 use crate::domain::attachment::{AttachMode, BlockDeviceMapping};
 use crate::domain::claims::MarkerKind;
 use crate::domain::ids::{AttachmentId, ServerId};
-use crate::domain::operation::{Lane, OperationKind};
+use crate::domain::operation::{Lane, Operation, OperationKind};
 use crate::domain::status::{AttachStatus, VolumeStatus};
 use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, Facts, Refusal, ServerAttach, Verdict};
@@ -62,6 +62,7 @@ pub(super) fn attach(state: &VolumeState, request: &ServerAttach, caller: &Calle
         tag: request.tag.as_deref().map(Text::from),
         delete_on_termination: request.delete_on_termination,
         detaching: false,
+        guest_device: None,
     });
     let row_id = row.id;
     if request.without_host {
@@ -105,6 +106,10 @@ pub(super) fn detach(
         // There is nobody left to bring along.
         migrate::call_off(&mut draft, migration, "the server is gone");
     }
+    let is_own = |operation: &&Operation| operation.kind.swap_out().is_some_and(|swap| swap.attachment_id == row_id);
+    if let Some(swapped) = state.operations.iter().find(is_own) {
+        swap::ask_back(&mut draft, &swapped.kind);
+    }
     let is_bare = row.export.is_none() && !is_worked_on(state, row_id);
     if is_bare {
         // The row of a server without a host has no device. Its detach takes a flagged volume along, as only the end of the
@@ -134,6 +139,10 @@ pub(super) fn update(
     facts: &Facts,
 ) -> Verdict {
     let Some(row_id) = state.attachment_of_server(server).map(|row| row.id) else { return not_attached(state, server) };
+    if state.is_swapped_out(row_id) {
+        // The new volume has its own copy of the mapping already: what was answered here would be lost.
+        return Verdict::Refuse(Refusal::Conflict(format!("volume {} is being swapped", state.id())));
+    }
     let mut draft = Draft::of(state, caller, facts);
     draft.speak_of(row_id);
     if let Some(bdm) = draft.next.attachment_mut(row_id).and_then(|row| row.bdm.as_mut()) {

@@ -21,7 +21,7 @@ pub(super) fn from_rows(state: &VolumeState) -> (VolumeStatus, AttachStatus) {
     let mut best = (VolumeStatus::Available, AttachStatus::Detached);
     let mut rank = 0;
     for row in state.attachments.iter().filter(|row| row.holds_volume()) {
-        let detaching = row.bdm.as_ref().is_some_and(|bdm| bdm.detaching);
+        let detaching = row.bdm.as_ref().is_some_and(|bdm| bdm.detaching) || state.is_swapped_out(row.id);
         let (weight, status, attach_status) = match row.attach_status {
             // While one server's detach runs, the volume says so until it is done or rolled back.
             AttachStatus::Attached if detaching => (4, VolumeStatus::Detaching, AttachStatus::Detaching),

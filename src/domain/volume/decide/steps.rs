@@ -1,7 +1,7 @@
 //! The operations' plans: which step comes first, what each step asks of whom.
 
-use super::{connection, manage, moving, release, settle};
-use crate::domain::attachment::AttachMode;
+use super::{connection, manage, moving, release, settle, swapping};
+use crate::domain::attachment::{AttachMode, Attachment};
 use crate::domain::backend::Request;
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId};
@@ -46,6 +46,8 @@ pub(super) fn first_step(state: &mut VolumeState, id: OperationId) -> Step {
             None => Step::Unexport { export: ExportName::new(*attachment_id, operation.epoch) },
         },
         OperationKind::ServerDetach { attachment_id, .. } => Step::Unplug { attachment_id: *attachment_id },
+        OperationKind::SwapIn(_) => Step::Yield,
+        OperationKind::SwapOut(_) => Step::Yielded,
         OperationKind::Initialize { .. } => connection::first_step(state, &operation),
         OperationKind::Release { .. } => release::first_step(state, &operation),
     }
@@ -135,6 +137,10 @@ pub(super) fn has_backend_call(step: &Step) -> bool {
         | Step::Drain
         | Step::Borrow
         | Step::Announce
+        | Step::Yield
+        | Step::Yielded
+        | Step::Handover
+        | Step::HandBack
         | Step::Mirror { .. }
         | Step::Pivot { .. }
         | Step::Unmirror { .. }
@@ -184,6 +190,9 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
     if operation.kind.other_backend().is_some() && !matches!(operation.step, Step::Queued | Step::Drain) {
         return moving::request(state, operation);
     }
+    if swapping::owns(operation) {
+        return swapping::request(state, operation);
+    }
     let probing = operation.probing.is_some();
     let backend = backend_of(state);
     if probing && has_backend_call(&operation.step) {
@@ -191,6 +200,7 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
     }
     let asked = match &operation.step {
         Step::Queued | Step::Drain | Step::Borrow | Step::Announce => return None,
+        Step::Yield | Step::Yielded | Step::Handover | Step::HandBack => return None,
         Step::FetchImage | Step::Reimage | Step::CreateImage | Step::UploadImage | Step::DiscardImage => {
             (backend, image_request(state, operation)?)
         }
@@ -246,7 +256,7 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
         Step::Plug { attachment_id } | Step::Unplug { attachment_id } | Step::ResizeGuest { attachment_id } => {
             let row = state.attachment(*attachment_id)?;
             let server = row.bdm.as_ref()?.server_id.clone();
-            let request = guest_request(state, operation, *attachment_id, probing)?;
+            let request = guest_request(state, operation, row, probing)?;
             (JobTarget::Guest(server), request)
         }
         Step::Survey
@@ -284,18 +294,13 @@ fn copy_request(origin: Origin, size_gib: u32) -> Request {
     }
 }
 
-fn guest_request(
-    state: &VolumeState,
-    operation: &Operation,
-    attachment_id: AttachmentId,
-    probing: bool,
-) -> Option<Request> {
+fn guest_request(state: &VolumeState, operation: &Operation, row: &Attachment, probing: bool) -> Option<Request> {
+    let attachment_id = row.device_id();
     if probing {
         return Some(Request::ProbeGuest { attachment_id });
     }
     match &operation.step {
         Step::Plug { .. } => {
-            let row = state.attachment(attachment_id)?;
             let mode = effective_mode(state, row.attach_mode, None);
             let connection_info = row.connection_info.clone().unwrap_or_else(Document::empty);
             Some(Request::Plug { attachment_id, connection_info, mode })

@@ -121,6 +121,7 @@ impl GuestLink {
             node: inserted.node_name.unwrap_or_default(),
             export: export_of(&inserted.file),
             bytes: inserted.image.base.virtual_size,
+            is_readonly: inserted.ro,
         }))
     }
 
@@ -130,6 +131,12 @@ impl GuestLink {
         let nodes = self.qmp.run(QueryNodes { flat: true }).await?;
         let own = nodes.into_iter().filter(|node| names.contains(&node.name));
         Ok(own.map(|node| (node.name, export_of(&node.file))).collect())
+    }
+
+    /// The size of what a node leads to; none: there is no such node.
+    pub(super) async fn node_bytes(&self, name: &str) -> Result<Option<i64>, QmpError> {
+        let nodes = self.qmp.run(QueryNodes { flat: true }).await?;
+        Ok(nodes.into_iter().find(|node| node.name == name).map(|node| node.image.bytes))
     }
 
     /// What the guest makes of the attachment's disk.
@@ -194,6 +201,8 @@ pub(super) struct PluggedDisk {
     pub(super) export: Option<ExportName>,
     /// Its size.
     pub(super) bytes: i64,
+    /// Whether it may only be read.
+    pub(super) is_readonly: bool,
 }
 
 /// The generated answer has a hundred members of each node, and fails as a whole on a value that a later QEMU adds.
@@ -207,6 +216,13 @@ struct Node {
     #[serde(rename = "node-name", default)]
     name: String,
     file: String,
+    image: NodeImage,
+}
+
+#[derive(Debug, Deserialize)]
+struct NodeImage {
+    #[serde(rename = "virtual-size")]
+    bytes: i64,
 }
 
 impl qapi::Command for QueryNodes {
@@ -249,13 +265,43 @@ pub(super) fn node_names(attachment: AttachmentId) -> [String; 2] {
     ['a', 'b'].map(|prefix| crate::drivers::qmp::node_name(prefix, attachment.0))
 }
 
+/// The name of the connection below a node that shows only a part of it.
+pub(super) fn connection_name(node: &str) -> String {
+    format!("c{node}")
+}
+
 /// The name of the job that moves the device, and of the node that the job puts above the device's.
 pub(super) fn job_name(attachment: AttachmentId) -> String {
     crate::drivers::qmp::node_name('m', attachment.0)
 }
 
-/// The export that a node's file name tells: `nbd+unix:///EXPORT?socket=PATH`. Names of exports are never escaped.
+/// The export that a node's file name tells: `nbd+unix:///EXPORT?socket=PATH`, or the options of a node that shows only a part of its
+/// volume. Names of exports are never escaped.
 fn export_of(file: &str) -> Option<ExportName> {
+    if let Some(options) = file.strip_prefix("json:") {
+        let options: serde_json::Value = serde_json::from_str(options).ok()?;
+        let connection = options.get("file").filter(|below| below["driver"] == "nbd")?;
+        return Some(ExportName(connection["export"].as_str()?.into()));
+    }
     let (export, _) = file.strip_prefix("nbd+unix:///")?.split_once('?')?;
     Some(ExportName(export.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::export_of;
+
+    #[test]
+    fn an_export_is_known_from_the_name_of_its_node() {
+        let limited = r#"json:{"driver": "raw", "size": 1048576, "file": {"server.path": "/run/nbd.sock", "driver": "nbd", "export": "B.2", "server.type": "unix"}}"#;
+        for (file, export) in [
+            ("nbd+unix:///A.1?socket=/run/nbd.sock", Some("A.1")),
+            (limited, Some("B.2")),
+            (r#"json:{"driver": "raw", "file": {"driver": "file", "filename": "/disk"}}"#, None),
+            ("json:{", None),
+            ("/disk.raw", None),
+        ] {
+            assert_eq!(export_of(file).as_ref().map(|name| name.as_str()), export, "{file}");
+        }
+    }
 }

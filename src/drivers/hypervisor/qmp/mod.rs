@@ -29,7 +29,7 @@ use self::moves::{Destination, Move};
 use self::moving::{Moves, Moving};
 use self::socket::{SocketError, SocketRules};
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request};
-use crate::domain::ids::AttachmentId;
+use crate::domain::ids::{AttachmentId, VolumeId};
 use crate::drivers::qmp::QmpError;
 use crate::drivers::qmp_features::Features;
 use crate::drivers::recent::Recent;
@@ -62,8 +62,8 @@ pub struct QmpHypervisor {
     guests: Mutex<HashMap<PathBuf, Slot>>,
     features_to_move: Features,
     moving: Moves,
-    /// Moves that were given up: the epochs of that.
-    stopped: Recent<AttachmentId, u64>,
+    /// Moves of a disk to a volume that were given up: the epochs of that. Only those of one volume have an order.
+    stopped: Recent<(AttachmentId, VolumeId), u64>,
 }
 
 impl QmpHypervisor {
@@ -198,7 +198,7 @@ impl QmpHypervisor {
         if !*begun {
             let _changing = disk.link.changing.lock().await;
             // A younger move ends every older one: what is late begins nothing any more.
-            self.stop_before(disk.attachment, key.epoch.saturating_sub(1));
+            self.stop_before(disk.attachment, key, key.epoch.saturating_sub(1));
             if self.is_stopped(key, disk.attachment) {
                 return Ok(moves::stopped());
             }
@@ -231,7 +231,7 @@ impl QmpHypervisor {
 
     async fn unmirror(&self, guest: &Guest, key: &CallKey, attachment: AttachmentId, info: &Value) -> Outcome {
         // From here on no call of before begins anything, and one that copies ends.
-        self.stop_before(attachment, key.epoch);
+        self.stop_before(attachment, key, key.epoch);
         // No mirror leads there.
         let Some(to) = Destination::parse(info) else { return Outcome::done() };
         let link = match self.connect(guest).await {
@@ -248,15 +248,15 @@ impl QmpHypervisor {
         })
     }
 
-    /// The moves up to this epoch have ended.
-    fn stop_before(&self, attachment: AttachmentId, epoch: u64) {
-        let known = self.stopped.get(&attachment).unwrap_or_default();
-        self.stopped.insert(attachment, epoch.max(known));
+    /// The moves to the call's volume up to this epoch have ended.
+    fn stop_before(&self, attachment: AttachmentId, key: &CallKey, epoch: u64) {
+        let known = self.stopped.get(&(attachment, key.volume_id)).unwrap_or_default();
+        self.stopped.insert((attachment, key.volume_id), epoch.max(known));
     }
 
     /// Whether the move that the call belongs to was given up, or is followed by another one.
     fn is_stopped(&self, key: &CallKey, attachment: AttachmentId) -> bool {
-        self.stopped.get(&attachment).is_some_and(|stopped| key.epoch <= stopped)
+        self.stopped.get(&(attachment, key.volume_id)).is_some_and(|stopped| key.epoch <= stopped)
     }
 
     async fn probe(&self, guest: &Guest, attachment: AttachmentId) -> Result<Answer, Cause> {

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use super::guest::{GuestLink, PluggedDisk, job_name, node_names};
-use super::plug::{CLOSE_LIMIT, delete_node, node_options};
+use super::plug::{CLOSE_LIMIT, delete_node, limited, node_options};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Cause, CauseKind, Outcome};
 use crate::domain::ids::{AttachmentId, ExportName};
@@ -147,10 +147,16 @@ impl Move<'_> {
         let target = if disk.node == first { second } else { first };
         // Writable in any case; QEMU makes it read-only at the pivot, if the disk is.
         let node = node_options(&target, &self.to.path, self.to.export.as_str(), AttachMode::ReadWrite);
-        if let Err(error) = self.link.qmp.run(BlockdevAdd(node)).await {
-            let QmpError::Refused { text, .. } = error else { return Err(error) };
-            tracing::warn!(attachment = %self.attachment, text, "the guest cannot reach the destination");
+        if !self.add(node.clone()).await? {
             return Ok(Some(unreachable()));
+        }
+        // A job copies between equal sizes only. A larger volume shows its guest the size that the disk has, until the guest is told
+        // another one.
+        if self.link.node_bytes(&target).await?.is_some_and(|bytes| bytes > disk.bytes) {
+            delete_node(self.link, &target, Instant::now() + CLOSE_LIMIT).await?;
+            if !self.add(limited(node, disk.bytes)).await? {
+                return Ok(Some(unreachable()));
+            }
         }
         let name = job_name(self.attachment);
         let job = json!({
@@ -168,6 +174,18 @@ impl Move<'_> {
                 tracing::warn!(attachment = %self.attachment, text, "blockdev-mirror refused");
                 delete_node(self.link, &target, Instant::now() + CLOSE_LIMIT).await?;
                 Ok(Some(refused("the guest's hypervisor refused to copy the disk")))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds a node for the destination; false: it cannot be reached.
+    async fn add(&self, node: Value) -> Result<bool, QmpError> {
+        match self.link.qmp.run(BlockdevAdd(node)).await {
+            Ok(_) => Ok(true),
+            Err(QmpError::Refused { text, .. }) => {
+                tracing::warn!(attachment = %self.attachment, text, "the guest cannot reach the destination");
+                Ok(false)
             }
             Err(error) => Err(error),
         }

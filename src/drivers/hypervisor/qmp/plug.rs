@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use super::guest::{Bus, Disk, GuestLink, device_id, job_name, node_names};
+use super::guest::{Bus, Disk, GuestLink, PluggedDisk, connection_name, device_id, job_name, node_names};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Cause, CauseKind, Outcome};
 use crate::domain::ids::{AttachmentId, VolumeId};
 use crate::drivers::block_job;
-use crate::drivers::qmp::{BlockdevAdd, DeviceAdd, QmpError};
+use crate::drivers::qmp::{BlockdevAdd, BlockdevReopen, DeviceAdd, QmpError};
 
 /// How long a guest may take to let go of a device; measured about 0.1 s for one that cooperates.
 pub(super) const UNPLUG_LIMIT: Duration = Duration::from_secs(20);
@@ -248,6 +248,29 @@ pub(super) fn node_options(name: &str, path: &str, export: &str, mode: AttachMod
     })
 }
 
+/// The same node, which shows only so much of what it leads to.
+pub(super) fn limited(mut node: Value, bytes: i64) -> Value {
+    let name = node["node-name"].as_str().map(connection_name).unwrap_or_default();
+    node["size"] = bytes.into();
+    node["file"]["node-name"] = name.into();
+    node
+}
+
+/// Lets a disk show all of what it leads to. One that does so already is refused that, and stays as it is.
+async fn widen(link: &GuestLink, disk: &PluggedDisk) -> Result<(), QmpError> {
+    let node = json!({
+        "driver": "raw",
+        "node-name": disk.node,
+        "read-only": disk.is_readonly,
+        "discard": "unmap",
+        "file": connection_name(&disk.node),
+    });
+    match link.qmp.run(BlockdevReopen(json!({ "options": [node] }))).await {
+        Ok(_) | Err(QmpError::Refused { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Shows the guest the new size. The export has it already; the guest's own NBD client learns it when it reconnects, which
 /// an idle one does only when there is something to read.
 pub(super) async fn resize(link: &GuestLink, attachment: AttachmentId, new_size_gib: u32) -> Outcome {
@@ -278,6 +301,7 @@ async fn try_resize(link: &GuestLink, attachment: AttachmentId, size: i64) -> Re
     if disk.bytes >= size {
         return Ok(true);
     }
+    widen(link, &disk).await?;
     let command_line = format!("qemu-io {} \"read 0 512\"", disk.node);
     link.qmp.run(qmp::human_monitor_command { command_line, cpu_index: None }).await?;
     link.qmp.run(qmp::block_resize { device: None, node_name: Some(disk.node), size }).await?;

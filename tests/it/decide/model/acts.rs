@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hearth::domain::attachment::AttachMode;
 use hearth::domain::ids::ServerId;
 use hearth::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
-use hearth::domain::volume::command::{AttachVolume, ServerAttach, UpdateVolume};
+use hearth::domain::volume::command::{AttachVolume, ServerAttach, SwapWord, UpdateVolume};
 use hearth::domain::volume::{Caller, Command, VolumeState};
 
 use super::world::World;
@@ -98,6 +98,15 @@ pub enum Act {
     TerminateAll,
     ForceDetach,
     ForceDetachRow(usize),
+    /// To take the place of another volume under this server's guest.
+    SwapIn(&'static str),
+    /// By an administrator's reset, or the end of the server, of the old volume.
+    SwapCallOff,
+    /// To leave this server's guest to another volume.
+    SwapYield(&'static str),
+    /// By that volume.
+    SwapMoved,
+    SwapStays,
 }
 
 impl Act {
@@ -210,6 +219,15 @@ impl Act {
             Self::Terminate(host) => Command::TerminateConnection { connector: Some(build::connector(host)) },
             Self::TerminateAll => Command::TerminateConnection { connector: None },
             Self::ForceDetach => Command::ForceDetach { attachment_id: None, connector: None },
+            Self::SwapIn(server) => Command::ServerSwap(Box::new(build::server_swap(server))),
+            Self::SwapCallOff => {
+                let operations = world.live().map_or(&[][..], |state| &state.operations);
+                let led = operations.iter().find(|operation| operation.kind.swap_in().is_some());
+                Command::SwapCallOff { swap: led.map_or(build::SWAP, |operation| operation.id) }
+            }
+            Self::SwapYield(server) => Command::SwapWord(Box::new(SwapWord::Yield(build::yield_disk(server)))),
+            Self::SwapMoved => Command::SwapWord(Box::new(SwapWord::Moved { swap: build::SWAP })),
+            Self::SwapStays => Command::SwapWord(Box::new(SwapWord::Stays { swap: build::SWAP })),
             Self::ForceDetachRow(index) => Command::ForceDetach { attachment_id: Some(row(index)), connector: None },
         };
         // A service may disconnect a server's row; so the guard of Compute hides no history.

@@ -175,14 +175,17 @@ impl Truths {
                 if self.devices.get(&device) == Some(&export) {
                     return Outcome::done();
                 }
-                let is_late = self.devices.get(&device).is_none_or(|present| export.epoch() < present.epoch());
+                let is_late = self.devices.get(&device).is_none_or(|present| export.is_older_than(present));
                 if is_late || !self.serves(&export) || self.stopped.contains(&export) {
                     return refused(CauseKind::Guest);
                 }
-                let source = self.at(!is_here);
-                let (written, is_filled) = (source.written, source.is_filled);
-                let target = self.at_mut(is_here);
-                (target.written, target.is_filled) = (written, is_filled);
+                // What another volume holds, whose disk it was, is not this one's.
+                if self.devices.get(&device).is_some_and(|present| self.serves(present)) {
+                    let source = self.at(!is_here);
+                    let (written, is_filled) = (source.written, source.is_filled);
+                    let target = self.at_mut(is_here);
+                    (target.written, target.is_filled) = (written, is_filled);
+                }
                 self.mirrors.insert(device, export);
                 Outcome::done()
             }

@@ -7,6 +7,7 @@ use hearth::domain::attachment::Attachment;
 use hearth::domain::backend::{Answer, Outcome};
 use hearth::domain::document::Document;
 use hearth::domain::operation::{Operation, OperationKind};
+use hearth::domain::volume::command::SwapWord;
 use hearth::domain::volume::{Job, JobTarget, VolumeState};
 
 use super::world::{Pending, World};
@@ -92,7 +93,7 @@ fn hash_state(state: &VolumeState, into: &mut DefaultHasher) {
 fn hash_row(row: &Attachment, into: &mut DefaultHasher) {
     (row.id, &row.instance_uuid, &row.attached_host, row.attach_status, row.attach_mode, &row.export).hash(into);
     (row.is_connected(), host(row.connector.as_ref())).hash(into);
-    row.bdm.as_ref().map(|bdm| (&bdm.server_id, bdm.detaching)).hash(into);
+    row.bdm.as_ref().map(|bdm| (&bdm.server_id, bdm.detaching, bdm.guest_device)).hash(into);
 }
 
 fn host(connector: Option<&Document>) -> Option<String> {
@@ -123,6 +124,8 @@ fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
         OperationKind::ServerDetach { server_gone, .. } => server_gone.hash(into),
         OperationKind::Revert { snapshot_id } => snapshot_id.hash(into),
         OperationKind::Migrate(migration) => (&migration.destination, migration.connection_info.is_some()).hash(into),
+        OperationKind::SwapIn(swap) => (swap.disk.is_some(), swap.connection_info.is_some()).hash(into),
+        OperationKind::SwapOut(swap) => swap.swap.hash(into),
         OperationKind::DiscardCopy { backend, exports } => (backend, exports).hash(into),
         _ => {}
     }
@@ -140,7 +143,15 @@ fn hash_pending(pending: &Pending, into: &mut DefaultHasher) {
             call.as_ref().map(|call| call.request.name()).hash(into);
         }
         Job::ProbeOutstanding { .. } => 2.hash(into),
-        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => 3.hash(into),
+        Job::TellOld { ticket, word, .. } => {
+            (ticket.operation_id, ticket.epoch, &ticket.step, matches!(word, SwapWord::Yield(_))).hash(into);
+        }
+        Job::WatchSwap { swap, .. } => swap.hash(into),
+        Job::Borrow { .. }
+        | Job::WatchBorrower { .. }
+        | Job::GiveBack { .. }
+        | Job::CallOffSwap { .. }
+        | Job::CutOff { .. } => 3.hash(into),
     }
     if let Some(answer) = &pending.answer {
         hash_outcome(answer, into);

@@ -45,6 +45,7 @@ fn is_late(before: Option<&VolumeState>, command: &Command) -> bool {
             ticket_of(operation) == *ticket
                 || !ticket.probe && operation.id == ticket.operation_id && operation.step == ticket.step
         }),
+        Command::SwapAnswered { ticket, .. } => !waits_for(&|operation| ticket_of(operation) == *ticket),
         Command::CallReturned { operation_id, epoch, step, .. } => !waits_for(&|operation| {
             operation.id == *operation_id && operation.epoch == *epoch && operation.step == *step
         }),
@@ -98,8 +99,9 @@ fn of_operations(before: Option<&VolumeState>, decision: &Decision) -> Result<()
     }
     // Whoever waits for an operation is answered when it leaves; for an image, when the image is there or never will be.
     for old in before.iter().flat_map(|before| &before.operations) {
+        let is_answered_early = matches!(old.step, Step::CreateImage | Step::Yield);
         let goes_on = next.operations.iter().any(|operation| operation.id == old.id && operation.step == old.step)
-            || old.step != Step::CreateImage && next.operations.iter().any(|operation| operation.id == old.id);
+            || !is_answered_early && next.operations.iter().any(|operation| operation.id == old.id);
         hold!(
             goes_on != decision.ended.iter().any(|(ended, _)| *ended == old.id),
             "the {} operation left without a word, or ended and stayed",
@@ -290,6 +292,7 @@ fn every_word_has_an_owner(world: &World, state: &VolumeState) -> Result<(), Bro
                 let attached = || holders().any(|row| row.attach_status == AttachStatus::Attached);
                 volume.marker(MarkerKind::Detaching).is_some() && (attached() || world.ghost.was_reset)
                     || holders().any(|row| row.bdm.as_ref().is_some_and(|bdm| bdm.detaching))
+                    || holders().any(|row| state.is_swapped_out(row.id))
             }
             VolumeStatus::Attaching => {
                 volume.marker(MarkerKind::Reserved).is_some()
@@ -403,7 +406,7 @@ fn every_snapshot_has_its_word(world: &World, state: &VolumeState) -> Result<(),
 fn every_operation_is_carried_out(world: &World, state: &VolumeState) -> Result<(), Broken> {
     for operation in state.operations.iter().filter(|operation| operation.step != Step::Queued) {
         hold!(
-            world.is_under_way(&ticket_of(operation)),
+            world.is_under_way(&ticket_of(operation)) || world.is_watched(operation),
             "nothing is under way for {} at {}",
             operation.kind.name(),
             operation.step.name()
@@ -465,7 +468,8 @@ pub fn of_quiet(world: &World) -> Result<(), Broken> {
     hold!(world.away().size_gib.is_none(), "something is left at the other backend");
     hold!(world.truths.mirrors.is_empty(), "a guest's disk is still copied");
     for ((server, row), export) in &world.truths.devices {
-        let of_row = state.attachment(*row).filter(|row| row.attach_status == AttachStatus::Attached);
+        let of_device = state.attachments.iter().find(|own| own.device_id() == *row);
+        let of_row = of_device.filter(|row| row.attach_status == AttachStatus::Attached);
         let is_told = !world.ghost.was_reset && !world.ghost.was_reconnected;
         let known = of_row.filter(|_| is_told).and_then(|row| row.export.as_ref());
         hold!(known.is_none_or(|known| known == export), "{server} reads from {export} and not from {known:?}");

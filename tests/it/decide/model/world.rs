@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use hearth::domain::backend::{CallKey, CauseKind, Outcome, Request};
 use hearth::domain::ids::{AttachmentId, OperationId, ServerId};
-use hearth::domain::operation::{Lane, OperationKind};
+use hearth::domain::operation::{Lane, Operation, OperationKind, Step};
 use hearth::domain::status::VolumeStatus;
-use hearth::domain::volume::command::{ReplyWhen, Ticket};
+use hearth::domain::volume::command::{ReplyWhen, SwapWord, Ticket};
 use hearth::domain::volume::{Caller, Command, Decision, Job, JobTarget, Refusal, Verdict, VolumeState, decide};
 
 use super::acts::Act;
 use super::backend::{Backend, Consumer, Late, Running, Truths, failed, refused, unknown};
 use super::invariants;
+use super::jobs::{is_here, is_nowhere, is_possible, result_of, writes};
 use crate::decide::build;
 
 /// A job of a committed decision.
@@ -199,8 +200,14 @@ impl World {
         let turn = |job: &Job| match job {
             Job::Step { target: JobTarget::Timer, .. } => 2,
             Job::ProbeOutstanding { .. } => 1,
-            Job::Step { .. } => 0,
-            Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => {
+            Job::Step { .. } | Job::TellOld { .. } => 0,
+            // Whoever looks finds that the swap is over only when nothing else is to come.
+            Job::WatchSwap { .. } => 3,
+            Job::Borrow { .. }
+            | Job::WatchBorrower { .. }
+            | Job::GiveBack { .. }
+            | Job::CallOffSwap { .. }
+            | Job::CutOff { .. } => {
                 unreachable!("nothing is lent here, and hints have no effect")
             }
         };
@@ -218,6 +225,7 @@ impl World {
                 self.left.acts -= 1;
                 self.asked += 1;
                 let (command, caller) = act.command(self);
+                self.guest_leaves(&command);
                 self.ask(command, caller)?;
             }
             Event::Work(index, fate) => self.work(index, fate),
@@ -249,6 +257,18 @@ impl World {
         invariants::of_world(self)
     }
 
+    /// The new volume says only what is so: the guest's disk is another volume's.
+    fn guest_leaves(&mut self, command: &Command) {
+        let Command::SwapWord(word) = command else { return };
+        let left = self.live().and_then(|state| {
+            let swap = state.operations.iter().find_map(|operation| operation.kind.swap_out())?;
+            Some((swap.server_id.clone(), state.attachment(swap.attachment_id)?.device_id()))
+        });
+        if let (SwapWord::Moved { .. }, Some(device)) = (&**word, left) {
+            self.truths.devices.remove(&device);
+        }
+    }
+
     fn work(&mut self, index: usize, fate: Fate) {
         if fate != Fate::Carried {
             self.left.faults -= 1;
@@ -271,7 +291,24 @@ impl World {
                 self.jobs[index].answer = Some(unknown());
                 return;
             }
-            Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => {
+            // The old volume answers, and its guest's disk is there.
+            Job::TellOld { server_id, word, .. } => {
+                if fate == Fate::Carried && matches!(word, SwapWord::Yield(_)) {
+                    self.truths.devices.insert((server_id.clone(), build::OLD_ROW), build::old_export());
+                }
+                let answer = if fate == Fate::Refuses { refused(CauseKind::Other) } else { Outcome::done() };
+                self.jobs[index].answer = Some(answer);
+                return;
+            }
+            Job::WatchSwap { .. } => {
+                self.jobs[index].answer = Some(Outcome::done());
+                return;
+            }
+            Job::Borrow { .. }
+            | Job::WatchBorrower { .. }
+            | Job::GiveBack { .. }
+            | Job::CallOffSwap { .. }
+            | Job::CutOff { .. } => {
                 unreachable!("nothing is lent here, and hints have no effect")
             }
         };
@@ -450,7 +487,7 @@ impl World {
     fn start(&mut self, jobs: Vec<Job>) {
         for mut job in jobs {
             // A hint: nothing may depend on it.
-            if matches!(job, Job::CutOff { .. }) {
+            if matches!(job, Job::CutOff { .. } | Job::CallOffSwap { .. }) {
                 continue;
             }
             // Only its back-off depends on the number of the look. One that is under way is as good as two, and answers
@@ -520,52 +557,18 @@ impl World {
         text
     }
 
+    /// Whether somebody looks at the swap that this operation waits for.
+    pub fn is_watched(&self, operation: &Operation) -> bool {
+        let waited = operation.kind.swap_out().filter(|_| operation.step == Step::Yielded).map(|own| own.swap);
+        let looks_at = |job: &Job| matches!(job, Job::WatchSwap { swap, .. } if waited == Some(*swap));
+        self.jobs.iter().any(|pending| looks_at(&pending.job))
+    }
+
     /// Whether the job of this ticket is under way.
     pub fn is_under_way(&self, ticket: &Ticket) -> bool {
-        self.jobs.iter().any(|pending| matches!(&pending.job, Job::Step { ticket: of, .. } if of == ticket))
-    }
-}
-
-/// The message in which the volume hears of a job that has ended.
-pub fn result_of(pending: Pending) -> Command {
-    let outcome = pending.answer.expect("only answered jobs are heard of");
-    match pending.job {
-        Job::Step { ticket, .. } => Command::JobResult { ticket, outcome },
-        Job::ProbeOutstanding { attempt, asked_at, .. } => Command::OutstandingProbed { outcome, attempt, asked_at },
-        Job::Borrow { .. } | Job::WatchBorrower { .. } | Job::GiveBack { .. } | Job::CutOff { .. } => {
-            unreachable!("nothing is lent here, and hints have no effect")
-        }
-    }
-}
-
-/// Whether a job's call changes anything.
-fn writes(job: &Job) -> bool {
-    match job {
-        Job::Step { ticket, call: Some(call), .. } => !call.request.is_read_only() && !ticket.probe && !is_nowhere(job),
-        _ => false,
-    }
-}
-
-/// Whether it goes to the backend where volumes are made, or to a guest.
-fn is_here(job: &Job) -> bool {
-    let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job else { return true };
-    *target != JobTarget::Backend(build::OTHER_BACKEND.into())
-}
-
-/// Whether a backend is asked that there is not: the volume has none.
-fn is_nowhere(job: &Job) -> bool {
-    let (Job::Step { target, .. } | Job::ProbeOutstanding { target, .. }) = job else { return false };
-    *target == JobTarget::Backend("".into())
-}
-
-fn is_possible(job: &Job, fate: Fate) -> bool {
-    let is_guest = matches!(job, Job::Step { target: JobTarget::Guest(_), .. });
-    match fate {
-        Fate::Carried => true,
-        Fate::Fails => !matches!(job, Job::Step { call: None, .. }),
-        Fate::Refuses => is_guest && writes(job),
-        Fate::AnswerLost | Fate::NothingDone => writes(job),
-        // a probe that hangs has no effect to come
-        Fate::Hangs => !matches!(job, Job::Step { call: None, .. }),
+        self.jobs.iter().any(|pending| match &pending.job {
+            Job::Step { ticket: of, .. } | Job::TellOld { ticket: of, .. } => of == ticket,
+            _ => false,
+        })
     }
 }

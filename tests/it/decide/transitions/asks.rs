@@ -65,6 +65,15 @@ pub const MOVES: Asks = &[
     ("call off", Act::CallOff),
 ];
 
+/// Compute's swap: to take another volume's place in `a`, or to leave `a` to another one.
+pub const SWAPS: Asks = &[
+    ("come to a", Act::SwapIn("a")),
+    ("call off", Act::SwapCallOff),
+    ("leave a", Act::SwapYield("a")),
+    ("a has moved", Act::SwapMoved),
+    ("a stays", Act::SwapStays),
+];
+
 pub const IMAGES: Asks = &[
     ("reimage", Act::Reimage),
     ("reimage, reserved", Act::ReimageReserved),

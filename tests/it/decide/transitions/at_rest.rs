@@ -399,3 +399,60 @@ error: server                      | 400 status             | 400 status        
 maintenance: server                | 400 status             | 400 status             | 400 status                | 400 status
 other words: server                | 400 status             | 400 status             | 400 status                | 400 status
 ";
+
+/// Compute's swap.
+pub const SWAPS: &str = "
+situation                          | come to a         | call off | leave a              | a has moved | a stays
+available                          | → reserved: yield | served   | 400 status           | served      | served
+available, multiattach             | → reserved: yield | served   | 400 status           | served      | served
+reserved: row                      | 400 status        | served   | 400 status           | served      | served
+reserved: row, multiattach         | 400 status        | served   | 400 status           | served      | served
+attaching: row connected           | 400 status        | served   | 400 status           | served      | served
+attaching: two rows, one connected | 400 status        | served   | 400 status           | served      | served
+in-use: row complete               | 400 status        | served   | 404 not attached     | served      | served
+in-use: server                     | 400 status        | served   | → detaching: yielded | served      | served
+in-use: server, multiattach        | 400 status        | served   | → detaching: yielded | served      | served
+in-use: shelved server, flagged    | 400 status        | served   | 400 status           | served      | served
+reserved: attach in doubt          | 400 status        | served   | 400 status           | served      | served
+available: attach failed           | 400 status        | served   | 400 status           | served      | served
+in-use: detach in doubt            | 400 status        | served   | 400 status           | served      | served
+available: snapshot                | → reserved: yield | served   | 400 status           | served      | served
+available: snapshot in error       | → reserved: yield | served   | 400 status           | served      | served
+in-use: server, snapshot           | 400 status        | served   | → detaching: yielded | served      | served
+error                              | 400 status        | served   | 400 status           | served      | served
+error: never placed                | 400 status        | served   | 400 status           | served      | served
+available: from an image           | → reserved: yield | served   | 400 status           | served      | served
+error_extending                    | 400 status        | served   | 400 status           | served      | served
+error_extending: server            | 400 status        | served   | 400 status           | served      | served
+error_deleting                     | 400 status        | served   | 400 status           | served      | served
+error_managing: not adopted        | 400 status        | served   | 400 status           | served      | served
+error_unmanaging: not let go       | 400 status        | served   | 400 status           | served      | served
+attaching: marked                  | 400 status        | served   | 400 status           | served      | served
+attaching: marked, server, multi   | 400 status        | served   | 400 status           | served      | served
+detaching: marked, row             | 400 status        | served   | 400 status           | served      | served
+detaching: marked, server          | 400 status        | served   | 400 status           | served      | served
+available: a connected             | 400 status        | served   | 400 status           | served      | served
+in-use: attached a                 | 400 status        | served   | 404 not attached     | served      | served
+in-use: attached a, connected      | 400 status        | served   | 404 not attached     | served      | served
+in-use: detach a failed            | 400 status        | served   | 404 not attached     | served      | served
+available: never placed            | 400 status        | served   | 400 status           | served      | served
+downloading                        | 400 status        | served   | 400 status           | served      | served
+maintenance                        | 400 status        | served   | 400 status           | served      | served
+managing                           | 400 status        | served   | 400 status           | served      | served
+error_managing                     | 400 status        | served   | 400 status           | served      | served
+error: no work                     | 400 status        | served   | 400 status           | served      | served
+error_restoring                    | 400 status        | served   | 400 status           | served      | served
+other errors                       | 400 status        | served   | 400 status           | served      | served
+reserved                           | 400 status        | served   | 400 status           | served      | served
+attaching                          | 400 status        | served   | 400 status           | served      | served
+detaching                          | 400 status        | served   | 400 status           | served      | served
+other words                        | 400 status        | served   | 400 status           | served      | served
+in-use: row                        | 400 status        | served   | 400 status           | served      | served
+available: server                  | 400 status        | served   | 400 status           | served      | served
+reserved: server                   | 400 status        | served   | 400 status           | served      | served
+attaching: server                  | 400 status        | served   | 400 status           | served      | served
+detaching: server                  | 400 status        | served   | 400 status           | served      | served
+error: server                      | 400 status        | served   | 400 status           | served      | served
+maintenance: server                | 400 status        | served   | 400 status           | served      | served
+other words: server                | 400 status        | served   | 400 status           | served      | served
+";

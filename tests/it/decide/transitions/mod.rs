@@ -44,6 +44,7 @@ const TABLES: &[Table] = &[
     table("Images", asks::IMAGES, at_rest::IMAGES),
     table("The old actions", asks::OLD_ACTIONS, at_rest::OLD_ACTIONS),
     table("Its way to another backend", asks::MOVES, at_rest::MOVES),
+    table("Its swaps under a guest", asks::SWAPS, at_rest::SWAPS),
     conflicts("The volume", asks::VERBS, under_way::VERBS),
     conflicts("Its attachments in Block Storage", asks::ATTACHMENTS, under_way::ATTACHMENTS),
     conflicts("Its attachments in Compute", asks::COMPUTE, under_way::COMPUTE),
@@ -51,6 +52,7 @@ const TABLES: &[Table] = &[
     conflicts("Images", asks::IMAGES, under_way::IMAGES),
     conflicts("The old actions", asks::OLD_ACTIONS, under_way::OLD_ACTIONS),
     conflicts("Its way to another backend", asks::MOVES, under_way::MOVES),
+    conflicts("Its swaps under a guest", asks::SWAPS, under_way::SWAPS),
 ];
 
 const fn table(title: &'static str, asks: Asks, text: &'static str) -> Table {

@@ -55,7 +55,8 @@ becomes of the request, and how the volume ends then.
 | a number | refused at once, and the running work goes on undisturbed |
 
 A migration looks at the destination (*survey*), copies what nobody uses (*transfer*), or has the guest's disk copied (*mirror*) and
-moves the guest (*pivot*); then it removes what is at *the old place*.
+moves the guest (*pivot*); then it removes what is at *the old place*. A volume that is *swapped in* takes another one's place in `a`: it asks
+that one (*yield*), copies, moves the guest, and tells it (*handover*); the other one is *swapped out*.
 ";
 
 /// What the notes say: a row of the catalogue of races, in one line.
@@ -111,6 +112,8 @@ const NOTES: &[(&str, &str)] = &[
     ("R-72", "a guest that is being moved stays, unless its server ends"),
     ("R-74", "whoever asks again hears how the migration has ended"),
     ("R-75", "a migration is called off up to the moment in which its guest moves"),
+    ("R-76", "a swap comes to its end on both sides, or on none: the old volume is told before the new one forgets"),
+    ("R-78", "one swap at a time"),
     ("R-83", "work behind a call that may still have effects waits for it (`drain`); a running delete is never reset"),
     ("R-84", "rows count, whatever word an administrator has set"),
     ("R-85", "the rows go at once; their exports are removed before the next connection"),

@@ -203,6 +203,17 @@ pub const UNDER_WAY: &[Situation] = &[
     at("available: initialize a", &[Available], &[NEW, Begun(Initialize("a"))]),
     at("in-use: terminate a", &[InUse], &[NEW, Done(Initialize("a")), Done(Attach("a")), Begun(Terminate("a"))]),
     at("in-use: detach a", &[InUse], &[NEW, Done(Initialize("a")), Done(Attach("a")), Begun(Detach)]),
+    at("reserved: swapped in, yield", &[Reserved], &[NEW, Begun(SwapIn("a"))]),
+    at("reserved: swapped in, export", &[Reserved], &[NEW, Begun(SwapIn("a")), WELL]),
+    at("attaching: swapped in, mirror", &[Attaching], &[NEW, Begun(SwapIn("a")), WELL, WELL]),
+    at("attaching: swapped in, pivot", &[Attaching], &[NEW, Begun(SwapIn("a")), WELL, WELL, WELL]),
+    at("in-use: swapped in, handover", &[InUse], &[NEW, Begun(SwapIn("a")), WELL, WELL, WELL, WELL]),
+    at("detaching: swapped out", &[Detaching], &[NEW, Done(ServerAttach("a")), Begun(SwapYield("a"))]),
+    at(
+        "detaching: swapped out, unexport",
+        &[Detaching],
+        &[NEW, Done(ServerAttach("a")), Begun(SwapYield("a")), Begun(SwapMoved)],
+    ),
     at("available: repair", &[Available], &[NEW, Done(ServerAttach("a")), Begun(ResetDetached)]),
 ];
 
@@ -227,7 +238,7 @@ impl Situation {
 fn happen(world: &mut World, past: Past) {
     let event = match past {
         Done(act) | Begun(act) => Event::Ask(act),
-        Ended(fate) => Event::Work(job(world, |job| matches!(job, Job::Step { .. })), fate),
+        Ended(fate) => Event::Work(job(world, |job| matches!(job, Job::Step { .. } | Job::TellOld { .. })), fate),
         Looked => Event::Work(job(world, |job| matches!(job, Job::ProbeOutstanding { .. })), Fate::Carried),
     };
     world.happen(event).expect("a good past");

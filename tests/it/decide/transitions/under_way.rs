@@ -47,6 +47,13 @@ available: moved, the old place ⇒ available          | beside ⇒ available | 
 available: initialize a ⇒ available                  | beside ⇒ available | 400 status      | fences ⇒ gone      | 400 status    | beside ⇒ available | beside ⇒ available      | fences ⇒ available      | 400 input          | fences ⇒ available
 in-use: terminate a ⇒ in-use                         | beside ⇒ in-use    | 400 status      | 400 status         | 400 status    | 400 status         | beside ⇒ in-use         | fences ⇒ in-use         | fences ⇒ in-use    | fences ⇒ available
 in-use: detach a ⇒ available                         | beside ⇒ available | 400 status      | 400 status         | 400 status    | 400 status         | beside ⇒ available      | fences ⇒ in-use         | fences ⇒ in-use    | fences ⇒ available
+reserved: swapped in, yield ⇒ in-use                 | beside ⇒ in-use    | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | fences ⇒ available      | fences ⇒ available | fences ⇒ available
+reserved: swapped in, export ⇒ in-use                | beside ⇒ in-use    | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | beside ⇒ available      | beside ⇒ available | beside ⇒ available
+attaching: swapped in, mirror ⇒ in-use               | beside ⇒ in-use    | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | beside ⇒ available      | beside ⇒ available | beside ⇒ available
+attaching: swapped in, pivot ⇒ in-use                | beside ⇒ in-use    | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | beside ⇒ in-use         | beside ⇒ in-use    | beside ⇒ available
+in-use: swapped in, handover ⇒ in-use                | beside ⇒ in-use    | 400 status      | 400 status         | 400 status    | 400 status         | beside ⇒ in-use         | beside ⇒ in-use         | beside ⇒ in-use    | beside ⇒ available
+detaching: swapped out ⇒ in-use                      | beside ⇒ in-use    | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | beside ⇒ in-use         | beside ⇒ in-use    | beside ⇒ available
+detaching: swapped out, unexport ⇒ available         | beside ⇒ available | 400 status      | 400 status         | 400 status    | 400 status         | 400 status              | beside ⇒ available      | beside ⇒ available | beside ⇒ available
 available: repair ⇒ available                        | beside ⇒ available | fences ⇒ gone   | fences ⇒ gone      | fences ⇒ gone | beside ⇒ available | beside ⇒ available      | beside ⇒ available      | 400 input          | beside ⇒ available
 ";
 
@@ -96,6 +103,13 @@ available: moved, the old place ⇒ available          | beside ⇒ reserved    
 available: initialize a ⇒ available                  | beside ⇒ reserved    | beside ⇒ reserved       | waits ⇒ 400 status, available | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
 in-use: terminate a ⇒ in-use                         | 400 status           | beside ⇒ in-use         | 400 status                    | waits ⇒ attaching               | waits ⇒ attaching               | served ⇒ in-use                 | beside ⇒ available              | beside ⇒ available
 in-use: detach a ⇒ available                         | 400 status           | beside ⇒ reserved       | 400 status                    | waits ⇒ 404 row, available      | waits ⇒ 404 row, available      | waits ⇒ 404 row, available      | waits ⇒ 404 row, available      | waits ⇒ 404 row, available
+reserved: swapped in, yield ⇒ in-use                 | 400 status           | 400 status              | 400 status                    | 400 status                      | 400 status                      | 400 status                      | 400 status                      | 400 status
+reserved: swapped in, export ⇒ in-use                | 400 status           | 400 status              | 400 status                    | 400 status                      | 400 status                      | 400 status                      | 400 status                      | 400 status
+attaching: swapped in, mirror ⇒ in-use               | 400 status           | 400 status              | 400 status                    | 400 status                      | 400 status                      | 400 status                      | 400 status                      | 400 status
+attaching: swapped in, pivot ⇒ in-use                | 400 status           | 400 status              | 400 status                    | 400 status                      | 400 status                      | 400 status                      | 400 status                      | 400 status
+in-use: swapped in, handover ⇒ in-use                | 400 status           | 400 status              | 400 status                    | 409 server                      | 400 status                      | 400 status                      | 409 server                      | 400 status
+detaching: swapped out ⇒ in-use                      | 400 status           | 400 status              | 400 status                    | 409 server                      | 400 status                      | 400 status                      | 409 server                      | 400 status
+detaching: swapped out, unexport ⇒ available         | 400 status           | 400 status              | 400 status                    | 400 status                      | 400 status                      | 400 status                      | 400 status                      | 400 status
 available: repair ⇒ available                        | beside ⇒ reserved    | beside ⇒ reserved       | waits ⇒ attaching R-43        | 404 row                         | 404 row                         | 404 row                         | 404 row                         | 404 row
 ";
 
@@ -145,6 +159,13 @@ available: moved, the old place ⇒ available          | beside ⇒ attaching | 
 available: initialize a ⇒ available                  | beside ⇒ attaching | served ⇒ available      | 400 status         | served ⇒ available      | beside ⇒ in-use | beside ⇒ in-use | waits ⇒ available          | waits ⇒ available  | waits ⇒ available             | waits ⇒ 400 status, available differences | waits ⇒ available          | fences ⇒ available R-38
 in-use: terminate a ⇒ in-use                         | 400 status         | served ⇒ in-use         | beside ⇒ detaching | served ⇒ in-use         | served ⇒ in-use | 400 status      | waits ⇒ available          | waits ⇒ available  | waits ⇒ in-use                | waits ⇒ in-use                            | waits ⇒ in-use             | next ⇒ available
 in-use: detach a ⇒ available                         | 400 status         | served ⇒ available      | beside ⇒ available | served ⇒ available      | waits ⇒ in-use  | 400 status      | waits ⇒ available          | waits ⇒ available  | waits ⇒ available             | waits ⇒ available                         | waits ⇒ available          | next ⇒ available
+reserved: swapped in, yield ⇒ in-use                 | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use         | 400 status      | 400 status      | 400 status                 | 400 status         | 400 status                    | 400 status                                | 400 status                 | 400 status
+reserved: swapped in, export ⇒ in-use                | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use         | 400 status      | 400 status      | 400 status                 | 400 status         | 400 status                    | 400 status                                | 400 status                 | 400 status
+attaching: swapped in, mirror ⇒ in-use               | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use         | 400 status      | 400 status      | 400 status                 | 400 status         | 400 status                    | 400 status                                | 400 status                 | 400 status
+attaching: swapped in, pivot ⇒ in-use                | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use         | 400 status      | 400 status      | 400 status                 | 400 status         | 400 status                    | 400 status                                | 400 status                 | 400 status
+in-use: swapped in, handover ⇒ in-use                | 400 status         | served ⇒ in-use         | beside ⇒ detaching | served ⇒ in-use         | 400 status      | 400 status      | 409 server                 | 400 status         | 400 status                    | 400 status                                | 409 server                 | 409 server
+detaching: swapped out ⇒ in-use                      | 400 status         | served ⇒ in-use         | 400 status         | served ⇒ in-use         | 400 status      | 400 status      | 409 server                 | 400 status         | 400 status                    | 400 status                                | 409 server                 | 409 server
+detaching: swapped out, unexport ⇒ available         | 400 status         | served ⇒ available      | 400 status         | served ⇒ available      | 400 status      | 400 status      | 400 status                 | 400 status         | 400 status                    | 400 status                                | 400 status                 | 400 status
 available: repair ⇒ available                        | beside ⇒ attaching | served ⇒ available      | 400 status         | served ⇒ available      | beside ⇒ in-use | beside ⇒ in-use | waits ⇒ available          | waits ⇒ available  | waits ⇒ available R-43        | waits ⇒ available                         | waits ⇒ available          | served ⇒ available
 ";
 
@@ -194,6 +215,13 @@ available: moved, the old place ⇒ available          | beside ⇒ in-use     |
 available: initialize a ⇒ available                  | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
 in-use: terminate a ⇒ in-use                         | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
 in-use: detach a ⇒ available                         | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+reserved: swapped in, yield ⇒ in-use                 | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+reserved: swapped in, export ⇒ in-use                | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+attaching: swapped in, mirror ⇒ in-use               | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+attaching: swapped in, pivot ⇒ in-use                | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
+in-use: swapped in, handover ⇒ in-use                | 400 status          | 400 status          | 400 status            | next ⇒ available        | beside ⇒ in-use
+detaching: swapped out ⇒ in-use                      | 400 status          | 400 status          | 400 status            | next ⇒ available        | 409
+detaching: swapped out, unexport ⇒ available         | 400 status          | 400 status          | 404 not attached      | 404 not attached        | 404 not attached
 available: repair ⇒ available                        | waits ⇒ in-use R-43 | waits ⇒ in-use R-43 | 404 not attached      | 404 not attached        | 404 not attached
 ";
 
@@ -243,6 +271,13 @@ available: moved, the old place ⇒ available          | beside ⇒ available | 
 available: initialize a ⇒ available                  | beside ⇒ available | beside ⇒ available | 400    | 404 snapshot    | 404 snapshot          | beside ⇒ available | 404 snapshot      | 400 status    | fences ⇒ gone
 in-use: terminate a ⇒ in-use                         | 400 status         | beside ⇒ in-use    | 400    | 404 snapshot    | 404 snapshot          | beside ⇒ in-use    | 404 snapshot      | 400 status    | 400 status
 in-use: detach a ⇒ available                         | 400 status         | beside ⇒ available | 400    | 404 snapshot    | 404 snapshot          | beside ⇒ available | 404 snapshot      | 400 status    | 400 status
+reserved: swapped in, yield ⇒ in-use                 | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
+reserved: swapped in, export ⇒ in-use                | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
+attaching: swapped in, mirror ⇒ in-use               | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
+attaching: swapped in, pivot ⇒ in-use                | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
+in-use: swapped in, handover ⇒ in-use                | 400 status         | beside ⇒ in-use    | 400    | 404 snapshot    | 404 snapshot          | beside ⇒ in-use    | 404 snapshot      | 400 status    | 400 status
+detaching: swapped out ⇒ in-use                      | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
+detaching: swapped out, unexport ⇒ available         | 400 status         | 400 status         | 400    | 404 snapshot    | 404 snapshot          | 400 status         | 404 snapshot      | 400 status    | 400 status
 available: repair ⇒ available                        | beside ⇒ available | beside ⇒ available | 400    | 404 snapshot    | 404 snapshot          | beside ⇒ available | 404 snapshot      | fences ⇒ gone | fences ⇒ gone
 ";
 
@@ -292,6 +327,13 @@ available: moved, the old place ⇒ available          | beside ⇒ available | 
 available: initialize a ⇒ available                  | 400 status         | 400 status         | 400 status         | served ⇒ available      | served ⇒ available
 in-use: terminate a ⇒ in-use                         | 400 status         | 400 status         | 400 status         | served ⇒ in-use         | served ⇒ in-use
 in-use: detach a ⇒ available                         | 400 status         | 400 status         | 400 status         | served ⇒ available      | served ⇒ available
+reserved: swapped in, yield ⇒ in-use                 | 400 status         | 400 status         | 400 status         | served ⇒ in-use         | served ⇒ in-use
+reserved: swapped in, export ⇒ in-use                | 400 status         | 400 status         | 400 status         | served ⇒ in-use         | served ⇒ in-use
+attaching: swapped in, mirror ⇒ in-use               | 400 status         | 400 status         | 400 status         | served ⇒ in-use         | served ⇒ in-use
+attaching: swapped in, pivot ⇒ in-use                | 400 status         | 400 status         | 400 status         | served ⇒ in-use         | served ⇒ in-use
+in-use: swapped in, handover ⇒ in-use                | 400 status         | 400 status         | 400 status         | served ⇒ in-use         | served ⇒ in-use
+detaching: swapped out ⇒ in-use                      | 400 status         | 400 status         | 400 status         | served ⇒ in-use         | served ⇒ in-use
+detaching: swapped out, unexport ⇒ available         | 400 status         | 400 status         | 400 status         | served ⇒ available      | served ⇒ available
 available: repair ⇒ available                        | next ⇒ available   | next ⇒ available   | next ⇒ available   | served ⇒ available      | served ⇒ available
 ";
 
@@ -341,5 +383,68 @@ available: moved, the old place ⇒ available          | beside ⇒ available | 
 available: initialize a ⇒ available                  | 400 status         | 400 status         | beside ⇒ available | beside ⇒ available
 in-use: terminate a ⇒ in-use                         | 400 status         | 400 status         | 400 status         | beside ⇒ in-use
 in-use: detach a ⇒ available                         | 400 status         | 400 status         | 400 status         | beside ⇒ available
+reserved: swapped in, yield ⇒ in-use                 | 400 status         | 400 status         | 400 status         | 400 status
+reserved: swapped in, export ⇒ in-use                | 400 status         | 400 status         | 400 status         | 400 status
+attaching: swapped in, mirror ⇒ in-use               | 400 status         | 400 status         | 400 status         | 400 status
+attaching: swapped in, pivot ⇒ in-use                | 400 status         | 400 status         | 400 status         | 400 status
+in-use: swapped in, handover ⇒ in-use                | 400 status         | 400 status         | 400 status         | beside ⇒ in-use
+detaching: swapped out ⇒ in-use                      | 400 status         | 400 status         | 400 status         | 400 status
+detaching: swapped out, unexport ⇒ available         | 400 status         | 400 status         | 400 status         | 400 status
 available: repair ⇒ available                        | 400 status         | 400 status         | beside ⇒ available | beside ⇒ available
+";
+
+/// Compute's swap.
+pub const SWAPS: &str = "
+situation                                            | come to a       | call off                | leave a          | a has moved             | a stays
+creating ⇒ available                                 | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+creating: from an image ⇒ available                  | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+downloading: from an image ⇒ available               | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+downloading: from an image, row ⇒ reserved           | 400 status      | served ⇒ reserved       | 400 status       | served ⇒ reserved       | served ⇒ reserved
+downloading: reimage ⇒ available                     | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+downloading: reimage, row ⇒ reserved                 | 400 status      | served ⇒ reserved       | 400 status       | served ⇒ reserved       | served ⇒ reserved
+uploading ⇒ available                                | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+uploading: row ⇒ in-use                              | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+uploading: server ⇒ in-use                           | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+managing ⇒ available                                 | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+unmanaging ⇒ gone                                    | 400 status      | served ⇒ gone           | 400 status       | served ⇒ gone           | served ⇒ gone
+available: snapshot managing ⇒ available             | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+available: snapshot unmanaging ⇒ available           | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+available: snapshot creating ⇒ available             | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+available: snapshot deleting ⇒ available             | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+reverting ⇒ available                                | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+deleting: cascade ⇒ gone                             | 400 status      | served ⇒ gone           | 400 status       | served ⇒ gone           | served ⇒ gone
+reserved: server, export ⇒ in-use                    | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+attaching: server, plug ⇒ in-use                     | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+in-use: server c of two, export ⇒ in-use             | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+reserved: row, update ⇒ attaching                    | 400 status      | served ⇒ attaching      | 400 status       | served ⇒ attaching      | served ⇒ attaching
+reserved: two rows, update of the second ⇒ attaching | 400 status      | served ⇒ attaching      | 400 status       | served ⇒ attaching      | served ⇒ attaching
+reserved: row, create connected ⇒ attaching          | 400 status      | served ⇒ attaching      | 400 status       | served ⇒ attaching      | served ⇒ attaching
+attaching: row, update to b ⇒ attaching              | 400 status      | served ⇒ attaching      | 400 status       | served ⇒ attaching      | served ⇒ attaching
+in-use: row, delete ⇒ available                      | 400 status      | served ⇒ available      | 404 not attached | served ⇒ available      | served ⇒ available
+detaching: server, unplug ⇒ available                | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+detaching: server, unexport ⇒ available              | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+detaching: server of two, unplug ⇒ in-use            | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+detaching: server c of two, unplug ⇒ in-use          | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+extending ⇒ available                                | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+extending: server ⇒ in-use                           | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+deleting ⇒ gone                                      | 400 status      | served ⇒ gone           | 400 status       | served ⇒ gone           | served ⇒ gone
+available: migrating, survey ⇒ available             | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+available: migrating, transfer ⇒ available           | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+maintenance: migrating, transfer ⇒ available         | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+retyping: transfer ⇒ available                       | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+in-use: migrating, mirror ⇒ in-use                   | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+in-use: migrating, pivot ⇒ in-use                    | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+retyping: server, mirror ⇒ in-use                    | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+available: moved, the old place ⇒ available          | beside ⇒ in-use | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+available: initialize a ⇒ available                  | 400 status      | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
+in-use: terminate a ⇒ in-use                         | 400 status      | served ⇒ in-use         | 404 not attached | served ⇒ in-use         | served ⇒ in-use
+in-use: detach a ⇒ available                         | 400 status      | served ⇒ available      | 404 not attached | served ⇒ available      | served ⇒ available
+reserved: swapped in, yield ⇒ in-use                 | 400 status R-78 | fences ⇒ available R-76 | 400 status       | served ⇒ in-use         | served ⇒ in-use
+reserved: swapped in, export ⇒ in-use                | 400 status      | beside ⇒ available      | 400 status       | served ⇒ in-use         | served ⇒ in-use
+attaching: swapped in, mirror ⇒ in-use               | 400 status      | beside ⇒ available R-76 | 400 status       | served ⇒ in-use         | served ⇒ in-use
+attaching: swapped in, pivot ⇒ in-use                | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+in-use: swapped in, handover ⇒ in-use                | 400 status      | served ⇒ in-use         | 400 status       | served ⇒ in-use         | served ⇒ in-use
+detaching: swapped out ⇒ in-use                      | 400 status      | served ⇒ in-use         | served ⇒ in-use  | beside ⇒ available R-76 | fences ⇒ in-use R-76
+detaching: swapped out, unexport ⇒ available         | 400 status      | served ⇒ available      | 409              | served ⇒ available      | served ⇒ available
+available: repair ⇒ available                        | waits ⇒ in-use  | served ⇒ available      | 400 status       | served ⇒ available      | served ⇒ available
 ";
