@@ -56,7 +56,9 @@ async fn a_hung_host_is_fenced_and_its_late_writes_reach_nobody() {
     assert!(!owner.run("flush").await.contains("error"));
     let guest = &mut host.guests[server].guest;
     guest.thaw();
-    wait_until("the guest's write has failed", async || guest.run("[ -e /lost ]").await.1).await;
+    // it was asked to let go of its disk, too: it does so now, unless a write of its own holds it up, which fails
+    let lost = "[ -e /lost ] || [ ! -b /dev/vda ]";
+    wait_until("the guest has lost its disk", async || guest.run(lost).await.1).await;
     let bytes = std::fs::read(host.hearth.volume_file(&volume)).map(|all| all[..WRITTEN_BYTES].to_vec());
     assert!(bytes.expect("readable").iter().all(|byte| *byte == NEW_OWNERS), "the new owner's bytes alone");
 
