@@ -343,6 +343,8 @@ fn copy_failed(job: &JobInfo) -> Outcome {
         Some(text) if text.contains("No space left") => {
             Outcome::Refused { cause: Cause::new(CauseKind::NoSpace, "the destination has no space left") }
         }
+        // It was told to end, by an unplug: who unplugs says nothing beforehand, and dismisses the job a moment later.
+        Some(text) if text.contains("Operation canceled") => stopped(),
         error => {
             tracing::warn!(job = job.id, ?error, "a disk's mirror has failed");
             failed(CauseKind::Unavailable, "the disk could not be copied to the destination")
