@@ -2,8 +2,8 @@
 //! released, volume by volume, until nothing is left; after a restart, too. Nothing is ever released without such a word, however
 //! long a host has been silent.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -28,12 +28,14 @@ pub(super) struct FenceBook {
     by_host: ArcSwap<BTreeMap<String, HostFence>>,
     /// One write or refresh at a time: an older reading never replaces a younger word.
     writing: tokio::sync::Mutex<()>,
+    /// The words, by host and epoch, that are being carried out: each by one task.
+    under_way: Mutex<BTreeSet<(String, u64)>>,
 }
 
 impl FenceBook {
     /// Whether a host is fenced.
     pub(super) fn is_fenced(&self, host: &str) -> bool {
-        self.standing(host).is_some()
+        self.by_host.load().get(host).is_some_and(HostFence::stands)
     }
 
     fn standing(&self, host: &str) -> Option<HostFence> {
@@ -46,6 +48,16 @@ impl FenceBook {
         let fences = store.host_fences().await?.into_iter();
         self.by_host.store(Arc::new(fences.map(|fence| (fence.host.clone(), fence)).collect()));
         Ok(())
+    }
+
+    /// Every word in force.
+    fn all_standing(&self) -> Vec<HostFence> {
+        self.by_host.load().values().filter(|fence| fence.stands()).cloned().collect()
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, BTreeSet<(String, u64)>> {
+        // every change is one step
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn put(&self, store: &dyn Store, fence: HostFence) -> Result<(), StoreError> {
@@ -92,13 +104,24 @@ pub enum FenceError {
 impl Core {
     /// Goes on with what every word in force asks for, in the background.
     pub(super) fn fences_resume(self: &Arc<Self>) {
-        for fence in self.fences.by_host.load().values().filter(|fence| fence.stands()) {
-            actix_rt::spawn(Arc::clone(self).release_all_of(fence.clone()));
+        self.fences.all_standing().into_iter().for_each(|fence| self.carry_out(fence));
+    }
+
+    /// Releases what a fenced host has, in the background, unless that is being done already.
+    fn carry_out(self: &Arc<Self>, fence: HostFence) {
+        let word = (fence.host.clone(), fence.epoch);
+        if !self.fences.under_way().insert(word.clone()) {
+            return;
         }
+        let core = Arc::clone(self);
+        actix_rt::spawn(async move {
+            core.release_all_of(fence).await;
+            core.fences.under_way().remove(&word);
+        });
     }
 
     /// Releases what a fenced host has, until nothing is left or the word is taken back.
-    async fn release_all_of(self: Arc<Self>, fence: HostFence) {
+    async fn release_all_of(self: &Arc<Self>, fence: HostFence) {
         let mut pause = PAUSES.0;
         while !self.is_stopping() && self.fences.standing(&fence.host).is_some_and(|now| now.epoch == fence.epoch) {
             match self.release_once(&fence).await {
@@ -131,7 +154,7 @@ impl Core {
 impl Service {
     /// The hosts that are fenced.
     pub fn hosts_fenced(&self) -> Vec<HostFence> {
-        self.core.fences.by_host.load().values().filter(|fence| fence.stands()).cloned().collect()
+        self.core.fences.all_standing()
     }
 
     /// What is known of a host; also of one that nobody has heard of.
@@ -165,7 +188,7 @@ impl Service {
         };
         core.fences.put(core.world.store.as_ref(), fence.clone()).await?;
         tracing::warn!(host, epoch, proof, request_id = %fence.request_id, "a host is fenced");
-        actix_rt::spawn(Arc::clone(core).release_all_of(fence.clone()));
+        core.carry_out(fence.clone());
         Ok(fence)
     }
 

@@ -24,14 +24,10 @@ impl Core {
         let core = Arc::clone(self);
         actix_rt::spawn(async move {
             let lend = Command::Lend { borrower, size_gib, snapshot_id: origin.snapshot_id };
-            if let Some(answer) = core.answer_of(origin.source_volume_id, lend).await {
-                core.deliver(borrower, Command::Lent { ticket, answer });
+            if let Some(answer) = core.reply_of(origin.source_volume_id, lend).await {
+                core.deliver(borrower, Command::Lent { ticket, answer: answer.map(drop) });
             }
         });
-    }
-
-    async fn answer_of(self: &Arc<Self>, id: VolumeId, command: Command) -> Option<Result<(), Refusal>> {
-        self.reply_of(id, command).await.map(|answer| answer.map(|_| ()))
     }
 
     /// Sends a command until the volume has decided about it, and says what it answered; none: the service ends.
@@ -74,14 +70,16 @@ impl Core {
     }
 
     async fn has_returned(&self, lender: VolumeId, borrower: VolumeId) -> bool {
-        let view = match self.slot_if_active(borrower).and_then(|slot| slot.fresh_view()) {
-            Some(view) => Some(view),
-            None => match self.world.store.volume_get(borrower).await {
-                Ok(state) => state.map(Arc::new),
-                Err(_) => return false,
-            },
-        };
-        !view.is_some_and(|state| reads(&state, lender))
+        self.is_so(borrower, |state| reads(state, lender)).await == Some(false)
+    }
+
+    /// Whether something is true of a volume's committed state; none: it cannot be read now.
+    pub(super) async fn is_so(&self, id: VolumeId, is_so: impl Fn(&VolumeState) -> bool) -> Option<bool> {
+        if let Some(view) = self.slot_if_active(id).and_then(|slot| slot.fresh_view()) {
+            return Some(is_so(&view));
+        }
+        let state = self.world.store.volume_get(id).await.ok()?;
+        Some(state.is_some_and(|state| is_so(&state)))
     }
 
     pub(super) fn is_stopping(&self) -> bool {

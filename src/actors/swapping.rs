@@ -76,15 +76,6 @@ impl Core {
         };
         self.is_so(new_volume, leads).await == Some(false) || self.is_so(old_volume, waits).await == Some(false)
     }
-
-    /// Whether something is true of a volume's committed state; none: it cannot be read now.
-    async fn is_so(&self, id: VolumeId, is_so: impl Fn(&VolumeState) -> bool) -> Option<bool> {
-        if let Some(view) = self.slot_if_active(id).and_then(|slot| slot.fresh_view()) {
-            return Some(is_so(&view));
-        }
-        let state = self.world.store.volume_get(id).await.ok()?;
-        Some(state.is_some_and(|state| is_so(&state)))
-    }
 }
 
 fn disk_of(reply: &Reply, swap: OperationId) -> Result<OldAnswer, Refusal> {

@@ -10,15 +10,6 @@ use crate::settings::Settings;
 /// Actors in one question; more are asked for in pages.
 const PAGE: usize = 1_000;
 
-/// Arguments of `hearth actors`.
-#[derive(Debug, clap::Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub(super) file: super::ConfigFile,
-    #[command(subcommand)]
-    pub(super) action: Action,
-}
-
 /// What to ask.
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {

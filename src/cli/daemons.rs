@@ -5,15 +5,6 @@ use std::process::ExitCode;
 use super::parts;
 use crate::settings::Settings;
 
-/// Arguments of `hearth daemons`.
-#[derive(Debug, clap::Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub(super) file: super::ConfigFile,
-    #[command(subcommand)]
-    pub(super) action: Action,
-}
-
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {

@@ -12,15 +12,6 @@ use crate::settings::Settings;
 /// Between two looks at what is left.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Arguments of `hearth host`.
-#[derive(Debug, clap::Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub(super) file: super::ConfigFile,
-    #[command(subcommand)]
-    pub(super) action: Action,
-}
-
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {

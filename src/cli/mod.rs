@@ -50,6 +50,15 @@ struct ConfigFile {
     config: Option<PathBuf>,
 }
 
+/// Arguments of a command that has several actions.
+#[derive(Debug, clap::Args)]
+struct Acting<A: Subcommand> {
+    #[command(flatten)]
+    file: ConfigFile,
+    #[command(subcommand)]
+    action: A,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the APIs until SIGTERM or SIGINT.
@@ -57,7 +66,7 @@ enum Command {
     /// Say which settings are wrong, why, and where they were written.
     CheckConfig(ConfigFile),
     /// Show the rules in force, or explain a decision.
-    Policy(policy::Arguments),
+    Policy(Acting<policy::Action>),
     /// Bring the database's tables up to date. `serve` does so by itself.
     Migrate(ConfigFile),
     /// Compare records, backends and guests, and print each difference. Read-only.
@@ -65,21 +74,21 @@ enum Command {
     /// Run the simulated backend as a process of its own.
     SimBackend(sim_backend::Arguments),
     /// Show what the running service's actors are doing.
-    Actors(actors::Arguments),
+    Actors(Acting<actors::Action>),
     /// Say that a host is dead, and see what hosts have.
-    Host(hosts::Arguments),
+    Host(Acting<hosts::Action>),
     /// List or stop the storage daemons.
-    Daemons(daemons::Arguments),
+    Daemons(Acting<daemons::Action>),
     /// Make volumes in bulk in the database, for trials at scale. The service must not be running.
     Fill(fill::Arguments),
     /// Make, list, change and remove users of Hearth's own identity service (auth.strategy = "local").
-    User(identity::Arguments<identity::UserAction>),
+    User(Acting<identity::UserAction>),
     /// The same for projects.
-    Project(identity::Arguments<identity::ProjectAction>),
+    Project(Acting<identity::ProjectAction>),
     /// Make roles, and give them to users on projects.
-    Role(identity::Arguments<identity::RoleAction>),
+    Role(Acting<identity::RoleAction>),
     /// Make, list and remove what programs log in with.
-    ApplicationCredential(identity::Arguments<identity::CredentialAction>),
+    ApplicationCredential(Acting<identity::CredentialAction>),
     /// Load a service with simulated clients, measure it, and check what is left.
     Storm(Box<storm::Arguments>),
 }
@@ -129,8 +138,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn with_identity<A: clap::Subcommand + identity::Runs>(arguments: &identity::Arguments<A>) -> ExitCode {
-    with_settings(arguments.file.config.as_deref(), |loaded| identity::run(&loaded.settings, arguments))
+fn with_identity<A: clap::Subcommand + identity::Runs>(arguments: &Acting<A>) -> ExitCode {
+    with_settings(arguments.file.config.as_deref(), |loaded| identity::run(&loaded.settings, &arguments.action))
 }
 
 /// Reads and checks the settings, then goes on; otherwise tells every problem.

@@ -18,15 +18,6 @@ use crate::telemetry::Metrics;
 /// Exit code of `check` when the caller does not pass.
 const EXIT_DENIED: u8 = 3;
 
-/// Arguments of `hearth policy`.
-#[derive(Debug, clap::Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub(super) file: super::ConfigFile,
-    #[command(subcommand)]
-    pub(super) action: Action,
-}
-
 /// What to tell.
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {

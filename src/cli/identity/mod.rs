@@ -21,15 +21,6 @@ use crate::identity::local::{Directory, FileError, Files, Project, Role, User};
 use crate::runtime::{Clock, Randomness};
 use crate::settings::Settings;
 
-/// Arguments of one of the commands.
-#[derive(Debug, clap::Args)]
-pub struct Arguments<A: clap::Subcommand> {
-    #[command(flatten)]
-    pub(super) file: super::ConfigFile,
-    #[command(subcommand)]
-    pub(super) action: A,
-}
-
 /// A change that is not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
@@ -70,11 +61,11 @@ trait Action {
 }
 
 /// Does it, and prints what came of it.
-pub(super) fn run<A>(settings: &Settings, arguments: &Arguments<A>) -> ExitCode
+pub(super) fn run<A>(settings: &Settings, action: &A) -> ExitCode
 where
     A: clap::Subcommand + Runs,
 {
-    super::outcome(arguments.action.open(settings))
+    super::outcome(action.open(settings))
 }
 
 /// A group of commands that can be run.

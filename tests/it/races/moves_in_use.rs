@@ -12,7 +12,7 @@ use hearth::domain::volume::{Command, Refusal, VolumeState};
 use hearth::drivers::sim::{Fault, FaultRule};
 use hearth::sim::{BACKEND, CallSide, OTHER_BACKEND, World, WorldOptions, simulate};
 
-use super::scenario::{Client, PATIENCE, accepted, alive, in_world, refusal, slow};
+use super::scenario::{Client, PATIENCE, accepted, alive, faults_of_guests, in_world, refusal, slow};
 
 /// The next rules of the guests, and of the backend that they start at.
 fn in_guests(client: &Client<'_>, rules: Vec<FaultRule>) {
@@ -91,16 +91,7 @@ fn a_guest_goes_on_while_its_volume_moves() {
 /// Each step fails in each way: the guest is where the record says, with all that it has written.
 #[test]
 fn r73_whatever_fails_the_guest_is_where_the_record_says() {
-    let faults = [
-        Fault::Refuse { kind: CauseKind::Guest },
-        Fault::Fail { kind: CauseKind::Other },
-        Fault::NothingDone,
-        Fault::AnswerLost,
-        Fault::Hang { effect_first: true },
-        Fault::Hang { effect_first: false },
-        Fault::EffectLater { after_us: 3_000_000, hidden: true },
-        Fault::Twice { after_us: 1_000_000 },
-    ];
+    let faults = faults_of_guests();
     for request in [
         "probe",
         "create_mirror_target",

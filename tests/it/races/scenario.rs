@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth::actors::{RequestError, ServerAttachRequest, ServiceChange, ServiceError};
+use hearth::domain::backend::CauseKind;
 use hearth::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use hearth::domain::metadata::Metadata;
 use hearth::domain::server_action::ServerAction;
@@ -33,6 +34,20 @@ pub fn in_world(seed: u64, scenario: impl AsyncFnOnce(&Client<'_>)) {
 /// The next call of `request` takes so long.
 pub fn slow(request: &str, seconds: u64) -> FaultRule {
     FaultRule::once(request, Fault::Delay { latency: Latency::Fixed { us: seconds * 1_000_000 } })
+}
+
+/// Each way in which a call at a guest, or for one, can go wrong.
+pub fn faults_of_guests() -> [Fault; 8] {
+    [
+        Fault::Refuse { kind: CauseKind::Guest },
+        Fault::Fail { kind: CauseKind::Other },
+        Fault::NothingDone,
+        Fault::AnswerLost,
+        Fault::Hang { effect_first: true },
+        Fault::Hang { effect_first: false },
+        Fault::EffectLater { after_us: 3_000_000, hidden: true },
+        Fault::Twice { after_us: 1_000_000 },
+    ]
 }
 
 /// A type that only this backend satisfies; none: any does.

@@ -14,7 +14,7 @@ use hearth::drivers::sim::{Fault, FaultRule};
 use hearth::sim::{BACKEND, OTHER_BACKEND, World};
 
 use super::crashes::{self, Life};
-use super::scenario::{Client, PATIENCE, accepted, alive, in_world, refusal, slow};
+use super::scenario::{Client, PATIENCE, accepted, alive, faults_of_guests, in_world, refusal, slow};
 
 /// A guest of server `a` writes; whether it was told that it is done.
 fn write(world: &World, device: AttachmentId, marker: &str) -> bool {
@@ -185,16 +185,7 @@ fn a_disk_is_swapped_moved_grown_and_swapped_back() {
 /// Each step fails in each way.
 #[test]
 fn r76_whatever_fails_the_guest_has_one_volume_and_the_other_is_free() {
-    let faults = [
-        Fault::Refuse { kind: CauseKind::Guest },
-        Fault::Fail { kind: CauseKind::Other },
-        Fault::NothingDone,
-        Fault::AnswerLost,
-        Fault::Hang { effect_first: true },
-        Fault::Hang { effect_first: false },
-        Fault::EffectLater { after_us: 3_000_000, hidden: true },
-        Fault::Twice { after_us: 1_000_000 },
-    ];
+    let faults = faults_of_guests();
     for request in ["export", "mirror_guest", "pivot_guest", "unmirror_guest", "unexport"] {
         for (fault, elsewhere) in faults.iter().flat_map(|fault| [(fault, false), (fault, true)]) {
             in_world(762, async |client| {

@@ -8,7 +8,7 @@
 
 use super::draft::Draft;
 use super::migrate::{MIGRATE_ACTION, RETYPE_ACTION, words_back};
-use super::results::{MAX_PROBES, MAX_TRIES, is_to_ask_again, look_up};
+use super::results::{MAX_PROBES, MAX_TRIES, again, is_to_ask_again, look_again, look_up};
 use super::{attachment, failures, settle, steps};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Request};
@@ -84,25 +84,9 @@ pub(super) fn probed(draft: &mut Draft<'_>, operation: &Operation, probing: &Pro
     }
 }
 
-fn look_again(draft: &mut Draft<'_>, operation: &Operation) {
-    if let Some(probing) = draft.operation_mut(operation.id).and_then(|operation| operation.probing.as_mut()) {
-        probing.attempt = probing.attempt.saturating_add(1);
-    }
-    draft.issue(operation.id);
-}
-
 /// The step is not done, or not known to be complete: it is asked for again, which is idempotent.
 fn not_done(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause) {
     if operation.attempt < MAX_TRIES { again(draft, operation) } else { failed(draft, operation, cause, false) }
-}
-
-fn again(draft: &mut Draft<'_>, operation: &Operation) {
-    if let Some(operation) = draft.operation_mut(operation.id) {
-        operation.probing = None;
-        operation.is_repeated = false;
-        operation.attempt = operation.attempt.saturating_add(1);
-    }
-    draft.issue(operation.id);
 }
 
 /// The step is done: the next one, or the end.

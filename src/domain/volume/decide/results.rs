@@ -103,6 +103,24 @@ pub(super) fn look_up(draft: &mut Draft<'_>, operation: &Operation, cause: &Caus
     draft.issue(operation.id);
 }
 
+/// Asks what became of the step once more.
+pub(super) fn look_again(draft: &mut Draft<'_>, operation: &Operation) {
+    if let Some(probing) = draft.operation_mut(operation.id).and_then(|operation| operation.probing.as_mut()) {
+        probing.attempt = probing.attempt.saturating_add(1);
+    }
+    draft.issue(operation.id);
+}
+
+/// Asks for the step again, which is idempotent.
+pub(super) fn again(draft: &mut Draft<'_>, operation: &Operation) {
+    if let Some(operation) = draft.operation_mut(operation.id) {
+        operation.probing = None;
+        operation.is_repeated = false;
+        operation.attempt = operation.attempt.saturating_add(1);
+    }
+    draft.issue(operation.id);
+}
+
 /// What a probe says of the step.
 enum Finding {
     /// It is done.

@@ -3,7 +3,7 @@
 //! says. The old volume is told how it ended before this operation ends, and as often as it takes to be heard.
 
 use super::draft::{Draft, ticket_of};
-use super::results::{MAX_PROBES, MAX_TRIES, is_to_ask_again, look_up, unexport_row};
+use super::results::{MAX_PROBES, MAX_TRIES, again, is_to_ask_again, look_again, look_up, unexport_row};
 use super::{attachment, failures, settle, steps};
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Request};
@@ -185,22 +185,6 @@ pub(super) fn probed(draft: &mut Draft<'_>, operation: &Operation, probing: &Pro
         _ if probing.attempt < MAX_PROBES => look_again(draft, operation),
         _ => given_up(draft, operation, &probing.cause),
     }
-}
-
-fn look_again(draft: &mut Draft<'_>, operation: &Operation) {
-    if let Some(probing) = draft.operation_mut(operation.id).and_then(|operation| operation.probing.as_mut()) {
-        probing.attempt = probing.attempt.saturating_add(1);
-    }
-    draft.issue(operation.id);
-}
-
-fn again(draft: &mut Draft<'_>, operation: &Operation) {
-    if let Some(operation) = draft.operation_mut(operation.id) {
-        operation.probing = None;
-        operation.is_repeated = false;
-        operation.attempt = operation.attempt.saturating_add(1);
-    }
-    draft.issue(operation.id);
 }
 
 fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
