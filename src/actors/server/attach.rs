@@ -8,11 +8,10 @@ use super::{AttachRequest, DetachRequest, Exchange, ServerActor, ServerMessage, 
 use crate::actors::reply::{ReplyTo, Returned};
 use crate::actors::service::RequestError;
 use crate::domain::attachment::{Attachment, mapped};
-use crate::domain::ids::ServerId;
 use crate::domain::server::Server;
 use crate::domain::status::VmState;
 use crate::domain::volume::command::ServerAttach;
-use crate::domain::volume::{Command, Refusal, Reply, VolumeState};
+use crate::domain::volume::{Command, Refusal, Reply, VolumeState, mapping_refusal};
 use crate::store::StoreError;
 
 /// How often an attach or detach is decided again because the server or its device names changed in between, or because the
@@ -35,7 +34,9 @@ impl ServerActor {
             let missing = Refusal::VolumeNotFound(request.volume_id);
             return refuse(*request, RequestError::Refused(missing));
         };
-        let judged = unmapped(volume, &self.id).and_then(|()| with_or_without_host(server, volume, &request));
+        // Step 11, by what is committed: the volume itself has the last word.
+        let mapped = mapping_refusal(volume, &self.id).map(RequestError::Refused);
+        let judged = mapped.map_or(Ok(()), Err).and_then(|()| with_or_without_host(server, volume, &request));
         if let Err(error) = judged {
             return refuse(*request, error);
         }
@@ -229,19 +230,6 @@ fn well_formed(request: &AttachRequest) -> Result<(), RequestError> {
         Err(DeviceRefusal::Malformed) => Err(malformed()),
         _ => Ok(()),
     }
-}
-
-/// Step 11, by what is committed: the volume itself has the last word.
-fn unmapped(volume: &VolumeState, server: &ServerId) -> Result<(), RequestError> {
-    let mapped = || volume.attachments.iter().filter_map(|row| row.bdm.as_ref()).map(|bdm| &bdm.server_id);
-    let id = volume.id();
-    let text = if volume.volume.multiattach {
-        mapped().any(|mapped| mapped == server).then(|| format!("volume {id} already attached"))
-    } else {
-        let servers = mapped().map(ServerId::as_str).collect::<Vec<_>>().join(" ");
-        (!servers.is_empty()).then(|| format!("volume {id} is already attached to instances: {servers}"))
-    };
-    text.map_or(Ok(()), |text| Err(RequestError::Refused(Refusal::InvalidVolume(text))))
 }
 
 /// Step 12, and that there is somebody to do the work.

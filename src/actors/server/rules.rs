@@ -37,9 +37,7 @@ pub(super) fn swappable(server: &Server, caller: &Caller) -> Result<(), RequestE
 }
 
 fn usable_in(states: &[VmState], server: &Server, action: &str, caller: &Caller) -> Result<(), RequestError> {
-    if server.locked && !caller.is_admin {
-        return Err(RequestError::ServerConflict(format!("Instance {} is locked", server.id)));
-    }
+    unlocked(server, caller)?;
     if !states.contains(&server.vm_state) {
         return Err(wrong_state(server, action));
     }
@@ -60,14 +58,20 @@ fn usable_in(states: &[VmState], server: &Server, action: &str, caller: &Caller)
 
 /// Lock and state, for a change of the state.
 pub(super) fn may_act(server: &Server, verb: ServerVerb, caller: &Caller) -> Result<(), RequestError> {
-    let is_about_lock = matches!(verb, ServerVerb::Lock | ServerVerb::Unlock);
-    if server.locked && !is_about_lock && !caller.is_admin {
-        return Err(RequestError::ServerConflict(format!("Instance {} is locked", server.id)));
+    if !matches!(verb, ServerVerb::Lock | ServerVerb::Unlock) {
+        unlocked(server, caller)?;
     }
     match verb.from() {
         Some(states) if !states.contains(&server.vm_state) => Err(wrong_state(server, verb.word())),
         _ => Ok(()),
     }
+}
+
+fn unlocked(server: &Server, caller: &Caller) -> Result<(), RequestError> {
+    if server.locked && !caller.is_admin {
+        return Err(RequestError::ServerConflict(format!("Instance {} is locked", server.id)));
+    }
+    Ok(())
 }
 
 fn wrong_state(server: &Server, action: &str) -> RequestError {

@@ -3,12 +3,12 @@
 
 use serde_json::{Value, json};
 
+use super::servers::server_seen;
 use crate::api::answer::Answer;
 use crate::api::call::{Call, url_id};
 use crate::api::fault::Problem;
 use crate::api::schema;
-use crate::domain::ids::{ServerId, VolumeId};
-use crate::domain::server::Server;
+use crate::domain::ids::VolumeId;
 use crate::rule;
 
 /// Events that are about a volume, which their tag names.
@@ -25,7 +25,7 @@ pub async fn events_create(call: &Call) -> Result<Answer, Problem> {
     for event in events {
         let text = |name: &str| event.get(name).and_then(Value::as_str);
         let (name, tag) = (text("name").unwrap_or_default(), text("tag"));
-        let code = match visible(call, text("server_uuid").unwrap_or_default()).await? {
+        let code = match server_seen(call, text("server_uuid").unwrap_or_default()).await? {
             _ if OF_VOLUMES.contains(&name) && tag.is_none_or(str::is_empty) => 400,
             None => 404,
             Some(server) if server.host.is_none() => 422,
@@ -42,11 +42,6 @@ pub async fn events_create(call: &Call) -> Result<Answer, Problem> {
         told.push(answered(event, code));
     }
     Ok(Answer::json(if all_well { 200 } else { 207 }, json!({"events": told})))
-}
-
-async fn visible(call: &Call, id: &str) -> Result<Option<Server>, Problem> {
-    let found = call.service().store().server_get(ServerId::from(id)).await?;
-    Ok(found.filter(|server| !server.deleted && call.context.sees(&server.project_id)))
 }
 
 /// The event as it was sent, with what has become of it.

@@ -2,17 +2,17 @@
 
 use serde_json::json;
 
-use super::servers::server_visible;
+use super::servers::{marker_fault, server_visible};
 use crate::api::answer::Answer;
 use crate::api::call::Call;
-use crate::api::fault::{Kind, Problem};
+use crate::api::fault::Problem;
 use crate::api::paging::{self, LIMIT_MAX, ListBody};
 use crate::api::views::server_action as view;
 use crate::api::views::time;
 use crate::domain::ids::RequestId;
 use crate::domain::time::Timestamp;
 use crate::rule;
-use crate::store::{ActionQuery, ListError};
+use crate::store::ActionQuery;
 
 /// The microversion that pages the list.
 const PAGED: u32 = 58;
@@ -44,10 +44,7 @@ pub async fn action_list(call: &Call, server: &str) -> Result<Answer, Problem> {
     call.enforce(rule!("os_compute_api:os-instance-actions:list"), &server)?;
     let limit = query.limit;
     let listed = call.service().store().action_list(query).await;
-    let actions = listed.map_err(|error| match error {
-        ListError::MarkerNotFound(marker) => Problem::BadRequest(format!("marker [{marker}] not found")),
-        other => Problem::List(Kind::Server, other),
-    })?;
+    let actions = listed.map_err(marker_fault)?;
     let next = call.compute_since(PAGED).then(|| {
         let last = actions.last().map(|action| action.requester.request_id.to_string());
         let path = format!("servers/{}/os-instance-actions", server.id);
@@ -77,12 +74,7 @@ fn refuse_unknown(call: &Call) -> Result<(), Problem> {
     let known = |name: &str| {
         matches!(name, "limit" | "marker" | "changes-since") || (name == "changes-before" && call.compute_since(66))
     };
-    match call.query.pairs().find(|(name, _)| !known(name)) {
-        Some((unknown, _)) => {
-            Err(Problem::BadRequest(format!("Additional properties are not allowed ('{unknown}' was unexpected)")))
-        }
-        None => Ok(()),
-    }
+    super::only(call, known)
 }
 
 fn instant(call: &Call, name: &str) -> Result<Option<Timestamp>, Problem> {

@@ -33,3 +33,13 @@ pub async fn handle(call: &Call, route: &Route) -> Result<Answer, Problem> {
         _ => Err(Problem::Unrouted),
     }
 }
+
+/// Refuses parameters of the query that are not known.
+fn only(call: &Call, known: impl Fn(&str) -> bool) -> Result<(), Problem> {
+    match call.query.pairs().find(|(name, _)| !known(name)) {
+        None => Ok(()),
+        Some((unknown, _)) => {
+            Err(Problem::BadRequest(format!("Additional properties are not allowed ('{unknown}' was unexpected)")))
+        }
+    }
+}

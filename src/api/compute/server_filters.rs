@@ -62,12 +62,7 @@ pub fn refuse_unknown(call: &Call) -> Result<(), Problem> {
     let is_known = |name: &str| {
         ALWAYS.contains(&name) || SINCE.iter().any(|(since, names)| call.compute_since(*since) && names.contains(&name))
     };
-    match call.query.pairs().find(|(name, _)| !is_known(name)) {
-        Some((unknown, _)) => {
-            Err(Problem::BadRequest(format!("Additional properties are not allowed ('{unknown}' was unexpected)")))
-        }
-        None => Ok(()),
-    }
+    super::only(call, is_known)
 }
 
 /// What a server must be like.

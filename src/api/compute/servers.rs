@@ -36,10 +36,13 @@ const SORT_KEYS: &[&str] = &[
 
 /// A live server that the caller sees; else 404.
 pub async fn server_visible(call: &Call, id: &str) -> Result<Server, Problem> {
+    server_seen(call, id).await?.ok_or_else(|| Problem::NotFound(Kind::Server, id.to_owned()))
+}
+
+/// A live server, if the caller sees it.
+pub(super) async fn server_seen(call: &Call, id: &str) -> Result<Option<Server>, Problem> {
     let found = call.service().store().server_get(ServerId::from(id)).await?;
-    found
-        .filter(|server| !server.deleted && call.context.sees(&server.project_id))
-        .ok_or_else(|| Problem::NotFound(Kind::Server, id.to_owned()))
+    Ok(found.filter(|server| !server.deleted && call.context.sees(&server.project_id)))
 }
 
 /// `GET /servers/{id}`
@@ -138,7 +141,7 @@ fn sort_value(server: &Server, key: &str) -> String {
 }
 
 /// Compute answers 400 for an unknown marker, unlike Block Storage.
-fn marker_fault(error: ListError) -> Problem {
+pub(super) fn marker_fault(error: ListError) -> Problem {
     match error {
         ListError::MarkerNotFound(marker) => Problem::BadRequest(format!("marker [{marker}] not found")),
         other => Problem::List(Kind::Server, other),

@@ -30,10 +30,8 @@ pub fn digits(query: &Query, name: &str) -> Result<Option<u64>, Problem> {
 
 /// `GET …/os-volume_attachments`
 pub async fn mapping_list(call: &Call, server: &str) -> Result<Answer, Problem> {
-    if call.compute_since(75)
-        && let Some((unknown, _)) = call.query.pairs().find(|(name, _)| !matches!(*name, "limit" | "offset"))
-    {
-        return Err(Problem::BadRequest(format!("Additional properties are not allowed ('{unknown}' was unexpected)")));
+    if call.compute_since(75) {
+        super::only(call, |name| matches!(name, "limit" | "offset"))?;
     }
     let limit = digits(&call.query, "limit")?.filter(|limit| *limit > 0).unwrap_or(LIMIT_MAX).min(LIMIT_MAX);
     let offset = digits(&call.query, "offset")?.unwrap_or(0);

@@ -14,6 +14,6 @@ pub mod state;
 mod usage;
 
 pub use command::{Caller, Command, Decision, Facts, Job, JobTarget, Refusal, Reply, Verdict};
-pub use decide::{decide, swap_refusal, yielded_disk};
+pub use decide::{decide, mapping_refusal, swap_refusal, yielded_disk};
 pub use state::{Volume, VolumeState};
 pub use usage::usage_growth;

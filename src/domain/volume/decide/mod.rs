@@ -68,6 +68,7 @@ pub use migrate::MIGRATABLE;
 pub use reserve::{RESERVABLE, RESERVABLE_MULTI};
 pub use results::{MAX_PROBES, MAX_STARTS, MAX_TRIES};
 pub use revert::{REVERTABLE, revert_target};
+pub use server::mapping_refusal;
 pub use snapshot::{SNAPSHOT_DELETABLE, SNAPSHOTABLE, SNAPSHOTABLE_IN_USE};
 pub use swap::{SWAPPABLE_IN, SWAPPABLE_OUT, refusal as swap_refusal, yielded_disk};
 

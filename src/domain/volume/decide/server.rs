@@ -13,19 +13,23 @@ use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, Facts, Refusal, ServerAttach, Verdict};
 use crate::domain::volume::state::VolumeState;
 
+/// Why the volume cannot be mapped to this server, by what is mapped already (§4, row 11).
+pub fn mapping_refusal(state: &VolumeState, server: &ServerId) -> Option<Refusal> {
+    let mapped = || state.attachments.iter().filter_map(|row| row.bdm.as_ref()).map(|bdm| &bdm.server_id);
+    let id = state.id();
+    let text = if state.volume.multiattach {
+        mapped().any(|mapped| mapped == server).then(|| format!("volume {id} already attached"))
+    } else {
+        let servers = mapped().map(ServerId::as_str).collect::<Vec<_>>().join(" ");
+        (!servers.is_empty()).then(|| format!("volume {id} is already attached to instances: {servers}"))
+    };
+    text.map(Refusal::InvalidVolume)
+}
+
 pub(super) fn attach(state: &VolumeState, request: &ServerAttach, caller: &Caller, facts: &Facts) -> Verdict {
     let volume = &state.volume;
-    let mut mapped = state.attachments.iter().filter_map(|row| row.bdm.as_ref()).map(|bdm| &bdm.server_id).peekable();
-    if volume.multiattach {
-        if mapped.any(|server| *server == request.server_id) {
-            return Verdict::Refuse(Refusal::InvalidVolume(format!("volume {} already attached", volume.id)));
-        }
-    } else if mapped.peek().is_some() {
-        let servers = mapped.map(ServerId::as_str).collect::<Vec<_>>().join(" ");
-        return Verdict::Refuse(Refusal::InvalidVolume(format!(
-            "volume {} is already attached to instances: {servers}",
-            volume.id
-        )));
+    if let Some(refusal) = mapping_refusal(state, &request.server_id) {
+        return Verdict::Refuse(refusal);
     }
     if volume.multiattach && request.without_host {
         return Verdict::Refuse(Refusal::InvalidInput(
