@@ -6,6 +6,7 @@
 
 mod attachments;
 mod blocking;
+mod booting;
 mod core;
 mod dispatch;
 mod events;
@@ -28,6 +29,7 @@ mod volume;
 
 pub use crate::drivers::FaultsRefused;
 pub use blocking::{Blocking, Retry, Unanswered};
+pub use booting::{BootDisk, BootVolume};
 pub use core::{ActorOptions, Dependencies};
 pub use events::{EventStream, Followed};
 pub use fences::{FenceError, HostStanding};

@@ -40,6 +40,7 @@ pub(super) async fn recover(core: &Arc<Core>) -> Result<u64, StoreError> {
     for server_id in core.world.store.deleted_servers_with_attachments().await? {
         Arc::clone(core).detach_all(server_id, super::core::system_caller()).await;
     }
+    core.boots_end().await?;
     core.fences_resume();
     Ok(handed)
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::blocking::Unanswered;
+use super::booting::BootDisk;
 use super::core::{ActorOptions, Core, Dependencies};
 use super::events::EventStream;
 use super::hosts::BackendReport;
@@ -113,6 +114,8 @@ pub struct ServerAttachRequest {
     /// The microversion is at least 2.101: what a server with a host is refused for by step 13 and later is
     /// [`RequestError::AfterAnswer`].
     pub answered_early: bool,
+    /// The server is being made with it.
+    pub boot: Option<BootDisk>,
 }
 
 /// A change of a server record (`/admin/servers`); `None` leaves the field alone.
@@ -215,16 +218,25 @@ impl Service {
     /// many wait already, or the service is ending.
     pub async fn settled(&self, begun: &Reply, request_id: &RequestId, most: Duration) -> Option<Arc<VolumeState>> {
         let own = begun.state.operations.iter().filter(|operation| operation.requester.request_id == *request_id);
-        let operations: Vec<OperationId> = own.map(|operation| operation.id).collect();
+        self.ended(&begun.state, own.map(|operation| operation.id).collect(), most).await
+    }
+
+    /// Waits until these operations of the volume have ended, as [`Self::settled`] does.
+    pub(super) async fn ended(
+        &self,
+        begun: &Arc<VolumeState>,
+        operations: Vec<OperationId>,
+        most: Duration,
+    ) -> Option<Arc<VolumeState>> {
         if operations.is_empty() {
-            return Some(Arc::clone(&begun.state));
+            return Some(Arc::clone(begun));
         }
-        let volume_id = begun.state.id();
+        let volume_id = begun.id();
         let mut waiting = self.core.settling.wait(volume_id, operations.clone())?;
         // Looked at with the place taken: what ended before that has been published.
         let seen = match self.volume_view(volume_id).await {
             // Deleted already, or nothing is known of it now.
-            Ok(None) => Some(Arc::clone(&begun.state)),
+            Ok(None) => Some(Arc::clone(begun)),
             Ok(Some(state)) if !is_open(&state, &operations) => Some(state),
             _ => None,
         };
@@ -235,7 +247,7 @@ impl Service {
             return ended;
         }
         let now = self.volume_view(volume_id).await.ok().flatten();
-        Some(now.unwrap_or_else(|| Arc::clone(&begun.state)))
+        Some(now.unwrap_or_else(|| Arc::clone(begun)))
     }
 
     async fn delivered(
@@ -425,7 +437,7 @@ impl Service {
     /// Registers a server (`/admin/servers`). An id that exists already is a conflict.
     pub async fn server_create(&self, server: Server) -> Result<Server, RequestError> {
         let (answer, receiver) = oneshot::channel();
-        self.core.server(&server.id).do_send(ServerMessage::Create(Box::new(server.clone()), answer));
+        self.core.server(&server.id).do_send(ServerMessage::Create(Box::new(server.clone()), None, answer));
         receiver.await.unwrap_or(Err(RequestError::Lost))
     }
 
@@ -445,8 +457,17 @@ impl Service {
 
     /// Removes a server: its tombstone commits first, then its volumes are detached.
     pub async fn server_delete(&self, id: ServerId, caller: Caller) -> Result<(), RequestError> {
+        self.server_end(id, caller, false).await
+    }
+
+    /// The same of a simulated server by its owner: an action of it.
+    pub async fn server_terminate(&self, id: ServerId, caller: Caller) -> Result<(), RequestError> {
+        self.server_end(id, caller, true).await
+    }
+
+    async fn server_end(&self, id: ServerId, caller: Caller, is_action: bool) -> Result<(), RequestError> {
         let (answer, receiver) = oneshot::channel();
-        self.core.server(&id).do_send(ServerMessage::Delete(caller, answer));
+        self.core.server(&id).do_send(ServerMessage::Delete { caller, is_action, answer });
         receiver.await.unwrap_or(Err(RequestError::Lost))
     }
 

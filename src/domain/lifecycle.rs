@@ -1,9 +1,12 @@
 //! What can be done to a simulated server: from which states, and to which (`spec/nova-volume-attachments.md` §7 has the states).
 
+use serde::{Deserialize, Serialize};
+
 use super::status::VmState;
 
 /// An action on a server, as Nova has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ServerVerb {
     /// `os-start`
     Start,

@@ -125,6 +125,9 @@ pub enum OperationKind {
         server_id: ServerId,
         /// The connector of the server's host.
         connector: Document,
+        /// The server is being made with it: part of that action, not one of its own.
+        #[serde(default)]
+        is_boot: bool,
     },
     /// Compute's detach: unplug, unexport, remove the row with its block-device mapping.
     ServerDetach {
@@ -314,7 +317,7 @@ impl OperationKind {
     /// that goes away is part of its deletion.
     pub fn server_action(&self) -> Option<(&ServerId, ServerActionKind)> {
         match self {
-            Self::ServerAttach { server_id, .. } => Some((server_id, ServerActionKind::AttachVolume)),
+            Self::ServerAttach { server_id, is_boot: false, .. } => Some((server_id, ServerActionKind::AttachVolume)),
             Self::ServerDetach { server_id, server_gone: false, .. } => {
                 Some((server_id, ServerActionKind::DetachVolume))
             }

@@ -6,6 +6,12 @@ use super::ids::{ProjectId, ServerId, UserId};
 use super::status::VmState;
 use super::time::Timestamp;
 
+/// The host of servers that clients make for themselves.
+pub const SIMULATED_HOST: &str = "simulated";
+
+/// The task of a server whose volumes are being made and attached.
+pub const BOOTING: &str = "block_device_mapping";
+
 /// Which hypervisor plugs devices into a server's guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -86,9 +92,28 @@ impl Server {
         (self.hypervisor == HypervisorKind::Qmp) == self.qmp_socket.is_some()
     }
 
-    /// Whether there is a running guest that Hearth can plug devices into.
+    /// Whether there is a running guest that Hearth can plug devices into. A simulated one is there as soon as its server boots.
     pub fn has_guest(&self) -> bool {
         self.hypervisor != HypervisorKind::None
-            && matches!(self.vm_state, VmState::Active | VmState::Paused | VmState::Resized)
+            && (matches!(self.vm_state, VmState::Active | VmState::Paused | VmState::Resized) || self.is_booting())
+    }
+
+    /// Whether it is a simulated server whose volumes are still being made and attached.
+    pub fn is_booting(&self) -> bool {
+        self.is_simulated() && self.vm_state == VmState::Building && self.task_state.as_deref() == Some(BOOTING)
+    }
+
+    /// Whether there is nothing behind it: its owner may do to it what is done elsewhere to others.
+    pub fn is_simulated(&self) -> bool {
+        match self.hypervisor {
+            HypervisorKind::Sim => true,
+            HypervisorKind::None => self.host.as_deref() == Some(SIMULATED_HOST),
+            HypervisorKind::Qmp => false,
+        }
+    }
+
+    /// Whether the device is the one that it has booted from.
+    pub fn is_root(&self, device: Option<&str>) -> bool {
+        device == Some(self.root_device_name.as_str())
     }
 }

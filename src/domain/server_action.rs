@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ids::ServerId;
+use super::lifecycle::ServerVerb;
 use super::operation::{Operation, Requester, Step};
 use super::time::Timestamp;
 
@@ -19,11 +20,21 @@ pub enum ServerActionKind {
     SwapVolume,
     /// The guest was told that a volume has grown.
     ExtendVolume,
+    /// A simulated server was made.
+    Create,
+    /// A simulated server was ended.
+    Delete,
+    /// Something was done to a simulated server.
+    Act(ServerVerb),
 }
 
 impl ServerActionKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::AttachVolume, Self::DetachVolume, Self::SwapVolume, Self::ExtendVolume];
+    pub fn all() -> impl Iterator<Item = Self> {
+        let others =
+            [Self::AttachVolume, Self::DetachVolume, Self::SwapVolume, Self::ExtendVolume, Self::Create, Self::Delete];
+        others.into_iter().chain(ServerVerb::ALL.map(Self::Act))
+    }
 
     /// The word of the API and of the record.
     pub const fn as_str(self) -> &'static str {
@@ -32,12 +43,42 @@ impl ServerActionKind {
             Self::DetachVolume => "detach_volume",
             Self::SwapVolume => "swap_volume",
             Self::ExtendVolume => "extend_volume",
+            Self::Create => "create",
+            Self::Delete => "delete",
+            Self::Act(ServerVerb::ShelveOffload) => "shelveOffload",
+            Self::Act(verb) => verb.word(),
+        }
+    }
+
+    /// The name of its event, as Nova has it.
+    pub const fn event(self) -> &'static str {
+        match self {
+            Self::AttachVolume => "compute_attach_volume",
+            Self::DetachVolume => "compute_detach_volume",
+            Self::SwapVolume => "compute_swap_volume",
+            Self::ExtendVolume => "compute_extend_volume",
+            Self::Create => "compute__do_build_and_run_instance",
+            Self::Delete => "compute_terminate_instance",
+            Self::Act(verb) => match verb {
+                ServerVerb::Start => "compute_start_instance",
+                ServerVerb::Stop => "compute_stop_instance",
+                ServerVerb::Reboot => "compute_reboot_instance",
+                ServerVerb::Pause => "compute_pause_instance",
+                ServerVerb::Unpause => "compute_unpause_instance",
+                ServerVerb::Suspend => "compute_suspend_instance",
+                ServerVerb::Resume => "compute_resume_instance",
+                ServerVerb::Shelve => "compute_shelve_instance",
+                ServerVerb::ShelveOffload => "compute_shelve_offload_instance",
+                ServerVerb::Unshelve => "compute_unshelve_instance",
+                ServerVerb::Lock => "api_lock",
+                ServerVerb::Unlock => "api_unlock",
+            },
         }
     }
 
     /// The inverse of [`Self::as_str`].
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+        Self::all().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -113,9 +154,9 @@ mod tests {
 
     #[test]
     fn words_are_read_back() {
-        for kind in ServerActionKind::ALL {
+        for kind in ServerActionKind::all() {
             assert_eq!(ServerActionKind::parse(kind.as_str()), Some(kind));
         }
-        assert_eq!(ServerActionKind::parse("reboot"), None);
+        assert_eq!(ServerActionKind::parse("rebuild"), None);
     }
 }

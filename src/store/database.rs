@@ -160,6 +160,10 @@ impl<E: Engine> Store for Database<E> {
         self.engine.read(Lane::Point, move |connection| server::server_get(connection, &id))
     }
 
+    fn server_record(&self, id: ServerId) -> Reading<Option<Server>> {
+        self.engine.read(Lane::Point, move |connection| server::server_record(connection, &id))
+    }
+
     fn server_list(&self, query: ServerQuery) -> BoxFuture<'static, Result<Page<Server>, ListError>> {
         self.engine.read(Lane::List, move |connection| server::server_list(connection, &query))
     }

@@ -486,6 +486,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// A live server.
     fn server_get(&self, id: ServerId) -> Reading<Option<Server>>;
+    /// A server, also one that is deleted and not yet forgotten (`history.retention`).
+    fn server_record(&self, id: ServerId) -> Reading<Option<Server>>;
     /// Live servers.
     fn server_list(&self, query: ServerQuery) -> BoxFuture<'static, Result<Page<Server>, ListError>>;
 

@@ -12,6 +12,7 @@ use tracing_subscriber::reload;
 /// The modules that write lines, by the names that `HEARTH_LOG` and operators have for them. A test compares the list with
 /// the source.
 pub const LOGGERS: &[&str] = &[
+    "hearth::actors::booting",
     "hearth::actors::core",
     "hearth::actors::fences",
     "hearth::actors::hosts",

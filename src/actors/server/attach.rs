@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::device::{DeviceRefusal, choose};
 use super::{AttachRequest, DetachRequest, Exchange, ServerActor, ServerMessage, rules};
+use crate::actors::booting::BootDisk;
 use crate::actors::reply::{ReplyTo, Returned};
 use crate::actors::service::RequestError;
 use crate::domain::attachment::{Attachment, mapped};
@@ -24,9 +25,12 @@ impl ServerActor {
         let Some(server) = self.live() else {
             return refuse(*request, RequestError::ServerNotFound(self.id.clone()));
         };
-        let judged = rules::shelved(server, "attach_volume", request.request.shelved_allowed)
-            .and_then(|()| rules::usable(server, "attach_volume", &request.caller))
-            .and_then(|()| well_formed(&request));
+        let judged = match request.request.boot {
+            Some(_) => rules::booting(server),
+            None => rules::shelved(server, "attach_volume", request.request.shelved_allowed)
+                .and_then(|()| rules::usable(server, "attach_volume", &request.caller)),
+        };
+        let judged = judged.and_then(|()| well_formed(&request));
         if let Err(error) = judged {
             return refuse(*request, error);
         }
@@ -85,6 +89,7 @@ impl ServerActor {
             connector: connector(&server),
             without_host,
             multiattach_allowed: request.request.multiattach_allowed,
+            is_boot: request.request.boot.is_some(),
         }));
         let address = ctx.address();
         let reply = ReplyTo::new(move |returned| {
@@ -117,6 +122,9 @@ impl ServerActor {
             return Err(RequestError::ServerForbidden(format!(
                 "The maximum allowed number of disk devices ({most}) to attach to a single instance has been exceeded."
             )));
+        }
+        if request.request.boot == Some(BootDisk::Root) {
+            return Ok(server.root_device_name.clone());
         }
         let requested = request.request.device.as_deref();
         let wanted = requested.filter(|_| !options.ignore_requested_device);
@@ -197,11 +205,14 @@ impl ServerActor {
         let server = self.live().ok_or_else(|| RequestError::ServerNotFound(self.id.clone()))?;
         rules::shelved(server, "detach_volume", shelved_allowed)?;
         let volume = volume.ok_or(RequestError::Refused(Refusal::VolumeNotFound(volume_id)))?;
-        if volume.attachment_of_server(&self.id).is_none() {
+        let Some(row) = volume.attachment_of_server(&self.id) else {
             return Err(RequestError::Refused(Refusal::NotAttached(format!(
                 "instance {} is not attached to volume {volume_id}",
                 self.id
             ))));
+        };
+        if server.is_root(row.bdm.as_ref().and_then(|bdm| bdm.device.as_deref())) {
+            return Err(RequestError::ServerBadRequest("Cannot detach a root device volume".to_owned()));
         }
         rules::usable(server, "detach_volume", caller)?;
         if server.host.is_none() && server.vm_state != VmState::ShelvedOffloaded {

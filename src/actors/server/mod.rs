@@ -24,6 +24,7 @@ use super::service::{RequestError, ServerAttachRequest, ServerUpdate};
 use crate::domain::backend::{Answer, Call, Cause, CauseKind, Guest, Outcome, Request};
 use crate::domain::ids::{ServerId, VolumeId};
 use crate::domain::lifecycle::ServerVerb;
+use crate::domain::operation::Requester;
 use crate::domain::server::Server;
 use crate::domain::volume::{Caller, Reply, VolumeState};
 use crate::drivers::pool::{Completion, PoolTarget};
@@ -48,14 +49,30 @@ pub(super) enum ServerMessage {
     Detach(Box<DetachRequest>),
     /// Compute's swap.
     Swap(Box<SwapRequest>),
-    /// Register.
-    Create(Box<Server>, Answered<Server>),
+    /// Register; or make, which is an action then.
+    Create(Box<Server>, Option<Requester>, Answered<Server>),
+    /// The volumes that it was made with are attached, or this is why they are not.
+    Booted(Boot, Answered<()>),
     /// Change.
     Update(ServerUpdate, Answered<Server>),
     /// Change its state, as a simulated server's owner does.
     Act(ServerVerb, Caller, Answered<()>),
     /// Remove: tombstone first, then detaches.
-    Delete(Caller, Answered<()>),
+    Delete {
+        /// Who asks.
+        caller: Caller,
+        /// It is an action of the server.
+        is_action: bool,
+        answer: Answered<()>,
+    },
+}
+
+/// How making a server with volumes has ended.
+pub(super) enum Boot {
+    /// Whoever made it says so; a text is why it failed.
+    Ended(Result<(), String>),
+    /// It was under way when the service ended: nobody goes on with it.
+    LeftOver,
 }
 
 /// Compute's attach.
@@ -121,6 +138,8 @@ pub(super) struct ServerActor {
     loaded: bool,
     /// The committed record; none: no such server.
     server: Option<Server>,
+    /// Its volumes are being made and attached by this process.
+    boots: bool,
     /// A change of the record is being committed, or the device names are being read: requests park.
     busy: bool,
     parked: VecDeque<ServerMessage>,
@@ -136,6 +155,7 @@ impl ServerActor {
             id,
             loaded: false,
             server: None,
+            boots: false,
             busy: false,
             parked: VecDeque::new(),
             parked_calls: VecDeque::new(),
@@ -184,10 +204,11 @@ impl ServerActor {
             ServerMessage::AttachOutcome { exchange, result } => self.attach_outcome(exchange, result, ctx),
             ServerMessage::Detach(request) => self.detach(*request, ctx),
             ServerMessage::Swap(request) => self.swap(request, ctx),
-            ServerMessage::Create(server, answer) => self.create(*server, answer, ctx),
+            ServerMessage::Create(server, requester, answer) => self.create(*server, requester, answer, ctx),
+            ServerMessage::Booted(boot, answer) => self.booted(boot, answer, ctx),
             ServerMessage::Update(update, answer) => self.update(&update, answer, ctx),
             ServerMessage::Act(verb, caller, answer) => self.act(verb, &caller, answer, ctx),
-            ServerMessage::Delete(caller, answer) => self.delete(caller, answer, ctx),
+            ServerMessage::Delete { caller, is_action, answer } => self.delete(caller, is_action, answer, ctx),
         }
     }
 

@@ -1,20 +1,30 @@
-//! Registering, changing and removing servers (`/admin/servers`).
+//! Registering, making, changing and removing servers.
 
 use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
+use uuid::Uuid;
 
-use super::{Answered, ServerActor, rules};
+use super::{Answered, Boot, ServerActor, rules};
 use crate::actors::service::{RequestError, ServerUpdate};
 use crate::domain::lifecycle::ServerVerb;
+use crate::domain::operation::Requester;
 use crate::domain::server::Server;
+use crate::domain::server_action::{ServerAction, ServerActionEnd, ServerActionKind};
 use crate::domain::status::VmState;
+use crate::domain::time::Timestamp;
 use crate::domain::volume::{Caller, Command};
-use crate::store::{Aborted, CommitOutcome, ServerChange, StoreError, Transaction};
+use crate::store::{Aborted, ActionChange, CommitOutcome, ServerChange, StoreError, Transaction};
 
 /// What [`Server::is_reachable`] asks.
 const NO_WAY_TO_GUEST: &str = "A server has a qmp_socket exactly when its hypervisor is 'qmp'.";
 
 impl ServerActor {
-    pub(super) fn create(&mut self, server: Server, answer: Answered<Server>, ctx: &mut Context<Self>) {
+    pub(super) fn create(
+        &mut self,
+        server: Server,
+        requester: Option<Requester>,
+        answer: Answered<Server>,
+        ctx: &mut Context<Self>,
+    ) {
         if !server.is_reachable() {
             let _ = answer.send(Err(RequestError::ServerBadRequest(NO_WAY_TO_GUEST.to_owned())));
             return;
@@ -24,7 +34,50 @@ impl ServerActor {
             let _ = answer.send(Err(error));
             return;
         }
-        self.commit(None, server, answer, |server| server, ctx);
+        // Who only registers one does not go on with it.
+        self.boots = requester.is_some() && server.is_booting();
+        let action = requester.map(|requester| {
+            let end = (!server.is_booting()).then_some(ServerActionEnd { at: server.created_at, failure: None });
+            ActionChange::Begin(ServerAction {
+                id: creation(&server).unwrap_or_else(|| self.core.world.randomness.uuid()),
+                server_id: server.id.clone(),
+                kind: ServerActionKind::Create,
+                requester,
+                started_at: server.created_at,
+                end,
+            })
+        });
+        self.commit(None, server, action.into_iter().collect(), answer, |server| server, ctx);
+    }
+
+    /// The end of what [`Self::create`] began for a server with volumes.
+    pub(super) fn booted(&mut self, boot: Boot, answer: Answered<()>, ctx: &mut Context<Self>) {
+        let boots = std::mem::take(&mut self.boots);
+        let ended = match boot {
+            Boot::Ended(ended) => ended,
+            Boot::LeftOver if boots => {
+                self.boots = true;
+                let _ = answer.send(Ok(()));
+                return;
+            }
+            Boot::LeftOver => Err("the service ended while the server was made".to_owned()),
+        };
+        let Some(current) = self.live().filter(|server| server.is_booting()).cloned() else {
+            // deleted meanwhile
+            let _ = answer.send(Ok(()));
+            return;
+        };
+        let now = self.core.world.clock.now();
+        let mut server = current.clone();
+        server.task_state = None;
+        match &ended {
+            Ok(()) => (server.vm_state, server.launched_at) = (VmState::Active, Some(now)),
+            Err(_) => server.vm_state = VmState::Error,
+        }
+        server.epoch = current.epoch + 1;
+        server.updated_at = Some(now);
+        let action = creation_ended(&server, now, ended.err());
+        self.commit(Some(current.epoch), server, action, answer, |_| (), ctx);
     }
 
     pub(super) fn update(&mut self, update: &ServerUpdate, answer: Answered<Server>, ctx: &mut Context<Self>) {
@@ -75,7 +128,7 @@ impl ServerActor {
         // Every change fences attaches that judged the server before it.
         server.epoch = current.epoch + 1;
         server.updated_at = Some(self.core.world.clock.now());
-        self.commit(Some(current.epoch), server, answer, |server| server, ctx);
+        self.commit(Some(current.epoch), server, Vec::new(), answer, |server| server, ctx);
     }
 
     /// Judged and done in one step, as a lock and an attach are.
@@ -97,11 +150,25 @@ impl ServerActor {
         };
         server.epoch = current.epoch + 1;
         server.updated_at = Some(self.core.world.clock.now());
-        self.commit(Some(current.epoch), server, answer, |_| (), ctx);
+        let action = self.whole(ServerActionKind::Act(verb), caller, &server);
+        self.commit(Some(current.epoch), server, vec![action], answer, |_| (), ctx);
+    }
+
+    /// An action that is begun and ended by the commit of `server`.
+    fn whole(&self, kind: ServerActionKind, caller: &Caller, server: &Server) -> ActionChange {
+        let at = server.updated_at.unwrap_or(server.created_at);
+        ActionChange::Begin(ServerAction {
+            id: self.core.world.randomness.uuid(),
+            server_id: server.id.clone(),
+            kind,
+            requester: caller.requester.clone(),
+            started_at: at,
+            end: Some(ServerActionEnd { at, failure: None }),
+        })
     }
 
     /// The tombstone first, so that no new attach can commit; then every volume is detached.
-    pub(super) fn delete(&mut self, caller: Caller, answer: Answered<()>, ctx: &mut Context<Self>) {
+    pub(super) fn delete(&mut self, caller: Caller, is_action: bool, answer: Answered<()>, ctx: &mut Context<Self>) {
         let Some(current) = self.live().cloned() else {
             let _ = answer.send(Err(RequestError::ServerNotFound(self.id.clone())));
             return;
@@ -113,9 +180,18 @@ impl ServerActor {
         server.updated_at = Some(self.core.world.clock.now());
         let core = std::sync::Arc::clone(&self.core);
         let id = self.id.clone();
+        let mut actions = Vec::new();
+        if current.is_booting() {
+            let failure = "the server was deleted while it was made".to_owned();
+            actions = creation_ended(&current, self.core.world.clock.now(), Some(failure));
+        }
+        if is_action {
+            actions.push(self.whole(ServerActionKind::Delete, &caller, &server));
+        }
         self.commit(
             Some(current.epoch),
             server,
+            actions,
             answer,
             move |_| {
                 actix_rt::spawn(async move { core.detach_all(id, caller).await });
@@ -128,12 +204,13 @@ impl ServerActor {
         &mut self,
         expected_epoch: Option<u64>,
         server: Server,
+        actions: Vec<ActionChange>,
         answer: Answered<T>,
         finish: impl FnOnce(Server) -> T + 'static,
         ctx: &mut Context<Self>,
     ) {
         let change = ServerChange { expected_epoch, server: server.clone() };
-        let transaction = Transaction { server: Some(change), ..Transaction::default() };
+        let transaction = Transaction { server: Some(change), actions, ..Transaction::default() };
         self.busy = true;
         let commit = self.core.world.store.commit(transaction);
         ctx.spawn(commit.into_actor(self).map(move |outcome, actor, ctx| {
@@ -158,6 +235,17 @@ impl ServerActor {
             actor.go_on(ctx);
         }));
     }
+}
+
+/// The id of the action that a client's server was made by: the server's own, so that its end needs no look-up.
+fn creation(server: &Server) -> Option<Uuid> {
+    Uuid::try_parse(server.id.as_str()).ok()
+}
+
+fn creation_ended(server: &Server, now: Timestamp, failure: Option<String>) -> Vec<ActionChange> {
+    let end = ServerActionEnd { at: now.max(server.created_at), failure };
+    let change = |id| ActionChange::End { id, server_id: server.id.clone(), started_at: server.created_at, end };
+    creation(server).map(change).into_iter().collect()
 }
 
 impl crate::actors::core::Core {

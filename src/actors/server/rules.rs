@@ -56,6 +56,11 @@ fn usable_in(states: &[VmState], server: &Server, action: &str, caller: &Caller)
     Ok(())
 }
 
+/// For the volumes that a server is made with.
+pub(super) fn booting(server: &Server) -> Result<(), RequestError> {
+    if server.is_booting() { Ok(()) } else { Err(wrong_state(server, "attach_volume")) }
+}
+
 /// Lock and state, for a change of the state.
 pub(super) fn may_act(server: &Server, verb: ServerVerb, caller: &Caller) -> Result<(), RequestError> {
     if !matches!(verb, ServerVerb::Lock | ServerVerb::Unlock) {

@@ -54,7 +54,7 @@ pub(super) fn told(
     }
     // A server without a host: all is done in this commit.
     let (server_id, kind) = match command {
-        Command::ServerAttach(request) => (&request.server_id, ServerActionKind::AttachVolume),
+        Command::ServerAttach(request) if !request.is_boot => (&request.server_id, ServerActionKind::AttachVolume),
         Command::ServerDetach { server_id, server_gone: false } => (server_id, ServerActionKind::DetachVolume),
         _ => return changes,
     };

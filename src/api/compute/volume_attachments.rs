@@ -75,6 +75,7 @@ pub async fn mapping_create(call: &Call, server: &str) -> Result<Answer, Problem
         shelved_allowed: call.compute_since(20),
         multiattach_allowed: call.compute_since(60),
         answered_early: call.compute_since(101),
+        boot: None,
     };
     let attached = call.service().server_attach(server.id.clone(), volume_id, request, call.context.caller()).await;
     if matches!(attached, Err(RequestError::AfterAnswer(_))) {
@@ -94,7 +95,8 @@ pub async fn mapping_create(call: &Call, server: &str) -> Result<Answer, Problem
     Ok(Answer::ok(json!({"volumeAttachment": body.ok_or_else(missing)?})))
 }
 
-fn flag(value: Option<&Value>) -> bool {
+/// A boolean in any of its words; false where there is none.
+pub(super) fn flag(value: Option<&Value>) -> bool {
     match value {
         Some(Value::Bool(truth)) => *truth,
         Some(Value::String(text)) => word(text).unwrap_or(false),

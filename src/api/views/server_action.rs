@@ -57,7 +57,7 @@ fn event(action: &ServerAction, of: &Server, version: Microversion, sight: Sight
     let mut put = |name: &str, value: Value| {
         members.insert(name.to_owned(), value);
     };
-    put("event", json!(format!("compute_{}", action.kind.as_str())));
+    put("event", json!(action.kind.event()));
     put("start_time", json!(time::micros(action.started_at)));
     put("finish_time", json!(action.end.as_ref().map(|end| time::micros(end.at))));
     put("result", json!(result));

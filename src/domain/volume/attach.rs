@@ -38,6 +38,8 @@ pub struct ServerAttach {
     pub without_host: bool,
     /// The microversion (≥ 2.60) allows multiattach volumes.
     pub multiattach_allowed: bool,
+    /// The server is being made with it.
+    pub is_boot: bool,
 }
 
 /// The arguments of Compute's swap, for the new volume.

@@ -16,9 +16,17 @@ pub(in super::super) fn server_get(
     connection: &mut AnyConnection,
     id: &ServerId,
 ) -> Result<Option<Server>, StoreError> {
+    Ok(server_record(connection, id)?.filter(|server| !server.deleted))
+}
+
+/// A server, also one that is deleted and not yet forgotten.
+pub(in super::super) fn server_record(
+    connection: &mut AnyConnection,
+    id: &ServerId,
+) -> Result<Option<Server>, StoreError> {
     snapshot(connection, |connection| {
-        let live = servers::table.filter(servers::id.eq(id.as_str())).filter(servers::deleted.eq(false));
-        let row: Option<ServerRow> = on_each!(connection, inner => live.get_result(inner)).optional()?;
+        let own = servers::table.filter(servers::id.eq(id.as_str()));
+        let row: Option<ServerRow> = on_each!(connection, inner => own.get_result(inner)).optional()?;
         Ok::<_, ReadFailure<StoreError>>(row.map(ServerRow::into_server).transpose()?)
     })
 }

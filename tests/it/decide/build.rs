@@ -220,6 +220,7 @@ pub fn server_attach(server: &str) -> ServerAttach {
         connector: connector(server),
         without_host: false,
         multiattach_allowed: true,
+        is_boot: false,
     }
 }
 

@@ -105,6 +105,9 @@ impl Store for Counted {
     fn server_get(&self, id: ServerId) -> Reading<Option<Server>> {
         self.inner.server_get(id)
     }
+    fn server_record(&self, id: ServerId) -> Reading<Option<Server>> {
+        self.inner.server_record(id)
+    }
     fn server_list(&self, query: ServerQuery) -> BoxFuture<'static, Result<Page<Server>, ListError>> {
         self.inner.server_list(query)
     }

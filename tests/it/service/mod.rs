@@ -3,6 +3,7 @@
 
 mod attachment_index;
 mod backend_faults;
+mod booting;
 mod counted;
 mod hung;
 mod live;

@@ -73,6 +73,7 @@ async fn what_a_host_has_is_found(bench: Bench) {
             attachment_id: AttachmentId(uuid(31)),
             server_id: ServerId::from("s9"),
             connector: Document::from(&json!({"host": "h%1"})),
+            is_boot: false,
         };
         state.operations.push(operation);
     })

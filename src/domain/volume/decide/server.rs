@@ -81,7 +81,8 @@ pub(super) fn attach(state: &VolumeState, request: &ServerAttach, caller: &Calle
         let asked = asked_mode(&request.connector);
         let connector = with_mode(&request.connector, steps::effective_mode(state, mode, asked));
         let server_id = request.server_id.clone();
-        draft.begin(OperationKind::ServerAttach { attachment_id: row_id, server_id, connector }, 0);
+        let is_boot = request.is_boot;
+        draft.begin(OperationKind::ServerAttach { attachment_id: row_id, server_id, connector, is_boot }, 0);
     }
     settle::rows_changed(&mut draft.next);
     draft.finish()
