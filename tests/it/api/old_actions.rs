@@ -307,3 +307,27 @@ async fn r87_the_words_of_a_reset() {
     }
     harness.stop().await;
 }
+
+/// As in Cinder: what an administrator has set to `error` is free when the last of its rows is forced off.
+#[actix_web::test]
+async fn a_forced_detach_ends_the_error_of_its_volume() {
+    const SERVER: &str = "11111111-2222-3333-4444-555555555555";
+    let harness = Harness::start().await;
+    let id = harness.volume(MEMBER, json!({"size": 1})).await;
+    let attach = json!({"os-attach": {"instance_uuid": SERVER, "mountpoint": "/dev/vdb"}});
+    assert_eq!(flip(&harness, &id, &attach).await, "in-use");
+    let row = harness.until(&id, "in-use").await["attachments"][0]["attachment_id"].clone();
+    let reset = json!({"os-reset_status": {"status": "error"}});
+    assert_eq!(act(&harness, ADMIN, &id, &reset).await.status, 202);
+    assert_eq!(status(&harness, &id).await, "error");
+    let force = json!({"os-force_detach": {"attachment_id": row, "connector": null}});
+    let got = act(&harness, ADMIN, &id, &force).await;
+    assert_eq!((got.status, got.text.as_str()), (202, ""));
+    assert_eq!(harness.until(&id, "available").await["attachments"], json!([]));
+    // without a row the error is about something else
+    assert_eq!(act(&harness, ADMIN, &id, &reset).await.status, 202);
+    let none = json!({"os-force_detach": {"attachment_id": null, "connector": null}});
+    assert_eq!(act(&harness, ADMIN, &id, &none).await.status, 202);
+    assert_eq!(status(&harness, &id).await, "error");
+    harness.stop().await;
+}

@@ -224,6 +224,9 @@ fn released(draft: &mut Draft<'_>, verb: ReleaseVerb, row_id: Option<AttachmentI
     if verb != ReleaseVerb::Terminate {
         settle::rows_changed(&mut draft.next);
     }
+    if verb == ReleaseVerb::ForceDetach && row_id.is_some() {
+        settle::forced_off(&mut draft.next);
+    }
 }
 
 /// An export is not proven gone. The row says so and holds the volume by it; without a row its connection stays on record. The

@@ -62,6 +62,14 @@ pub(super) fn rows_changed(state: &mut VolumeState) {
     }
 }
 
+/// An administrator has cut a row off: a plain `error` was about the row, and the rows that are left decide now, as in Cinder.
+pub(super) fn forced_off(state: &mut VolumeState) {
+    let is_error = state.volume.status == VolumeStatus::Error && state.volume.outstanding.is_empty();
+    if is_error && state.operation_in(Lane::Data).is_none() {
+        data_work_ended(state);
+    }
+}
+
 /// At the end of work on the data: whatever the word was, the rows decide now.
 pub(super) fn data_work_ended(state: &mut VolumeState) {
     let (status, attach_status) = from_rows(state);
