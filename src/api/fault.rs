@@ -39,10 +39,12 @@ pub enum Kind {
     Message,
     /// A server.
     Server,
+    /// A flavor.
+    Flavor,
 }
 
 impl Kind {
-    fn text(self, id: &str) -> String {
+    pub(super) fn text(self, id: &str) -> String {
         match self {
             Self::Volume => format!("Volume {id} could not be found."),
             Self::Attachment => format!("Volume attachment could not be found with filter: attachment_id = {id}."),
@@ -54,6 +56,7 @@ impl Kind {
             Self::Backup => format!("Backup {id} could not be found."),
             Self::Message => format!("Message {id} could not be found."),
             Self::Server => format!("Instance {id} could not be found."),
+            Self::Flavor => format!("Flavor {id} could not be found."),
         }
     }
 }

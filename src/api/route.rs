@@ -4,6 +4,7 @@
 mod host;
 mod manage;
 mod operator;
+mod proxies;
 mod qos;
 mod quotas;
 mod types;
@@ -11,6 +12,7 @@ mod types;
 pub use host::HostRoute;
 pub use manage::{ManageRoute, Noun};
 pub use operator::OperatorRoute;
+pub use proxies::ProxyRoute;
 pub use qos::QosRoute;
 pub use quotas::QuotaRoute;
 pub use types::TypeRoute;
@@ -102,7 +104,7 @@ const BLOCK_COLLECTIONS: &[&str] = &[
 ];
 
 /// The same below `/compute/v2.1`.
-const COMPUTE_COLLECTIONS: &[&str] = &["servers", "os-server-external-events"];
+const COMPUTE_COLLECTIONS: &[&str] = &["servers", "flavors", "os-volumes", "os-snapshots", "os-server-external-events"];
 
 /// Decodes a path; none when it is not UTF-8.
 pub fn path_parse(raw: &str) -> Option<Path> {
@@ -254,6 +256,17 @@ pub enum Route {
     ServerDelete(String),
     /// `POST /servers/{id}/action`.
     ServerAct(String),
+    /// `GET /servers/{id}/ips`.
+    ServerAddresses(String),
+    /// `GET /flavors[/detail]`.
+    FlavorList {
+        /// Detail views.
+        detail: bool,
+    },
+    /// `GET /flavors/{id}`.
+    FlavorShow(String),
+    /// Volumes and snapshots, as Compute once had them.
+    Proxy(ProxyRoute),
     /// `GET /servers/{id}/os-volume_attachments`.
     MappingList(String),
     /// `POST` there.
@@ -367,6 +380,11 @@ impl Route {
             Self::ServerList { detail: true } => "/servers/detail",
             Self::ServerShow(_) | Self::ServerDelete(_) => "/servers/{server_id}",
             Self::ServerAct(_) => "/servers/{server_id}/action",
+            Self::ServerAddresses(_) => "/servers/{server_id}/ips",
+            Self::FlavorList { detail: false } => "/flavors",
+            Self::FlavorList { detail: true } => "/flavors/detail",
+            Self::FlavorShow(_) => "/flavors/{flavor_id}",
+            Self::Proxy(route) => route.template(),
             Self::MappingList(_) | Self::MappingCreate(_) => "/servers/{server_id}/os-volume_attachments",
             Self::MappingShow(..) | Self::MappingUpdate(..) | Self::MappingDelete(..) => {
                 "/servers/{server_id}/os-volume_attachments/{volume_id}"
@@ -406,6 +424,7 @@ impl Route {
         match self {
             Self::VolumeCreate | Self::SnapshotCreate => true,
             Self::Manage(route) => route.needs_body(),
+            Self::Proxy(route) => route.needs_body(),
             _ => action == Some("os-volume_upload_image"),
         }
     }
@@ -418,6 +437,7 @@ impl Route {
             || matches!(self, Self::Operator(route) if route.needs_body())
             || matches!(self, Self::Manage(route) if route.needs_body())
             || matches!(self, Self::Qos(route) if route.needs_body())
+            || matches!(self, Self::Proxy(route) if route.needs_body())
             || matches!(self, Self::AdminHost(route) if route.needs_body())
             || matches!(
                 self,
@@ -529,6 +549,10 @@ fn compute(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["servers", server]) => Route::ServerShow(id(server)?),
         ("DELETE", ["servers", server]) => Route::ServerDelete(id(server)?),
         ("POST", ["servers", server, "action"]) => Route::ServerAct(id(server)?),
+        ("GET", ["servers", server, "ips"]) => Route::ServerAddresses(id(server)?),
+        ("GET", ["flavors"]) => Route::FlavorList { detail: false },
+        ("GET", ["flavors", "detail"]) => Route::FlavorList { detail: true },
+        ("GET", ["flavors", flavor]) => Route::FlavorShow(id(flavor)?),
         ("GET", ["servers", server, "os-volume_attachments"]) => Route::MappingList(id(server)?),
         ("POST", ["servers", server, "os-volume_attachments"]) => Route::MappingCreate(id(server)?),
         ("GET", ["servers", server, "os-volume_attachments", volume]) => Route::MappingShow(id(server)?, id(volume)?),
@@ -539,7 +563,7 @@ fn compute(method: &str, rest: &[&str]) -> Option<Route> {
         ("GET", ["servers", server, "os-instance-actions"]) => Route::ActionList(id(server)?),
         ("GET", ["servers", server, "os-instance-actions", request]) => Route::ActionShow(id(server)?, id(request)?),
         ("POST", ["os-server-external-events"]) => Route::ExternalEventsCreate,
-        _ => return None,
+        _ => Route::Proxy(ProxyRoute::find(method, rest)?),
     })
 }
 

@@ -19,6 +19,7 @@ use super::schema;
 use super::tls::Certificate;
 use super::type_cache::TypeCache;
 use crate::actors::Service;
+use crate::domain::server::HypervisorKind;
 use crate::identity::Strategy;
 use crate::images::{DirectoryStore, ImageService};
 use crate::policy::LivePolicy;
@@ -62,6 +63,8 @@ pub struct ApiOptions {
     pub default_volume_type: String,
     /// Clients may make servers, which are simulated.
     pub simulated_servers: bool,
+    /// Who plugs their guests: nobody where storage is real.
+    pub simulated_by: HypervisorKind,
     /// `/admin/faults` exists.
     pub faults_enabled: bool,
     /// The image service.
@@ -96,6 +99,7 @@ impl Default for ApiOptions {
             availability_zone: "nova".to_owned(),
             default_volume_type: "__DEFAULT__".to_owned(),
             simulated_servers: false,
+            simulated_by: HypervisorKind::Sim,
             faults_enabled: false,
             images: Images::default(),
             force_upload: false,

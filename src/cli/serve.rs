@@ -22,6 +22,7 @@ use crate::api::identity::CatalogOptions;
 use crate::api::server::Images;
 use crate::api::tls::{Certificate, TlsError};
 use crate::api::{ApiOptions, ApiState};
+use crate::domain::server::HypervisorKind;
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
 use crate::policy::LivePolicy;
@@ -119,6 +120,8 @@ async fn serve(
         backend.start().await.map_err(PartError::from)?;
     }
     let placement = Placement::arbiters(threads(settings.actors.arbiters));
+    let has_simulated = parts.hypervisors.iter().any(|(kind, ..)| *kind == HypervisorKind::Sim);
+    let simulated_by = if has_simulated { HypervisorKind::Sim } else { HypervisorKind::None };
     let pool = DriverPool::start(&placement, parts.backends, parts.hypervisors);
     let service = start_service(settings, Arc::clone(&store), Arc::clone(&pool), placement);
     load_services(&service).await;
@@ -131,7 +134,8 @@ async fn serve(
     if let Some(certificate) = &tls {
         actix_web::rt::spawn(renew(Arc::clone(certificate)));
     }
-    let options = ApiOptions { auth: auth.strategy, tls, policy, ..api_options(settings, metrics, &images) };
+    let options =
+        ApiOptions { auth: auth.strategy, tls, policy, simulated_by, ..api_options(settings, metrics, &images) };
     let api = ApiState::new(service.clone(), Clock::System, Randomness::from_os(), options);
     let (server, address) = crate::api::server::serve_on(listener, api).map_err(ServeError::Server)?;
     let handle = server.handle();

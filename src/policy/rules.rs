@@ -314,6 +314,7 @@ pub const RULES: &[DefaultRule] = &[
     rule("os_compute_api:servers:detail", R, NEW),
     rule("os_compute_api:servers:index:get_all_tenants", A, NEW),
     rule("os_compute_api:servers:show", R, NEW),
+    rule("os_compute_api:ips:index", R, NEW),
     rule("os_compute_api:servers:create", M, NEW),
     rule("os_compute_api:servers:delete", M, NEW),
     rule("os_compute_api:servers:start", M, NEW),

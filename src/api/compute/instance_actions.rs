@@ -5,11 +5,12 @@ use serde_json::json;
 use super::servers::{marker_fault, server_visible};
 use crate::api::answer::Answer;
 use crate::api::call::Call;
-use crate::api::fault::Problem;
+use crate::api::fault::{Kind, Problem};
 use crate::api::paging::{self, LIMIT_MAX, ListBody};
 use crate::api::views::server_action as view;
 use crate::api::views::time;
-use crate::domain::ids::RequestId;
+use crate::domain::ids::{RequestId, ServerId};
+use crate::domain::server::Server;
 use crate::domain::time::Timestamp;
 use crate::rule;
 use crate::store::ActionQuery;
@@ -40,7 +41,7 @@ pub async fn action_list(call: &Call, server: &str) -> Result<Answer, Problem> {
             return Err(Problem::BadRequest(text.to_owned()));
         }
     }
-    let server = server_visible(call, server).await?;
+    let server = acted_on(call, server).await?;
     call.enforce(rule!("os_compute_api:os-instance-actions:list"), &server)?;
     let limit = query.limit;
     let listed = call.service().store().action_list(query).await;
@@ -54,9 +55,19 @@ pub async fn action_list(call: &Call, server: &str) -> Result<Answer, Problem> {
     Ok(Answer::ok(ListBody { names: ("instanceActions", "links"), rows, next: next.flatten(), count: None }))
 }
 
+/// The server: from 2.21 on also one that is gone.
+async fn acted_on(call: &Call, id: &str) -> Result<Server, Problem> {
+    if !call.compute_since(21) {
+        return server_visible(call, id).await;
+    }
+    let found = call.service().store().server_record(ServerId::from(id)).await?;
+    let seen = found.filter(|server| call.context.sees(&server.project_id));
+    seen.ok_or_else(|| Problem::NotFound(Kind::Server, id.to_owned()))
+}
+
 /// `GET …/os-instance-actions/{request_id}`
 pub async fn action_show(call: &Call, server: &str, request_id: &str) -> Result<Answer, Problem> {
-    let server = server_visible(call, server).await?;
+    let server = acted_on(call, server).await?;
     call.enforce(rule!("os_compute_api:os-instance-actions:show"), &server)?;
     let found = call.service().store().action_get(server.id.clone(), RequestId::from(request_id)).await?;
     let missing =

@@ -1,8 +1,12 @@
 //! Compute, as far as it concerns volumes: versions, servers as attachment end points, `os-volume_attachments`,
-//! `os-instance-actions`, `os-server-external-events`.
+//! `os-instance-actions`, `os-server-external-events`; and what clients need who make simulated servers.
 
+pub mod block_storage;
+pub mod boot;
 pub mod external_events;
+pub mod flavors;
 pub mod instance_actions;
+pub mod proxies;
 pub mod server_filters;
 pub mod servers;
 pub mod simulated;
@@ -21,6 +25,10 @@ pub async fn handle(call: &Call, route: &Route) -> Result<Answer, Problem> {
         Route::ServerCreate => simulated::server_create(call).await,
         Route::ServerDelete(id) => simulated::server_delete(call, id).await,
         Route::ServerAct(id) => simulated::server_act(call, id).await,
+        Route::ServerAddresses(id) => simulated::server_addresses(call, id).await,
+        Route::FlavorList { detail } => flavors::flavor_list(call, *detail),
+        Route::FlavorShow(id) => flavors::flavor_show(call, id),
+        Route::Proxy(route) => proxies::handle(call, route).await,
         Route::ServerShow(id) => servers::server_show(call, id).await,
         Route::MappingList(server) => volume_attachments::mapping_list(call, server).await,
         Route::MappingCreate(server) => volume_attachments::mapping_create(call, server).await,

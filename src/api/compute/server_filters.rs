@@ -5,7 +5,7 @@ use regex::{Regex, RegexBuilder};
 use crate::api::call::Call;
 use crate::api::fault::Problem;
 use crate::api::query::word;
-use crate::api::views::server::FLAVOR;
+use crate::api::views::flavor::Flavor;
 use crate::api::views::time;
 use crate::domain::server::Server;
 use crate::domain::time::Timestamp;
@@ -74,6 +74,7 @@ pub struct Filters {
     user_id: Option<String>,
     availability_zone: Option<String>,
     locked: Option<bool>,
+    flavor: Option<String>,
     changed_since: Option<Timestamp>,
     changed_before: Option<Timestamp>,
     /// It is asked for what no server here has.
@@ -119,10 +120,11 @@ impl Filters {
             user_id: for_members("user_id"),
             availability_zone: for_members("availability_zone"),
             locked,
+            flavor: text("flavor").map(str::to_owned),
             changed_since: instant("changes-since")?,
             changed_before: if is_since(66) { instant("changes-before")? } else { None },
             // servers here have no addresses, images or tags
-            nothing: tagged || unheard || text("flavor").is_some_and(|flavor| flavor != FLAVOR),
+            nothing: tagged || unheard,
         })
     }
 
@@ -135,6 +137,7 @@ impl Filters {
             && self.user_id.as_ref().is_none_or(|user| server.user_id.as_str() == user)
             && self.availability_zone.as_ref().is_none_or(|zone| server.availability_zone == *zone)
             && self.locked.is_none_or(|locked| server.locked == locked)
+            && self.flavor.as_ref().is_none_or(|flavor| Flavor::of(server).id == flavor)
             && self.changed_since.is_none_or(|since| changed_at >= since)
             && self.changed_before.is_none_or(|before| changed_at <= before)
     }

@@ -47,9 +47,26 @@ pub(super) async fn server_seen(call: &Call, id: &str) -> Result<Option<Server>,
 
 /// `GET /servers/{id}`
 pub async fn server_show(call: &Call, id: &str) -> Result<Answer, Problem> {
-    let server = server_visible(call, id).await?;
+    let server = match server_seen(call, id).await? {
+        Some(server) => server,
+        None => server_ending(call, id).await?,
+    };
     call.enforce(rule!("os_compute_api:servers:show"), &server)?;
     Ok(Answer::ok(json!({"server": detail(call, &server, true).await?})))
+}
+
+/// A simulated server that is deleted is shown until it has let its volumes go, so that whoever waits for its end finds them free; else
+/// 404.
+async fn server_ending(call: &Call, id: &str) -> Result<Server, Problem> {
+    let store = call.service().store();
+    let found = store.server_record(ServerId::from(id)).await?;
+    let ended = found.filter(|server| server.deleted && server.is_simulated() && call.context.sees(&server.project_id));
+    let missing = || Problem::NotFound(Kind::Server, id.to_owned());
+    let server = ended.ok_or_else(missing)?;
+    if store.server_attachments(server.id.clone()).await?.is_empty() {
+        return Err(missing());
+    }
+    Ok(Server { task_state: Some("deleting".to_owned()), ..server })
 }
 
 async fn detail(call: &Call, server: &Server, is_show: bool) -> Result<Value, Problem> {

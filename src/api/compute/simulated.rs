@@ -1,28 +1,29 @@
 //! Simulated servers, for suites of clients which make their own (`compute.simulated_servers`): `POST /servers`, `DELETE
-//! /servers/{id}` and the actions that change a server's state. There is no guest: the simulated hypervisor plugs.
+//! /servers/{id}` and the actions that change a server's state. There is no guest: where there are simulated backends their hypervisor
+//! plugs, elsewhere nobody does, and a volume is attached when it is exported.
 
 use serde_json::{Value, json};
 
+use super::block_storage::Asker;
+use super::boot;
 use super::servers::server_visible;
 use crate::api::answer::Answer;
 use crate::api::call::Call;
-use crate::api::fault::Problem;
+use crate::api::fault::{Kind, Problem};
 use crate::api::schema;
+use crate::api::views::flavor::SIMULATED;
 use crate::domain::ids::ServerId;
 use crate::domain::lifecycle::ServerVerb;
-use crate::domain::server::{HypervisorKind, Server};
+use crate::domain::server::{BOOTING, SIMULATED_HOST, Server};
 use crate::domain::status::VmState;
 use crate::policy::Rule;
 use crate::rule;
 
-/// The host that they run on.
-const HOST: &str = "simulated";
-
-fn is_switched_on(call: &Call) -> Result<(), Problem> {
+pub(super) fn is_switched_on(call: &Call) -> Result<(), Problem> {
     if call.api.options.simulated_servers { Ok(()) } else { Err(Problem::Unrouted) }
 }
 
-/// `POST /servers`: 202. The server is there, and runs, at once.
+/// `POST /servers`: 202. The server is there at once, and runs when it has its volumes.
 pub async fn server_create(call: &Call) -> Result<Answer, Problem> {
     is_switched_on(call)?;
     schema::SERVER_CREATE.check(call.version, &call.body)?;
@@ -34,31 +35,39 @@ pub async fn server_create(call: &Call) -> Result<Answer, Problem> {
     if counts.iter().flatten().any(|count| count != "1") {
         return Err(Problem::BadRequest("Simulated servers are made one by one.".to_owned()));
     }
-    if ["block_device_mapping", "block_device_mapping_v2"].iter().any(|name| members.get(name).is_some()) {
-        return Err(Problem::BadRequest("Volumes are attached to simulated servers when they are there.".to_owned()));
+    let flavor = match members.get("flavorRef") {
+        Some(Value::String(id)) => id.clone(),
+        Some(id) => id.to_string(),
+        None => SIMULATED.id.to_owned(),
+    };
+    if flavor != SIMULATED.id {
+        return Err(Problem::BadRequest(Kind::Flavor.text(&flavor)));
     }
+    let disks = boot::disks(call, members).await?;
+    let boots = !disks.is_empty();
     let now = call.api.clock.now();
     let server = Server {
         id: ServerId::from(call.api.randomness.uuid().to_string()),
         name: text("name").unwrap_or_default(),
         project_id: call.context.project_id.clone(),
         user_id: call.context.user_id.clone(),
-        host: Some(HOST.to_owned()),
-        hypervisor: HypervisorKind::Sim,
+        host: Some(SIMULATED_HOST.to_owned()),
+        hypervisor: call.api.options.simulated_by,
         qmp_socket: None,
         qmp_check_uuid: true,
-        vm_state: VmState::Active,
-        task_state: None,
+        vm_state: if boots { VmState::Building } else { VmState::Active },
+        task_state: boots.then(|| BOOTING.to_owned()),
         locked: false,
         availability_zone: text("availability_zone").unwrap_or_else(|| call.api.options.availability_zone.clone()),
         root_device_name: "/dev/vda".to_owned(),
-        launched_at: Some(now),
+        launched_at: (!boots).then_some(now),
         created_at: now,
         updated_at: None,
         epoch: 1,
         deleted: false,
     };
-    let server = call.service().server_create(server).await?;
+    let volumes = boot::made(Asker::of(call), disks);
+    let server = call.service().server_boot(server, volumes, call.context.caller()).await?;
     let body = json!({"server": {
         "id": server.id,
         "links": call.links.of("servers", server.id.as_str()),
@@ -73,11 +82,10 @@ pub async fn server_create(call: &Call) -> Result<Answer, Problem> {
 async fn simulated(call: &Call, id: &str, rule: Rule) -> Result<Server, Problem> {
     let server = server_visible(call, id).await?;
     call.enforce(rule, &server)?;
-    match server.hypervisor {
-        HypervisorKind::Sim => Ok(server),
-        HypervisorKind::Qmp | HypervisorKind::None => {
-            Err(Problem::Conflict(format!("Instance {id} is not simulated: it is run and ended elsewhere")))
-        }
+    if server.is_simulated() {
+        Ok(server)
+    } else {
+        Err(Problem::Conflict(format!("Instance {id} is not simulated: it is run and ended elsewhere")))
     }
 }
 
@@ -85,8 +93,16 @@ async fn simulated(call: &Call, id: &str, rule: Rule) -> Result<Server, Problem>
 pub async fn server_delete(call: &Call, id: &str) -> Result<Answer, Problem> {
     is_switched_on(call)?;
     let server = simulated(call, id, rule!("os_compute_api:servers:delete")).await?;
-    call.service().server_delete(server.id, call.context.caller()).await?;
+    call.service().server_terminate(server.id, call.context.caller()).await?;
     Ok(Answer::empty(204))
+}
+
+/// `GET /servers/{id}/ips`: there is no network.
+pub async fn server_addresses(call: &Call, id: &str) -> Result<Answer, Problem> {
+    is_switched_on(call)?;
+    let server = server_visible(call, id).await?;
+    call.enforce(rule!("os_compute_api:ips:index"), &server)?;
+    Ok(Answer::ok(json!({"addresses": {}})))
 }
 
 /// `POST /servers/{id}/action`: 202, and done.

@@ -28,6 +28,7 @@ pub const FORMATS: &[(&str, Check)] = &[
     ("reset_migration_status", |text| text.is_empty() || reset_migration_status(text).is_some()),
     ("snapshot_status", |text| snapshot_status(text).is_some()),
     ("device", is_device),
+    ("boot_index", |text| text.parse::<i32>().is_ok()),
     ("tag", |text| !text.contains([',', '/']) && is_stored(text)),
 ];
 

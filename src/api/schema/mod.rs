@@ -189,7 +189,9 @@ requests! {
         (2, 93, "server_external_events_2.93"),
     ];
     /// `POST /servers`.
-    SERVER_CREATE = [(2, 1, "server_create_2.1")];
+    SERVER_CREATE = [
+        (2, 1, "server_create_2.1"), (2, 42, "server_create_2.42"), (2, 67, "server_create_2.67"),
+    ];
     /// `POST …/os-volume_attachments`.
     SERVER_ATTACH = [
         (2, 1, "server_attach_2.1"), (2, 49, "server_attach_2.49"), (2, 79, "server_attach_2.79"),

@@ -67,6 +67,12 @@ fn image_service(call: &Call) -> Option<(Arc<dyn ImageService>, ImageCaller)> {
     Some((service, caller))
 }
 
+/// An image that the caller sees.
+pub async fn image_visible(call: &Call, id: &str) -> Option<Image> {
+    let (service, caller) = image_service(call)?;
+    service.show(caller, image_id_of(id)?).await.ok()
+}
+
 /// What a create means by `imageRef`: an id, a URL that ends in one, or a name that one image has (row 4).
 pub async fn image_of_reference(call: &Call, reference: &str) -> Result<Image, Problem> {
     let unknown = || Problem::BadRequest("Invalid image identifier or unable to access requested image.".to_owned());

@@ -3,6 +3,7 @@
 
 pub mod attachment;
 pub mod connection;
+pub mod flavor;
 pub mod mapping;
 pub mod message;
 pub mod server;

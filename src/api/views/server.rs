@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::flavor::Flavor;
 use super::time;
 use crate::api::links::Links;
 use crate::api::microversion::Microversion;
@@ -67,7 +68,7 @@ pub fn detail(
     put("updated", json!(time::seconds(server.updated_at.unwrap_or(server.created_at))));
     put("hostId", json!(host_id_of(server)));
     put("image", json!(""));
-    put("flavor", flavor(since(47), since(61), links));
+    put("flavor", Flavor::of(server).embedded(version, links));
     put("links", json!(links.of("servers", server.id.as_str())));
     put("addresses", json!({}));
     put("accessIPv4", json!(""));
@@ -142,22 +143,6 @@ fn volumes_attached(attachments: &[Attachment], with_flag: bool) -> Vec<Value> {
         }
     })
     .collect()
-}
-
-/// The id of the only flavor: servers are made elsewhere.
-pub const FLAVOR: &str = "0";
-
-fn flavor(embedded: bool, with_specs: bool, links: &Links) -> Value {
-    if !embedded {
-        return json!({"id": FLAVOR, "links": [{"rel": "bookmark", "href": format!("{}/compute/flavors/{FLAVOR}", links.base)}]});
-    }
-    let mut flavor = json!({
-        "vcpus": 0, "ram": 0, "disk": 0, "ephemeral": 0, "swap": 0, "original_name": "external"
-    });
-    if with_specs {
-        flavor["extra_specs"] = json!({});
-    }
-    flavor
 }
 
 /// The host as the owner may know it; empty without one.

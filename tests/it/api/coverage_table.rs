@@ -266,6 +266,20 @@ POST /servers/{id}/action shelveOffload
 POST /servers/{id}/action unshelve
 POST /servers/{id}/action lock
 POST /servers/{id}/action unlock
+GET /servers/{id}/ips
+GET /flavors
+GET /flavors/detail
+GET /flavors/{id}
+GET /os-volumes
+GET /os-volumes/detail
+POST /os-volumes
+GET /os-volumes/{id}
+DELETE /os-volumes/{id}
+GET /os-snapshots
+GET /os-snapshots/detail
+POST /os-snapshots
+GET /os-snapshots/{id}
+DELETE /os-snapshots/{id}
 GET /servers/{id}/os-volume_attachments
 POST /servers/{id}/os-volume_attachments
 GET /servers/{id}/os-volume_attachments/{volume}

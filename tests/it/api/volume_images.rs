@@ -16,7 +16,7 @@ const NIL: &str = "00000000-0000-0000-0000-000000000000";
 
 impl Harness {
     /// An active image that everybody sees.
-    fn image(&self, change: impl FnOnce(&mut Image)) -> String {
+    pub(super) fn image(&self, change: impl FnOnce(&mut Image)) -> String {
         let id = ImageId(Uuid::new_v4());
         self.images.put(id, b"a disk", change);
         id.to_string()

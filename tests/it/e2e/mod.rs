@@ -17,6 +17,7 @@ mod moves;
 mod openstack;
 mod plug;
 mod policy;
+mod simulated;
 mod snapshots;
 mod swap;
 mod tls;

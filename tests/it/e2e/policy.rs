@@ -186,5 +186,5 @@ async fn decisions_are_explained() {
     assert_eq!(stdout, expected);
     let (_, stdout, _) = hearth(&["list"]).await;
     assert!(stdout.contains("\"volume:force_delete\": \"rule:admin_api\"  # default\n"), "{stdout}");
-    assert_eq!(stdout.lines().filter(|line| line.starts_with('"')).count(), 208);
+    assert_eq!(stdout.lines().filter(|line| line.starts_with('"')).count(), 209);
 }
