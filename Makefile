@@ -2,7 +2,7 @@
 # make test    every test: the library, the binary over HTTP, PostgreSQL, a QEMU guest, the stock clients
 # make bench   micro-benches, then the whole server against baselines: one table, and docs/performance.md (15 minutes)
 # make crash   the kill -9 tests alone: 200 kills in a storm (HEARTH_CRASH_KILLS), 20 rounds with a guest (HEARTH_CRASH_ROUNDS)
-# make tempest OpenStack's own tests of volumes, with Hearth's identity service and with Keystone (5 minutes; docs/tempest.md)
+# make tempest OpenStack's own tests of volumes, with Hearth's identity service and with Keystone (7 minutes; docs/tempest.md)
 #
 # Each prepares what it needs first (scripts/setup.sh); that does nothing when it is there already.
 

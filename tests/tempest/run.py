@@ -21,11 +21,15 @@ import testtools
 import yaml
 from services import BACKENDS, REGION, TARGET, Hearth, Keystone, ask, environment_of, log_in
 
-SUITES = r"^(tempest\.api\.volume\.|cinder_tempest_plugin\.)"
+# Of Compute's tests those that speak of volumes.
+SUITES = r"^(tempest\.api\.volume\.|tempest\.api\.compute\..*([Vv]olume|_bfv_|_bdm_)|cinder_tempest_plugin\.)"
 # Of one identity's run and of one test, in seconds: beyond it something hangs.
 RUN_TIMEOUT, TEST_TIMEOUT = 1800, 300
 # Of one project.
 QUOTAS = {"quota.volumes": 50, "quota.snapshots": 50}
+# Of servers without a guest, which tempest makes itself.
+SERVERS = {"compute.simulated_servers": "true"}
+FLAVOR, MULTIATTACH = "1", "multiattach"
 
 
 class Accounts:
@@ -34,16 +38,21 @@ class Accounts:
     def __init__(self, hearth):
         self.hearth, self.projects = hearth, set()
 
-    def make(self, project, role, *, is_any=False):
+    def make(self, project, *roles, is_any=False):
         """One user; `is_any` is the one that is meant where the role does not matter."""
         if project not in self.projects:
             self.hearth.command("project", "create", project)
             self.projects.add(project)
-        user, password = f"{project}-{role}", f"password-of-{project}-{role}"
-        arguments = ["user", "create", user, "--project", project, "--role", role, "--password-stdin"]
-        self.hearth.command(*arguments, said=password)
-        roles = [] if is_any else [role]
-        return {"username": user, "password": password, "project_name": project, "roles": roles}
+        user = "-".join([project, *roles])
+        password = f"password-of-{user}"
+        given = [word for role in roles for word in ["--role", role]]
+        self.hearth.command("user", "create", user, "--project", project, *given, "--password-stdin", said=password)
+        return {
+            "username": user,
+            "password": password,
+            "project_name": project,
+            "roles": [] if is_any else [*roles],
+        }
 
 
 def image_make(hearth, token):
@@ -53,6 +62,12 @@ def image_make(hearth, token):
     image = ask("POST", url, token, members)[1]["id"]
     ask("PUT", f"{url}/{image}/file", token, bytes(range(256)) * 4096, "application/octet-stream")
     return image
+
+
+def multiattach_type_make(hearth, token):
+    """The volume type for tests of volumes that several servers have."""
+    specs = {"name": MULTIATTACH, "extra_specs": {"multiattach": "<is> True"}}
+    ask("POST", f"{hearth.address}/v3/types", token, {"volume_type": specs})
 
 
 def configuration(directory, identity, auth, image):
@@ -65,16 +80,37 @@ def configuration(directory, identity, auth, image):
             "identity": {"uri_v3": identity, "region": REGION},
             "auth": {"create_isolated_networks": False, **auth},
             # neutron: or whole classes are skipped of which one test would make a network for a server
-            "service_available": {"cinder": True, "glance": True, "neutron": True, "nova": False, "swift": False},
-            "enforce_scope": {"cinder": True},
+            "service_available": {"cinder": True, "glance": True, "neutron": True, "nova": True, "swift": False},
+            "enforce_scope": {"cinder": True, "nova": True},
             # build_interval is for volumes, too, where their own is 0: one is there within milliseconds
-            "compute": {"image_ref": image, "image_ref_alt": image, "build_interval": 0},
-            "compute-feature-enabled": {"volume_multiattach": True},
+            "compute": {
+                "image_ref": image,
+                "image_ref_alt": image,
+                "flavor_ref": FLAVOR,
+                "flavor_ref_alt": FLAVOR,
+                "min_microversion": "2.1",
+                "max_microversion": "2.104",
+                "shelved_offload_time": -1,
+                "build_interval": 0,
+                "build_timeout": 60,
+            },
+            # what a server without a guest has, and what it has not
+            "compute-feature-enabled": {
+                "volume_multiattach": True,
+                "swap_volume": True,
+                "snapshot": False,
+                "rescue": False,
+                "attach_encrypted_volume": False,
+                "console_output": False,
+                "config_drive": False,
+            },
+            "validation": {"run_validation": False},
             "volume": {
                 "max_microversion": "3.71",
                 "vendor_name": "Hearth",
                 "storage_protocol": "nbd",
                 "backend_names": ",".join(BACKENDS),
+                "volume_type_multiattach": MULTIATTACH,
                 "build_interval": 0,
                 "build_timeout": 60,
             },
@@ -84,6 +120,7 @@ def configuration(directory, identity, auth, image):
                 "manage_snapshot": True,
                 "volume_revert": True,
                 "concurrency_tests": True,
+                "extend_attached_volume": True,
             },
         }
     )
@@ -169,25 +206,30 @@ def tempest_run(directory, tests, workers):
 
 def with_local(directory, pattern):
     """With users that stand ready in files."""
-    with Hearth(directory, {"auth.strategy": "local", **QUOTAS}) as hearth:
+    with Hearth(directory, {"auth.strategy": "local", **QUOTAS, **SERVERS}) as hearth:
         accounts, workers = Accounts(hearth), range(2)
         # tests count what is in their project, and what another project sees: each worker finds three of its own
         apart = [accounts.make(f"alt{number}", "member", is_any=True) for number in workers]
         apart += [accounts.make(f"own{number}", role) for number in workers for role in ["member", "reader"]]
         apart += [accounts.make(f"admin{number}", "admin") for number in workers]
+        apart += [accounts.make(f"service{number}", "admin", "service") for number in workers]
         # those of the roles want all of them in one project, which only one worker can have then
         together = [accounts.make("all", role) for role in ["member", "reader", "admin"]]
 
         identity = f"{hearth.address}/identity/v3"
         admin = together[-1]
-        image = image_make(hearth, log_in(identity, admin["username"], admin["password"], admin["project_name"]))
-        tests = tests_matching(directory, pattern)
+        token = log_in(identity, admin["username"], admin["password"], admin["project_name"])
+        image = image_make(hearth, token)
+        multiattach_type_make(hearth, token)
         outcomes, reasons = {}, {}
+        tests = None
         for suite, users, workers in [("tempest.", apart, 2), ("cinder_tempest_plugin.", together, 1)]:
             file = directory / f"{suite}yaml"
             file.write_text(yaml.safe_dump(users))
             auth = {"use_dynamic_credentials": False, "test_accounts_file": file}
             configuration(directory, identity, auth, image)
+            # names of tests depend on what is configured
+            tests = tests or tests_matching(directory, pattern)
             found, why = tempest_run(directory, [test for test in tests if test.startswith(suite)], workers)
             outcomes.update(found)
             reasons.update(why)
@@ -203,6 +245,7 @@ def with_keystone(directory, pattern):
             "auth.keystone.username": "hearth",
             "auth.keystone.password": "hearth-password",
             **QUOTAS,
+            **SERVERS,
         }
         with Hearth(directory, settings) as hearth:
             # there is no network service; that it knows no security group of a project is the 404 that tempest expects
@@ -215,6 +258,7 @@ def with_keystone(directory, pattern):
                 "admin_password": "admin-password",
                 "admin_project_name": "admin",
             }
+            multiattach_type_make(hearth, keystone.token)
             configuration(directory, keystone.url, auth, image_make(hearth, keystone.token))
             return tempest_run(directory, tests_matching(directory, pattern), workers=2)
 
@@ -244,7 +288,7 @@ def main():
         if not arguments.filter:
             unexpected += [f"{identity}: {line}" for line in page.surprises(outcomes, identity)]
             lines += page.figures(outcomes, identity)
-    if os.environ.get("HEARTH_WRITE_DOCS") and len(lines) == 4:
+    if os.environ.get("HEARTH_WRITE_DOCS") and len(lines) == len(IDENTITIES) * len(page.SUITES):
         page.figures_write(lines)
     unexpected += [f"figures: {line.strip()}" for line in lines if line not in page.PAGE.read_text()]
     if unexpected:
