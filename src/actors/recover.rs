@@ -42,6 +42,7 @@ pub(super) async fn recover(core: &Arc<Core>) -> Result<u64, StoreError> {
     }
     core.boots_end().await?;
     core.fences_resume();
+    core.guests_resume().await?;
     Ok(handed)
 }
 

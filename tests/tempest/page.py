@@ -9,9 +9,9 @@ FIGURES_BEGIN, FIGURES_END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 OUTCOMES = ["passed", "skipped", "failed"]
 # What the figures tell apart, by the beginning of the tests' names: the first that fits.
 SUITES = {
-    "`tempest.api.volume`": "tempest.api.volume.",
-    "`tempest.api.compute.volumes`": "tempest.api.compute.volumes.",
-    "`tempest.api.compute`, what else speaks of volumes": "tempest.",
+    "tempest.api.volume": "tempest.api.volume.",
+    "tempest.api.compute.volumes": "tempest.api.compute.volumes.",
+    "tempest.api.compute, what else speaks of volumes": "tempest.",
     "cinder-tempest-plugin": "cinder_tempest_plugin.",
 }
 

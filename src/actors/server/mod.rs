@@ -5,6 +5,7 @@
 //! word.
 
 mod attach;
+pub(super) use attach::connector;
 mod device;
 mod options;
 mod records;
@@ -21,7 +22,8 @@ use tokio::sync::oneshot;
 
 use super::core::Core;
 use super::service::{RequestError, ServerAttachRequest, ServerUpdate};
-use crate::domain::backend::{Answer, Call, Cause, CauseKind, Guest, Outcome, Request};
+use crate::domain::backend::{Answer, Call, Cause, CauseKind, Outcome, Request};
+use crate::domain::guest::GuestSeen;
 use crate::domain::ids::{ServerId, VolumeId};
 use crate::domain::lifecycle::ServerVerb;
 use crate::domain::operation::Requester;
@@ -55,6 +57,8 @@ pub(super) enum ServerMessage {
     Booted(Boot, Answered<()>),
     /// Change.
     Update(ServerUpdate, Answered<Server>),
+    /// What its guest does.
+    GuestSeen(GuestSeen),
     /// Change its state, as a simulated server's owner does.
     Act(ServerVerb, Caller, Answered<()>),
     /// Remove: tombstone first, then detaches.
@@ -146,6 +150,10 @@ pub(super) struct ServerActor {
     parked_calls: VecDeque<GuestCall>,
     exchanges: BTreeMap<u64, Exchange>,
     next_exchange: u64,
+    /// The process that its guest was seen in.
+    process: Option<u32>,
+    /// Nobody has looked yet which disks it has there.
+    is_unlooked: bool,
 }
 
 impl ServerActor {
@@ -161,6 +169,8 @@ impl ServerActor {
             parked_calls: VecDeque::new(),
             exchanges: BTreeMap::new(),
             next_exchange: 1,
+            process: None,
+            is_unlooked: false,
         }
     }
 
@@ -207,6 +217,7 @@ impl ServerActor {
             ServerMessage::Create(server, requester, answer) => self.create(*server, requester, answer, ctx),
             ServerMessage::Booted(boot, answer) => self.booted(boot, answer, ctx),
             ServerMessage::Update(update, answer) => self.update(&update, answer, ctx),
+            ServerMessage::GuestSeen(seen) => self.guest_seen(seen, ctx),
             ServerMessage::Act(verb, caller, answer) => self.act(verb, &caller, answer, ctx),
             ServerMessage::Delete { caller, is_action, answer } => self.delete(caller, is_action, answer, ctx),
         }
@@ -239,13 +250,7 @@ impl ServerActor {
             };
             return (completion.done)(nothing);
         }
-        let guest = Guest {
-            server_id: server.id.clone(),
-            hypervisor: server.hypervisor,
-            qmp_socket: server.qmp_socket.clone(),
-            check_uuid: server.qmp_check_uuid,
-        };
-        self.core.world.drivers.submit(PoolTarget::Guest(guest), call, completion);
+        self.core.world.drivers.submit(PoolTarget::Guest(server.guest()), call, completion);
     }
 }
 

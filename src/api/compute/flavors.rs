@@ -12,11 +12,12 @@ use crate::api::views::flavor::SIMULATED;
 /// `GET /flavors[/detail]`
 pub fn flavor_list(call: &Call, is_detail: bool) -> Result<Answer, Problem> {
     is_switched_on(call)?;
-    let least = |name: &str| {
+    let mut fits = true;
+    for (name, has) in [("minRam", SIMULATED.ram_mib), ("minDisk", SIMULATED.disk_gib)] {
         let text = call.query.get(name).unwrap_or("0");
-        text.parse::<u64>().map_err(|_| Problem::BadRequest(format!("Invalid {name} filter [{text}]")))
-    };
-    let fits = SIMULATED.ram_mib >= least("minRam")? && SIMULATED.disk_gib >= least("minDisk")?;
+        let least: u64 = text.parse().map_err(|_| Problem::BadRequest(format!("Invalid {name} filter [{text}]")))?;
+        fits &= has >= least;
+    }
     let is_first = match call.query.get("marker") {
         None => true,
         Some(marker) if marker == SIMULATED.id => false,
