@@ -212,7 +212,8 @@ def with_local(directory, pattern):
         apart = [accounts.make(f"alt{number}", "member", is_any=True) for number in workers]
         apart += [accounts.make(f"own{number}", role) for number in workers for role in ["member", "reader"]]
         apart += [accounts.make(f"admin{number}", "admin") for number in workers]
-        apart += [accounts.make(f"service{number}", "admin", "service") for number in workers]
+        # two for each worker: tempest takes them for plain administrators, too
+        apart += [accounts.make(f"service{number}", "admin", "service") for number in range(2 * len(workers))]
         # those of the roles want all of them in one project, which only one worker can have then
         together = [accounts.make("all", role) for role in ["member", "reader", "admin"]]
 
