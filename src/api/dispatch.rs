@@ -196,6 +196,8 @@ async fn handle(
         return metrics(request.method(), api);
     }
     let route = route_find(request.method().as_str(), &path);
+    // somebody else's servers are not Hearth's to speak of
+    let route = route.filter(|_| path.side != Side::Compute || api.options.catalog.compute);
     exchange.template = route.as_ref().map_or(UNROUTED, Route::template);
     let policy = api.options.policy.current();
     let context = match &route {

@@ -147,6 +147,7 @@ impl World {
                 let world = Dependencies {
                     store: store.clone(),
                     drivers: pool.clone(),
+                    compute: None,
                     clock: self.clock.clone(),
                     randomness: self.randomness.clone(),
                     placement: Placement::Here,

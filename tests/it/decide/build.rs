@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hearth::domain::attachment::{AttachMode, BlockDeviceMapping};
+use hearth::domain::compute::Compute;
 use hearth::domain::document::Document;
 use hearth::domain::ids::{
     AttachmentId, ExportName, ImageId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeId,
@@ -131,6 +132,7 @@ pub fn facts_of(epoch: u64, asked: u8) -> Facts {
         limits: Limits { volumes: 10, gigabytes: 1_000, ..Limits::NONE },
         drain_deadline: Duration::from_secs(30),
         hosts: Hosts { frozen: false, fenced: false, standings: vec![standing(BACKEND), standing(OTHER_BACKEND)] },
+        compute: Compute::Own,
     }
 }
 

@@ -66,6 +66,7 @@ fn repeat(draft: &mut Draft<'_>, operation: &Operation) {
             | Step::Yielded
             | Step::Handover
             | Step::HandBack
+            | Step::NotifyCompute
     );
     if let Some(operation) = draft.operation_mut(operation.id).filter(|operation| asks && operation.probing.is_none()) {
         operation.is_repeated = true;

@@ -151,6 +151,7 @@ fn hash_pending(pending: &Pending, into: &mut DefaultHasher) {
         | Job::WatchBorrower { .. }
         | Job::GiveBack { .. }
         | Job::CallOffSwap { .. }
+        | Job::NotifyCompute { .. }
         | Job::CutOff { .. } => 3.hash(into),
     }
     if let Some(answer) = &pending.answer {

@@ -207,8 +207,9 @@ impl World {
             | Job::WatchBorrower { .. }
             | Job::GiveBack { .. }
             | Job::CallOffSwap { .. }
+            | Job::NotifyCompute { .. }
             | Job::CutOff { .. } => {
-                unreachable!("nothing is lent here, and hints have no effect")
+                unreachable!("nothing is lent here, nobody is told, and hints have no effect")
             }
         };
         let mut order = self.jobs.iter().enumerate().collect::<Vec<_>>();
@@ -308,8 +309,9 @@ impl World {
             | Job::WatchBorrower { .. }
             | Job::GiveBack { .. }
             | Job::CallOffSwap { .. }
+            | Job::NotifyCompute { .. }
             | Job::CutOff { .. } => {
-                unreachable!("nothing is lent here, and hints have no effect")
+                unreachable!("nothing is lent here, nobody is told, and hints have no effect")
             }
         };
         let writes = writes(&self.jobs[index].job);
