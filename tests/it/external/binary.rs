@@ -108,7 +108,7 @@ async fn external_the_binary_logs_in_finds_nova_and_tells_no_secret() {
 
 /// What was committed is told, however often the service dies before Nova has answered.
 #[tokio::test]
-async fn external_what_nova_was_not_told_before_a_kill_it_is_told_after_it() {
+async fn external_r103_what_nova_was_not_told_before_a_kill_it_is_told_after_it() {
     let nova = StandIn::start().await;
     let mut hearth = start(for_nova(&nova)).await;
     let (volume, _) = attached(&hearth, &nova).await;

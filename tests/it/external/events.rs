@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::stand_in::{Step, TOKEN};
 use super::{Cloud, OTHER_SERVER, SERVER};
-use crate::api::harness::{ADMIN, MEMBER};
+use crate::api::harness::{ADMIN, MEMBER, SERVICE};
 use hearth::domain::ids::ImageId;
 use uuid::Uuid;
 
@@ -118,9 +118,26 @@ async fn external_one_call_tells_of_all_servers_of_a_volume() {
     cloud.stop().await;
 }
 
+/// The servers are those that have the volume when it has grown, not those that had it when somebody asked for it.
+#[actix_web::test]
+async fn external_r48_a_server_that_lets_go_meanwhile_is_not_told() {
+    let cloud = Cloud::start().await;
+    let (volume, attachment) = cloud.attached(SERVER).await;
+    cloud.harness.hang("extend");
+    cloud.extend(&volume, 2).await;
+    let path = format!("/v3/attachments/{attachment}");
+    let by_nova = cloud.harness.ask("DELETE", &path).volume("3.71").token(MEMBER).header("X-Service-Token", SERVICE);
+    assert_eq!(by_nova.send().await.status, 200);
+    cloud.harness.until_released().await;
+    assert_eq!(cloud.harness.until(&volume, "available").await["size"], 2);
+    cloud.until_idle().await;
+    assert_eq!(cloud.nova.seen(), []);
+    cloud.stop().await;
+}
+
 /// It is tried again while that may help.
 #[actix_web::test]
-async fn external_nova_is_told_again_after_a_failure() {
+async fn external_r49_nova_is_told_again_after_a_failure() {
     let cloud = Cloud::start().await;
     let (volume, _) = cloud.attached(SERVER).await;
     cloud.nova.script([Step::Reply(503, String::new()), Step::json(200, &json!({"events": "senseless"}))]);

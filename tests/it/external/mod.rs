@@ -101,8 +101,13 @@ impl Cloud {
 #[actix_web::test]
 async fn external_compute_is_not_served() {
     let cloud = Cloud::start().await;
-    for path in ["/compute/", "/compute/v2.1", "/compute/v2.1/servers", "/compute/v2.1/servers/x/os-volume_attachments"]
-    {
+    for path in [
+        "/admin/servers",
+        "/compute/",
+        "/compute/v2.1",
+        "/compute/v2.1/servers",
+        "/compute/v2.1/servers/x/os-volume_attachments",
+    ] {
         let got = cloud.harness.get(path).send().await;
         assert_eq!(got.status, 404, "{path}: {}", got.text);
     }

@@ -70,6 +70,11 @@ impl<'a> Draft<'a> {
     /// Begins an operation: a new epoch, and its first step. It waits while another one of its lane runs, or while earlier
     /// calls are outstanding.
     pub(super) fn begin(&mut self, kind: OperationKind, id_index: usize) -> OperationId {
+        self.begin_for(kind, id_index, self.caller.requester.clone())
+    }
+
+    /// The same on behalf of another request than the one decided on.
+    pub(super) fn begin_for(&mut self, kind: OperationKind, id_index: usize, requester: Requester) -> OperationId {
         self.next.volume.epoch += 1;
         let lane = kind.lane();
         let id = OperationId(self.facts.ids[id_index]);
@@ -86,7 +91,7 @@ impl<'a> Draft<'a> {
             undoing: None,
             reserved_gib: 0,
             previous_status: Some(self.next.volume.status),
-            requester: self.caller.requester.clone(),
+            requester,
             started_at: self.facts.now,
             step_started_at: self.facts.now,
         });

@@ -21,10 +21,8 @@ pub(super) fn begin(draft: &mut Draft<'_>, operation: &Operation, event: Compute
     if servers.is_empty() {
         return;
     }
-    let id = draft.begin(OperationKind::NotifyCompute(Box::new(ComputeNotice { event, servers })), NOTICE_ID);
-    if let Some(notice) = draft.operation_mut(id) {
-        notice.requester = operation.requester.clone();
-    }
+    let kind = OperationKind::NotifyCompute(Box::new(ComputeNotice { event, servers }));
+    draft.begin_for(kind, NOTICE_ID, operation.requester.clone());
 }
 
 /// Which of the fresh ids a notice gets: a result begins nothing else with the first.
