@@ -228,6 +228,8 @@ fn start_service(
             max_disk_devices: settings.compute.max_disk_devices_to_attach,
             cross_az_attach: settings.compute.cross_az_attach,
         },
+        // somebody else's guests are not Hearth's to look after
+        follow_guests: settings.hypervisor.follow_guests && settings.compute.mode == ComputeMode::Embedded,
         ..ActorOptions::default()
     };
     Service::start(world, options, pool)

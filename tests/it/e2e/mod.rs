@@ -5,6 +5,7 @@ mod clients;
 mod failures;
 mod fences;
 pub mod guest;
+mod guests;
 pub mod hearth;
 pub mod host;
 mod images;

@@ -6,6 +6,7 @@ mod data_life;
 mod detach;
 mod external;
 mod fences;
+mod guests;
 mod hosts;
 mod image_life;
 mod images;
