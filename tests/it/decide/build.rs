@@ -18,8 +18,8 @@ use hearth::domain::status::{AttachStatus, VolumeStatus};
 use hearth::domain::swap::YieldedDisk;
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::command::{
-    Adoption, CreateSnapshot, CreateVolume, Hosts, MigrateVolume, Reimage, RetypeVolume, ServerAttach, ServerSwap,
-    YieldDisk,
+    Adoption, CreateSnapshot, CreateVolume, Hosts, MigrateVolume, Reimage, RetypeVolume, ServerAttach, ServerReplug,
+    ServerSwap, YieldDisk,
 };
 use hearth::domain::volume::{Caller, Command, Facts};
 use hearth::domain::volume_type::ExtraSpecs;
@@ -223,6 +223,10 @@ pub fn server_attach(server: &str) -> ServerAttach {
         without_host: false,
         multiattach_allowed: true,
     }
+}
+
+pub fn server_replug(server: &str) -> ServerReplug {
+    ServerReplug { server_id: ServerId::from(server), server_epoch: 1, connector: connector(server), is_told: true }
 }
 
 pub fn attachment_create(server: Option<&str>, host: Option<&str>) -> Command {

@@ -148,6 +148,13 @@ fn reconcile(draft: &mut Draft<'_>, truth: &Truth, ended: &[OutstandingCall]) {
         {
             connection::forget(&mut draft.next, export);
         }
+        // A disk that was to be put back into its guest: its row stays attached, and has no export by this name.
+        if let Step::Unexport { export } | Step::Export { export } = &call.key.step
+            && !truth.exports.contains(export)
+        {
+            let attached = draft.next.attachments.iter_mut().filter(|row| row.attach_status == AttachStatus::Attached);
+            attached.filter(|row| row.export.as_ref() == Some(export)).for_each(|row| row.export = None);
+        }
     }
     // An extend that is under way settles the size itself; one that still waits has not begun.
     let extending = draft.next.operation_in(Lane::Data).is_some_and(|operation| {

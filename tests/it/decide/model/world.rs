@@ -226,6 +226,9 @@ impl World {
                 self.left.acts -= 1;
                 self.asked += 1;
                 let (command, caller) = act.command(self);
+                if let Act::GuestBack(server) = act {
+                    self.truths.guest_dies(server);
+                }
                 self.guest_leaves(&command);
                 self.ask(command, caller)?;
             }
