@@ -7,6 +7,7 @@
 mod attachments;
 mod blocking;
 mod booting;
+mod compute;
 mod core;
 mod dispatch;
 mod events;
