@@ -18,7 +18,7 @@ mod migrate;
 mod moves;
 mod multiattach;
 mod openstack;
-mod plug;
+pub mod plug;
 mod policy;
 mod snapshots;
 mod swap;
