@@ -2,8 +2,8 @@
 //! not the guest comes back: everything settles by itself, records, storage and guests agree, what was flushed is where the record says
 //! that it is, and the volumes can be used again.
 //!
-//! The service dies at the crash points on either side of each call that such work makes, and at random moments
-//! (`HEARTH_CRASH_SEED`; `HEARTH_CRASH_ROUNDS` says how often).
+//! The service dies at the crash points on either side of its calls and commits, and at random moments (`HEARTH_CRASH_SEED`;
+//! `HEARTH_CRASH_ROUNDS` says how often).
 
 use std::cell::Cell;
 use std::os::unix::fs::FileExt;
@@ -26,6 +26,9 @@ const KILLED_WITHIN_MS: u64 = 400;
 
 /// Promise I2: 5 s from the restart, and the longest deadline of a call in flight.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5 + 30);
+
+/// Each verb makes so many commits, or more.
+const COMMITS: u32 = 3;
 
 /// Data that a swap has to copy, behind the marks.
 const BESIDE_MIB: u64 = 60;
@@ -400,8 +403,9 @@ async fn a_service_that_is_killed_in_the_middle_carries_out_for_the_guest_what_i
     let mut random = random();
     let mut stage = Stage::start().await;
     for verb in Verb::ALL {
-        let points = (1..=verb.calls()).flat_map(|nth| ["driver.before", "driver.after"].map(|at| Moment::At(at, nth)));
-        let mut moments: Vec<Moment> = points.collect();
+        let calls = (1..=verb.calls()).flat_map(|nth| ["driver.before", "driver.after"].map(|at| Moment::At(at, nth)));
+        let commits = (1..=COMMITS).flat_map(|nth| ["commit.before", "commit.after"].map(|at| Moment::At(at, nth)));
+        let mut moments: Vec<Moment> = calls.chain(commits).chain([Moment::At("reply.before", 1)]).collect();
         moments.extend((0..rounds()).map(|_| any_moment(&mut random)));
         for moment in moments {
             let accepted = stage.ask_and_kill(verb, moment, None).await;
