@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::attachments::AttachmentIndex;
 use super::events::EventFeed;
 use super::fences::FenceBook;
+use super::guests::GuestBook;
 use super::hosts::{HostBook, PlacementOptions};
 use super::reply::{ReplyTo, Returned};
 use super::server::{ServerActor, ServerAttachOptions};
@@ -50,6 +51,8 @@ pub struct ActorOptions {
     pub placement: BTreeMap<String, PlacementOptions>,
     /// The rules of Compute's attach.
     pub server_attach: ServerAttachOptions,
+    /// Servers' states follow what their guests do (`hypervisor.follow_guests`).
+    pub follow_guests: bool,
 }
 
 impl Default for ActorOptions {
@@ -65,6 +68,7 @@ impl Default for ActorOptions {
             swap_requires_migration: true,
             placement: BTreeMap::new(),
             server_attach: ServerAttachOptions::default(),
+            follow_guests: true,
         }
     }
 }
@@ -102,6 +106,8 @@ pub(super) struct Core {
     pub(super) host_book: HostBook,
     /// Which hosts are dead.
     pub(super) fences: FenceBook,
+    /// Which guests are followed.
+    pub(super) guests: GuestBook,
     /// Actors that crashed since the start.
     pub(super) restarts: AtomicU64,
     /// Requests turned away by admission since the start.
@@ -122,6 +128,7 @@ impl Core {
             backends,
             host_book: HostBook::default(),
             fences: FenceBook::default(),
+            guests: GuestBook::default(),
             restarts: AtomicU64::new(0),
             overloads: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -133,6 +140,7 @@ impl Core {
         self.stopping.store(true, Ordering::SeqCst);
         self.events.close();
         self.settling.close();
+        self.guests.close();
     }
 
     /// The slot of a volume, made if there is none.

@@ -10,6 +10,7 @@ mod core;
 mod dispatch;
 mod events;
 mod fences;
+mod guests;
 mod hosts;
 mod lending;
 mod metrics;

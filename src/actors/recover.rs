@@ -41,6 +41,7 @@ pub(super) async fn recover(core: &Arc<Core>) -> Result<u64, StoreError> {
         Arc::clone(core).detach_all(server_id, super::core::system_caller()).await;
     }
     core.fences_resume();
+    core.guests_resume().await?;
     Ok(handed)
 }
 

@@ -201,6 +201,7 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
             max_disk_devices: settings.compute.max_disk_devices_to_attach,
             cross_az_attach: settings.compute.cross_az_attach,
         },
+        follow_guests: settings.hypervisor.follow_guests,
         ..ActorOptions::default()
     };
     Service::start(world, options, pool)

@@ -66,7 +66,7 @@ impl Deadlines {
             | Step::Disown
             | Step::DisownSnapshot { .. } => self.delete,
             Step::Extend | Step::ResizeGuest { .. } => self.extend,
-            Step::Survey => self.probe,
+            Step::Survey | Step::LookAtGuest { .. } => self.probe,
             Step::Export { .. } | Step::Plug { .. } | Step::Pivot { .. } => self.export,
             Step::Unexport { .. } | Step::Unplug { .. } | Step::Unmirror { .. } => self.unexport,
         })

@@ -10,6 +10,7 @@ use super::backend::{CallKey, Cause};
 use super::document::Document;
 use super::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId};
 use super::image::{FromImage, ToImage};
+pub use super::lane::Lane;
 pub use super::migration::{GuestDisk, Migration, Retype};
 use super::server_action::ServerActionKind;
 use super::status::VolumeStatus;
@@ -17,22 +18,6 @@ use super::swap::{SwapIn, SwapOut};
 use super::text::Text;
 use super::time::Timestamp;
 use super::volume::state::Origin;
-
-/// A volume runs one operation at a time in each lane. Work on the data, on snapshots and on connections may run beside each
-/// other (`spec/races.md` §4: a row may be detached while the volume is extended, and attached while a snapshot is taken).
-/// Work that changes the data as a whole waits for snapshots that are being taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Lane {
-    /// Create, extend, revert, migrate, delete, images.
-    Data,
-    /// Taking and removing snapshots.
-    Snapshot,
-    /// Connect, disconnect, attach, detach, release, repair.
-    Connection,
-    /// Removing what migrations have left at other backends: in nobody's way but that of a next migration and of the delete.
-    Cleanup,
-}
 
 /// What an operation is for, with its arguments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,6 +120,16 @@ pub enum OperationKind {
         /// The server is going away: a guest that does not answer does not stop the detach, the fence of the export does.
         server_gone: bool,
     },
+    /// Put the volume back into a guest that has come without it: one that was started again, or at last. Its export is made
+    /// anew, so that whatever is left of the guest's former process reaches nothing.
+    Replug {
+        /// The row.
+        attachment_id: AttachmentId,
+        /// The connector of the server's host.
+        connector: Document,
+        /// Whether the owner is told when it fails: not each time that it is tried again.
+        is_told: bool,
+    },
     /// Take another volume's place under its guest.
     SwapIn(Box<SwapIn>),
     /// Leave the guest to another volume.
@@ -174,7 +169,7 @@ pub enum ReleaseVerb {
 }
 
 /// The names of those that connect a volume to a host.
-pub const CONNECTING: [&str; 3] = ["connect", "initialize", "server_attach"];
+pub const CONNECTING: [&str; 4] = ["connect", "initialize", "replug", "server_attach"];
 
 impl OperationKind {
     /// The word used in logs, metrics, admin views and the `operations` table.
@@ -201,6 +196,7 @@ impl OperationKind {
             Self::Disconnect { .. } => "disconnect",
             Self::ServerAttach { .. } => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
+            Self::Replug { .. } => "replug",
             Self::SwapIn(_) => "swap_in",
             Self::SwapOut(_) => "swap_out",
             Self::Repair => "repair",
@@ -302,7 +298,8 @@ impl OperationKind {
             Self::Connect { attachment_id, .. }
             | Self::Disconnect { attachment_id }
             | Self::ServerAttach { attachment_id, .. }
-            | Self::ServerDetach { attachment_id, .. } => Some(*attachment_id),
+            | Self::ServerDetach { attachment_id, .. }
+            | Self::Replug { attachment_id, .. } => Some(*attachment_id),
             Self::SwapIn(swap) => Some(swap.attachment_id),
             Self::SwapOut(swap) => Some(swap.attachment_id),
             Self::Release { attachment_id, .. } => *attachment_id,
@@ -433,6 +430,11 @@ pub enum Step {
         /// Its name.
         export: ExportName,
     },
+    /// Ask the guest whether it has the disk.
+    LookAtGuest {
+        /// The row.
+        attachment_id: AttachmentId,
+    },
     /// Plug the guest.
     Plug {
         /// The row.
@@ -451,6 +453,7 @@ impl Step {
         matches!(
             self,
             Self::ResizeGuest { .. }
+                | Self::LookAtGuest { .. }
                 | Self::Plug { .. }
                 | Self::Unplug { .. }
                 | Self::Mirror { .. }
@@ -495,6 +498,7 @@ impl Step {
             Self::ResizeGuest { .. } => "resize_guest",
             Self::Unexport { .. } => "unexport",
             Self::Export { .. } => "export",
+            Self::LookAtGuest { .. } => "look_at_guest",
             Self::Plug { .. } => "plug",
             Self::Unplug { .. } => "unplug",
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::backend::Guest;
 use super::ids::{ProjectId, ServerId, UserId};
 use super::status::VmState;
 use super::time::Timestamp;
@@ -84,6 +85,16 @@ impl Server {
     /// Whether the record says how to reach the guest: a socket exactly when it is a QEMU with QMP.
     pub fn is_reachable(&self) -> bool {
         (self.hypervisor == HypervisorKind::Qmp) == self.qmp_socket.is_some()
+    }
+
+    /// Its guest, as the hypervisor is asked for it.
+    pub fn guest(&self) -> Guest {
+        Guest {
+            server_id: self.id.clone(),
+            hypervisor: self.hypervisor,
+            qmp_socket: self.qmp_socket.clone(),
+            check_uuid: self.qmp_check_uuid,
+        }
     }
 
     /// Whether there is a running guest that Hearth can plug devices into.

@@ -18,8 +18,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Truth};
+use crate::domain::guest::GuestSeen;
 use crate::domain::ids::{AttachmentId, VolumeId};
 
 pub use contents::{Contents, VolumeBytes};
@@ -120,8 +122,19 @@ pub trait Hypervisor: Send + Sync + 'static {
         None
     }
 
-    /// The attachments whose devices are in the guest, for `hearth fsck`. Read-only.
+    /// The attachments whose devices are in the guest. Read-only.
     fn inventory(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>>;
+
+    /// How many more disks can be plugged into the guest; none: any number. Read-only.
+    fn room(self: Arc<Self>, _guest: Guest) -> BoxFuture<'static, Result<Option<usize>, Cause>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// What the guest does, at once and then whenever that changes, for as long as somebody listens. None: nobody can tell.
+    /// Must be called on the runtime that shall carry it.
+    fn follow(self: Arc<Self>, _guest: Guest) -> Option<mpsc::Receiver<GuestSeen>> {
+        None
+    }
 }
 
 /// Room at a backend.

@@ -58,6 +58,7 @@ pub struct Qmp {
     shared: Arc<Shared>,
     lines: mpsc::Sender<Vec<u8>>,
     reader: AbortHandle,
+    server: u32,
 }
 
 struct Shared {
@@ -81,7 +82,9 @@ impl Qmp {
     }
 
     async fn negotiate(path: &Path) -> io::Result<Self> {
-        let (read, write) = UnixStream::connect(path).await?.into_split();
+        let stream = UnixStream::connect(path).await?;
+        let server = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
+        let (read, write) = stream.into_split();
         let mut read = BufReader::new(read);
         // What the server has left of a former client may come first.
         while message(&mut read).await?.get("QMP").is_none() {}
@@ -94,9 +97,14 @@ impl Qmp {
         let (lines, queue) = mpsc::channel(COMMANDS_QUEUED);
         tokio::spawn(write_lines(write, queue));
         let reader = tokio::spawn(read_messages(read, Arc::clone(&shared))).abort_handle();
-        let qmp = Self { shared, lines, reader };
+        let qmp = Self { shared, lines, reader, server };
         qmp.ask("qmp_capabilities", &json!({})).await.map_err(io::Error::other)?;
         Ok(qmp)
+    }
+
+    /// The server's process; 0: the kernel does not tell.
+    pub fn server(&self) -> u32 {
+        self.server
     }
 
     /// Whether the connection still stands.

@@ -156,6 +156,8 @@ pub struct PolicySettings {
 pub struct HypervisorSettings {
     /// A server's QMP socket must lie under one of these directories; none: no guest can be plugged.
     pub qmp_dirs: Vec<PathBuf>,
+    /// The state of a server follows what its QEMU says.
+    pub follow_guests: bool,
 }
 
 /// `quota`: the default limits of a project, −1 is no limit.

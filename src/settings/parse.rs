@@ -212,8 +212,9 @@ fn hypervisor(mut table: Table, problems: &mut Vec<Problem>) -> HypervisorSettin
             None => Ok(paths),
         }
     });
-    table.finish(problems, &["qmp_dirs"]);
-    HypervisorSettings { qmp_dirs }
+    let follow_guests = table.flag(problems, "follow_guests", true);
+    table.finish(problems, &["qmp_dirs", "follow_guests"]);
+    HypervisorSettings { qmp_dirs, follow_guests }
 }
 
 fn quota(mut table: Table, problems: &mut Vec<Problem>) -> QuotaSettings {

@@ -139,6 +139,7 @@ fn the_annotated_file_names_every_setting() {
         "faults.enabled",
         "faults.no_sync",
         "history.retention",
+        "hypervisor.follow_guests",
         "hypervisor.qmp_dirs",
         "image.ca_file",
         "image.convert_timeout",

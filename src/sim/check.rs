@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::World;
 use crate::domain::claims::MarkerKind;
-use crate::domain::ids::{ExportName, VolumeId};
+use crate::domain::ids::{ExportName, ServerId, VolumeId};
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
 use crate::domain::volume::VolumeState;
 use crate::store::{Direction, Extent, Paging, Store, VolumeQuery};
@@ -48,8 +48,16 @@ impl World {
     pub async fn differences(&self) -> Vec<Difference> {
         let mut found = Vec::new();
         let records = self.volumes().await;
+        let mappings = records.iter().flat_map(|state| &state.attachments).filter_map(|row| row.bdm.as_ref());
+        let mut down = BTreeSet::new();
+        for id in mappings.map(|bdm| &bdm.server_id).collect::<BTreeSet<_>>() {
+            let server = self.store().server_get(id.clone()).await.expect("the inline store reads");
+            if server.is_some_and(|server| !server.has_guest()) {
+                down.insert(id.clone());
+            }
+        }
         for state in &records {
-            compare(self, state, &mut found);
+            compare(self, state, &down, &mut found);
         }
         let homes = records.iter().map(|state| (state.id(), state.volume.host.as_deref())).collect::<BTreeMap<_, _>>();
         for (name, backend) in self.backends() {
@@ -81,7 +89,8 @@ impl World {
     }
 }
 
-fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
+/// `down`: servers without a running guest, in which nothing is plugged.
+fn compare(world: &World, state: &VolumeState, down: &BTreeSet<ServerId>, found: &mut Vec<Difference>) {
     let id = state.id();
     let mut note = |what: String| found.push(Difference { volume_id: Some(id), what });
     let volume = &state.volume;
@@ -144,7 +153,9 @@ fn compare(world: &World, state: &VolumeState, found: &mut Vec<Difference>) {
             note(format!("the device of attachment {} reads from another export", row.id));
         }
         let plugged = plugged.is_some();
-        if plugged != (row.attach_status == AttachStatus::Attached && row.export.is_some()) {
+        if !down.contains(&bdm.server_id)
+            && plugged != (row.attach_status == AttachStatus::Attached && row.export.is_some())
+        {
             note(format!("attachment {} is {} and plugged: {plugged}", row.id, row.attach_status));
         }
     }

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
 
 use crate::domain::backend::{Call, CallKey, Cause, Guest, Outcome, Truth};
+use crate::domain::guest::GuestSeen;
 use crate::domain::ids::{AttachmentId, VolumeId};
 use crate::drivers::{Backend, Capabilities, Capacity, Contents, Hypervisor, Progress};
 
@@ -128,5 +130,9 @@ impl Hypervisor for Crashing<dyn Hypervisor> {
 
     fn inventory(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>> {
         Arc::clone(&self.inner).inventory(guest)
+    }
+
+    fn follow(self: Arc<Self>, guest: Guest) -> Option<mpsc::Receiver<GuestSeen>> {
+        Arc::clone(&self.inner).follow(guest)
     }
 }

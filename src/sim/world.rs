@@ -142,7 +142,10 @@ impl World {
                 let pool = DriverPool::start(
                     &Placement::Here,
                     backends.into(),
-                    vec![(HypervisorKind::Sim, hypervisor, self.options.pool)],
+                    // Servers of either kind have simulated guests; those of `qmp` servers do things by themselves.
+                    [HypervisorKind::Sim, HypervisorKind::Qmp]
+                        .map(|kind| (kind, Arc::clone(&hypervisor), self.options.pool))
+                        .into(),
                 );
                 let world = Dependencies {
                     store: store.clone(),

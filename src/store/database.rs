@@ -27,7 +27,7 @@ use crate::domain::ids::{
 };
 use crate::domain::qos::QosSpecs;
 use crate::domain::quota::{QuotaKey, QuotaOwner, StoredLimit, Usage};
-use crate::domain::server::Server;
+use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::server_action::ServerAction;
 use crate::domain::service::{HostUsage, ServiceRecord};
 use crate::domain::snapshot::Snapshot;
@@ -265,6 +265,10 @@ impl<E: Engine> Store for Database<E> {
 
     fn deleted_servers_with_attachments(&self) -> Reading<Vec<ServerId>> {
         self.engine.read(Lane::List, server::deleted_servers_with_attachments)
+    }
+
+    fn servers_of_hypervisor(&self, kind: HypervisorKind) -> Reading<Vec<Server>> {
+        self.engine.read(Lane::List, move |connection| server::servers_of_hypervisor(connection, kind))
     }
 
     fn usage_audit(&self) -> Reading<Vec<UsageAudit>> {

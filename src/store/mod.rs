@@ -49,7 +49,7 @@ use crate::domain::ids::{AttachmentId, ProjectId, RequestId, ServerId, SnapshotI
 use crate::domain::operation::Operation;
 use crate::domain::qos::QosSpecs;
 use crate::domain::quota::{Limits, OverQuota, QuotaKey, QuotaOwner, Scope, StoredLimit, Usage};
-use crate::domain::server::Server;
+use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::server_action::ServerAction;
 use crate::domain::service::{HostUsage, ServiceRecord};
 use crate::domain::snapshot::Snapshot;
@@ -544,6 +544,8 @@ pub trait Store: Send + Sync + 'static {
     fn unsettled_volumes(&self) -> Reading<Vec<VolumeId>>;
     /// Deleted servers which still have live attachments that Compute made: their detach was cut short.
     fn deleted_servers_with_attachments(&self) -> Reading<Vec<ServerId>>;
+    /// Live servers whose guests run there.
+    fn servers_of_hypervisor(&self, kind: HypervisorKind) -> Reading<Vec<Server>>;
     /// Stored and counted usage of every project, and of its volumes of each type, from one snapshot.
     fn usage_audit(&self) -> Reading<Vec<UsageAudit>>;
     /// Stored usage of one project, all types together.

@@ -14,6 +14,7 @@ use tracing_subscriber::reload;
 pub const LOGGERS: &[&str] = &[
     "hearth::actors::core",
     "hearth::actors::fences",
+    "hearth::actors::guests",
     "hearth::actors::hosts",
     "hearth::actors::server",
     "hearth::actors::server::records",
@@ -32,6 +33,7 @@ pub const LOGGERS: &[&str] = &[
     "hearth::drivers::file::snapshots",
     "hearth::drivers::file::supervisor",
     "hearth::drivers::file::target",
+    "hearth::drivers::hypervisor::qmp::follow",
     "hearth::drivers::hypervisor::qmp::guest",
     "hearth::drivers::hypervisor::qmp",
     "hearth::drivers::hypervisor::qmp::moves",

@@ -1,5 +1,7 @@
 //! Compute's attach and detach, the server's part.
 
+use std::time::Duration;
+
 use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
 use serde_json::{Value, json};
 
@@ -8,7 +10,9 @@ use super::{AttachRequest, DetachRequest, Exchange, ServerActor, ServerMessage, 
 use crate::actors::reply::{ReplyTo, Returned};
 use crate::actors::service::RequestError;
 use crate::domain::attachment::{Attachment, mapped};
-use crate::domain::server::Server;
+use crate::domain::backend::Cause;
+use crate::domain::ids::AttachmentId;
+use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::status::VmState;
 use crate::domain::volume::command::ServerAttach;
 use crate::domain::volume::{Command, Refusal, Reply, VolumeState, mapping_refusal};
@@ -17,6 +21,9 @@ use crate::store::StoreError;
 /// How often an attach or detach is decided again because the server or its device names changed in between, or because the
 /// volume's actor left before it looked at it.
 const MAX_TRIES: u32 = 8;
+
+/// How long an attach waits for the guest's word on its room. Without it the plug will tell.
+const ROOM_PATIENCE: Duration = Duration::from_secs(2);
 
 impl ServerActor {
     /// Judges the server and reads the device names in use.
@@ -41,10 +48,22 @@ impl ServerActor {
             return refuse(*request, error);
         }
         let reading = self.core.world.store.server_attachments(self.id.clone());
+        let drivers = &self.core.world.drivers;
+        // A simulated guest has room for any number, and is not asked.
+        let guest = Some(server).filter(|server| server.has_guest() && server.hypervisor == HypervisorKind::Qmp);
+        let looking = guest.map(|server| (drivers.room(server.guest()), drivers.inventory(server.guest())));
+        let asking = async move {
+            let room = async {
+                let (room, plugged) = looking?;
+                room_in_guest(room.await, plugged.await)
+            };
+            let room = tokio::time::timeout(ROOM_PATIENCE, room).await.ok().flatten();
+            (reading.await, room)
+        };
         self.busy = true;
-        ctx.spawn(reading.into_actor(self).map(move |read, actor, ctx| {
+        ctx.spawn(asking.into_actor(self).map(move |(read, room), actor, ctx| {
             actor.busy = false;
-            actor.reserve(request, read, ctx);
+            actor.reserve(request, read, room.as_ref(), ctx);
             actor.go_on(ctx);
         }));
     }
@@ -54,6 +73,7 @@ impl ServerActor {
         &mut self,
         request: Box<AttachRequest>,
         read: Result<Vec<Attachment>, StoreError>,
+        room: Option<&GuestRoom>,
         ctx: &mut Context<Self>,
     ) {
         let attachments = match read {
@@ -66,6 +86,14 @@ impl ServerActor {
         };
         let without_host = server.vm_state == VmState::ShelvedOffloaded;
         let device = if without_host { Ok(None) } else { self.device(&server, &request, &attachments).map(Some) };
+        let deciding = self.exchanges.len();
+        let device = device.and_then(|device| match room {
+            Some(room) if room.is_full(&attachments, deciding) => Err(RequestError::ServerForbidden(format!(
+                "Instance {} has no free PCI slot or port for another disk.",
+                self.id
+            ))),
+            _ => Ok(device),
+        });
         let chosen = device.and_then(|device| {
             let volume = request.volume.as_deref().filter(|_| !self.core.options.server_attach.cross_az_attach);
             volume.map_or(Ok(()), |volume| same_zone(&server, volume)).map(|()| device)
@@ -211,6 +239,25 @@ impl ServerActor {
     }
 }
 
+/// What a guest has, and has room for.
+struct GuestRoom {
+    free: usize,
+    plugged: Vec<AttachmentId>,
+}
+
+impl GuestRoom {
+    /// Whether another disk finds no place, with those that are on their way into the guest and those that are being decided about.
+    fn is_full(&self, attachments: &[Attachment], deciding: usize) -> bool {
+        let is_coming = |row: &&Attachment| !self.plugged.contains(&row.device_id());
+        self.free <= attachments.iter().filter(is_coming).count() + deciding
+    }
+}
+
+/// None: there is always room, or nobody can tell; then the plug has the last word.
+fn room_in_guest(room: Result<Option<usize>, Cause>, plugged: Result<Vec<AttachmentId>, Cause>) -> Option<GuestRoom> {
+    Some(GuestRoom { free: room.ok()??, plugged: plugged.ok()? })
+}
+
 fn refuse(request: AttachRequest, error: RequestError) {
     let _ = request.answer.send(Err(error));
 }
@@ -261,7 +308,7 @@ pub(super) fn same_zone(server: &Server, volume: &VolumeState) -> Result<(), Req
 }
 
 /// The connector of the server's host, as Compute would send it.
-fn connector(server: &Server) -> Value {
+pub(in crate::actors) fn connector(server: &Server) -> Value {
     json!({
         "host": server.host.clone().unwrap_or_default(),
         "instance": server.id.as_str(),

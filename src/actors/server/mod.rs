@@ -5,6 +5,7 @@
 //! word.
 
 mod attach;
+pub(super) use attach::connector;
 mod device;
 mod options;
 mod records;
@@ -21,7 +22,8 @@ use tokio::sync::oneshot;
 
 use super::core::Core;
 use super::service::{RequestError, ServerAttachRequest, ServerUpdate};
-use crate::domain::backend::{Answer, Call, Cause, CauseKind, Guest, Outcome, Request};
+use crate::domain::backend::{Answer, Call, Cause, CauseKind, Outcome, Request};
+use crate::domain::guest::GuestSeen;
 use crate::domain::ids::{ServerId, VolumeId};
 use crate::domain::lifecycle::ServerVerb;
 use crate::domain::server::Server;
@@ -52,6 +54,8 @@ pub(super) enum ServerMessage {
     Create(Box<Server>, Answered<Server>),
     /// Change.
     Update(ServerUpdate, Answered<Server>),
+    /// What its guest does.
+    GuestSeen(GuestSeen),
     /// Change its state, as a simulated server's owner does.
     Act(ServerVerb, Caller, Answered<()>),
     /// Remove: tombstone first, then detaches.
@@ -127,6 +131,10 @@ pub(super) struct ServerActor {
     parked_calls: VecDeque<GuestCall>,
     exchanges: BTreeMap<u64, Exchange>,
     next_exchange: u64,
+    /// The process that its guest was seen in.
+    process: Option<u32>,
+    /// Nobody has looked yet which disks it has there.
+    is_unlooked: bool,
 }
 
 impl ServerActor {
@@ -141,6 +149,8 @@ impl ServerActor {
             parked_calls: VecDeque::new(),
             exchanges: BTreeMap::new(),
             next_exchange: 1,
+            process: None,
+            is_unlooked: false,
         }
     }
 
@@ -186,6 +196,7 @@ impl ServerActor {
             ServerMessage::Swap(request) => self.swap(request, ctx),
             ServerMessage::Create(server, answer) => self.create(*server, answer, ctx),
             ServerMessage::Update(update, answer) => self.update(&update, answer, ctx),
+            ServerMessage::GuestSeen(seen) => self.guest_seen(seen, ctx),
             ServerMessage::Act(verb, caller, answer) => self.act(verb, &caller, answer, ctx),
             ServerMessage::Delete(caller, answer) => self.delete(caller, answer, ctx),
         }
@@ -218,13 +229,7 @@ impl ServerActor {
             };
             return (completion.done)(nothing);
         }
-        let guest = Guest {
-            server_id: server.id.clone(),
-            hypervisor: server.hypervisor,
-            qmp_socket: server.qmp_socket.clone(),
-            check_uuid: server.qmp_check_uuid,
-        };
-        self.core.world.drivers.submit(PoolTarget::Guest(guest), call, completion);
+        self.core.world.drivers.submit(PoolTarget::Guest(server.guest()), call, completion);
     }
 }
 

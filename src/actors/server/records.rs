@@ -2,8 +2,9 @@
 
 use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
 
-use super::{Answered, ServerActor, rules};
+use super::{Answered, ServerActor, ServerMessage, rules};
 use crate::actors::service::{RequestError, ServerUpdate};
+use crate::domain::guest::{GuestSeen, GuestState};
 use crate::domain::lifecycle::ServerVerb;
 use crate::domain::server::Server;
 use crate::domain::status::VmState;
@@ -100,6 +101,44 @@ impl ServerActor {
         self.commit(Some(current.epoch), server, answer, |_| (), ctx);
     }
 
+    /// Its guest has done something by itself. A guest in another process than before may lack disks.
+    pub(super) fn guest_seen(&mut self, seen: GuestSeen, ctx: &mut Context<Self>) {
+        let Some(current) = self.live().cloned() else { return };
+        let process = (seen.state != GuestState::Gone).then_some(seen.process);
+        if self.process != process {
+            self.process = process;
+            self.is_unlooked = process.is_some();
+        }
+        let vm_state = seen.state.follow(current.vm_state);
+        if vm_state == current.vm_state {
+            return self.look_at_guest(false);
+        }
+        tracing::info!(server_id = %self.id, from = %current.vm_state, to = %vm_state, "the guest has changed its state");
+        let now = self.core.world.clock.now();
+        let server = Server {
+            vm_state,
+            launched_at: current.launched_at.or((vm_state != VmState::Stopped).then_some(now)),
+            epoch: current.epoch + 1,
+            updated_at: Some(now),
+            ..current.clone()
+        };
+        let done = move |committed: Result<Server, RequestError>, actor: &mut Self| {
+            if committed.is_err() {
+                // Somebody else has changed the record: what the guest does is judged by that.
+                actor.parked.push_front(ServerMessage::GuestSeen(seen));
+            }
+        };
+        self.commit_then(Some(current.epoch), server, done, ctx);
+    }
+
+    /// Gives the guest the disks that it lacks, if it may have come without some. `has_come`: there was no guest before.
+    fn look_at_guest(&mut self, has_come: bool) {
+        let has_guest = self.live().is_some_and(Server::has_guest);
+        if has_guest && (has_come || std::mem::take(&mut self.is_unlooked)) {
+            self.core.put_back(self.id.clone());
+        }
+    }
+
     /// The tombstone first, so that no new attach can commit; then every volume is detached.
     pub(super) fn delete(&mut self, caller: Caller, answer: Answered<()>, ctx: &mut Context<Self>) {
         let Some(current) = self.live().cloned() else {
@@ -132,6 +171,19 @@ impl ServerActor {
         finish: impl FnOnce(Server) -> T + 'static,
         ctx: &mut Context<Self>,
     ) {
+        let done = move |committed: Result<Server, RequestError>, _: &mut Self| {
+            let _ = answer.send(committed.map(finish));
+        };
+        self.commit_then(expected_epoch, server, done, ctx);
+    }
+
+    fn commit_then(
+        &mut self,
+        expected_epoch: Option<u64>,
+        server: Server,
+        done: impl FnOnce(Result<Server, RequestError>, &mut Self) + 'static,
+        ctx: &mut Context<Self>,
+    ) {
         let change = ServerChange { expected_epoch, server: server.clone() };
         let transaction = Transaction { server: Some(change), ..Transaction::default() };
         self.busy = true;
@@ -139,20 +191,21 @@ impl ServerActor {
         ctx.spawn(commit.into_actor(self).map(move |outcome, actor, ctx| {
             match outcome {
                 CommitOutcome::Committed => {
-                    actor.server = Some(server.clone());
-                    let _ = answer.send(Ok(finish(server)));
+                    let former = actor.server.replace(server.clone());
+                    let is_other = |former: Server| !former.has_guest() || former.guest() != server.guest();
+                    actor.core.follow_guest(&server);
+                    actor.look_at_guest(former.is_some_and(is_other));
+                    done(Ok(server), actor);
                 }
                 CommitOutcome::Aborted(Aborted::Stale) => {
                     let error = format!("Instance {} was changed by somebody else, or exists already", actor.id);
-                    let _ = answer.send(Err(RequestError::ServerConflict(error)));
+                    done(Err(RequestError::ServerConflict(error)), actor);
                     actor.loaded = false;
                     actor.load(ctx);
                 }
-                CommitOutcome::Aborted(_) => {
-                    let _ = answer.send(Err(RequestError::Lost));
-                }
+                CommitOutcome::Aborted(_) => done(Err(RequestError::Lost), actor),
                 // No reply may go out: the process is about to end.
-                CommitOutcome::Unknown(_) => std::mem::forget(answer),
+                CommitOutcome::Unknown(_) => std::mem::forget(done),
             }
             actor.busy = false;
             actor.go_on(ctx);

@@ -40,6 +40,19 @@ pub struct ServerAttach {
     pub multiattach_allowed: bool,
 }
 
+/// What is said of a guest that has come without a volume's disk.
+#[derive(Clone, Debug)]
+pub struct ServerReplug {
+    /// The server.
+    pub server_id: ServerId,
+    /// The server's epoch when its guest was looked at; the commit is guarded by it.
+    pub server_epoch: u64,
+    /// The connector of the server's host.
+    pub connector: Value,
+    /// Whether the owner is told when it fails.
+    pub is_told: bool,
+}
+
 /// The arguments of Compute's swap, for the new volume.
 #[derive(Clone, Debug)]
 pub struct ServerSwap {

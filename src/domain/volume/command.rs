@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-pub use super::attach::{AttachVolume, OldAnswer, ServerAttach, ServerSwap, SwapWord, YieldDisk};
+pub use super::attach::{AttachVolume, OldAnswer, ServerAttach, ServerReplug, ServerSwap, SwapWord, YieldDisk};
 pub use super::decision::{Decision, Job, JobTarget, Reply, ReplyWhen, Ticket, UserMessage, Verdict};
 use super::metadata::{MetadataChange, MetadataKind, MetadataWrite};
 pub use super::refusal::Refusal;
@@ -269,6 +269,8 @@ pub enum Command {
         /// The server is going away: no state check, no guest needed.
         server_gone: bool,
     },
+    /// The server's guest runs and has not got the volume's disk.
+    ServerReplug(Box<ServerReplug>),
     /// `PUT …/os-volume_attachments/{volume}`: the one member of Compute's mapping that may change.
     ServerAttachmentUpdate {
         /// The server.
@@ -382,6 +384,7 @@ impl Command {
             Self::ForceDetach { .. } => "volume_force_detach",
             Self::ServerAttach(_) => "server_attach",
             Self::ServerDetach { .. } => "server_detach",
+            Self::ServerReplug(_) => "server_replug",
             Self::ServerAttachmentUpdate { .. } => "server_attachment_update",
             Self::ServerSwap(_) => "server_swap",
             Self::SwapWord(_) => "swap_word",
@@ -404,6 +407,7 @@ impl Command {
             Self::AttachmentCreate { connector, .. } => connector.as_ref()?,
             Self::AttachmentUpdate { connector, .. } | Self::InitializeConnection { connector } => connector,
             Self::ServerAttach(request) if !request.without_host => &request.connector,
+            Self::ServerReplug(request) => &request.connector,
             Self::Attach(request) => return request.host_name.as_deref(),
             Self::ServerSwap(request) => return Some(&request.host),
             _ => return None,

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use tokio::sync::mpsc;
 
 use crate::domain::backend::{Call, Cause, Guest, Outcome, Request};
+use crate::domain::guest::GuestSeen;
 use crate::domain::ids::{AttachmentId, ExportName};
 use crate::drivers::Hypervisor;
 use crate::drivers::sim::{Elsewhere, Engine, JournalError, WriteRecord, export_of};
@@ -95,5 +97,28 @@ impl Hypervisor for SimHypervisor {
     fn inventory(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>> {
         let devices = self.engines().flat_map(|engine| engine.guest_inventory(&guest.server_id)).collect();
         ready(Ok(devices)).boxed()
+    }
+
+    fn follow(self: Arc<Self>, guest: Guest) -> Option<mpsc::Receiver<GuestSeen>> {
+        let (told, seen) = mpsc::channel(1);
+        let mut guests = self.first.guests();
+        tokio::task::spawn_local(async move {
+            let mut last = None;
+            loop {
+                let now = guests.borrow_and_update().get(&guest.server_id).copied();
+                let news = now.filter(|_| now != last);
+                last = now;
+                if let Some(news) = news
+                    && told.send(news).await.is_err()
+                {
+                    return;
+                }
+                tokio::select! {
+                    changed = guests.changed() => if changed.is_err() { return },
+                    () = told.closed() => return,
+                }
+            }
+        });
+        Some(seen)
     }
 }

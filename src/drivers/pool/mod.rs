@@ -21,12 +21,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use futures_util::future::BoxFuture;
 
 use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Deadlines, Guest, Outcome};
-use crate::domain::ids::OperationId;
+use crate::domain::guest::GuestSeen;
+use crate::domain::ids::{AttachmentId, OperationId};
 use crate::domain::operation::Step;
 use crate::domain::server::HypervisorKind;
 use crate::domain::text::Text;
@@ -66,6 +68,15 @@ pub trait Caller: Send + Sync + 'static {
 
     /// Nobody wants what the call copies any more ([`Backend::cut_off`]); how it ends is told as always.
     fn cut_off(&self, _backend: &str, _key: &CallKey) {}
+
+    /// The attachments whose devices are in a guest ([`Hypervisor::inventory`]), beside the queue: it only looks.
+    fn inventory(&self, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>>;
+
+    /// How many more disks can be plugged into a guest ([`Hypervisor::room`]), beside the queue.
+    fn room(&self, guest: Guest) -> BoxFuture<'static, Result<Option<usize>, Cause>>;
+
+    /// What a guest does from now on ([`Hypervisor::follow`]).
+    fn follow(&self, guest: Guest) -> Option<mpsc::Receiver<GuestSeen>>;
 }
 
 /// A shared caller.
@@ -271,22 +282,42 @@ impl DriverPool {
     fn backend(&self, name: &str) -> Option<&Lane> {
         self.backend_index.get(name).and_then(|index| self.backends.get(*index))
     }
+
+    fn hypervisor(&self, kind: HypervisorKind) -> Option<(Arc<dyn Hypervisor>, &Lane)> {
+        let (_, lane) = self.hypervisors.iter().find(|(known, _)| *known == kind)?;
+        match &lane.driver {
+            Driver::Hypervisor(hypervisor) => Some((Arc::clone(hypervisor), lane)),
+            Driver::Backend(..) => None,
+        }
+    }
+
+    /// Asks a hypervisor something that changes nothing, for as long as a probe may take.
+    fn look<T: Send + 'static>(
+        &self,
+        guest: Guest,
+        ask: impl FnOnce(Arc<dyn Hypervisor>, Guest) -> BoxFuture<'static, Result<T, Cause>>,
+    ) -> BoxFuture<'static, Result<T, Cause>> {
+        let Some((hypervisor, lane)) = self.hypervisor(guest.hypervisor) else {
+            return Box::pin(std::future::ready(Err(not_configured())));
+        };
+        let patience = lock(&lane.book).deadlines().probe;
+        let asked = ask(hypervisor, guest);
+        Box::pin(async move {
+            let late = || Cause::new(CauseKind::Deadline, "the guest's hypervisor does not answer");
+            tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(late()))
+        })
+    }
 }
 
 impl Caller for DriverPool {
     fn submit(&self, target: PoolTarget, call: Call, completion: Completion) {
         let (lane, guest) = match target {
             PoolTarget::Backend(name) => (self.backend(&name), None),
-            PoolTarget::Guest(guest) => {
-                let lane = self.hypervisors.iter().find(|(kind, _)| *kind == guest.hypervisor).map(|(_, lane)| lane);
-                (lane, Some(guest))
-            }
+            PoolTarget::Guest(guest) => (self.hypervisor(guest.hypervisor).map(|(_, lane)| lane), Some(guest)),
         };
         match lane {
             Some(lane) => lane.submit(call, guest, completion),
-            None => (completion.done)(Outcome::Failed {
-                cause: Cause::new(CauseKind::Unavailable, "the backend is not configured"),
-            }),
+            None => (completion.done)(Outcome::Failed { cause: not_configured() }),
         }
     }
 
@@ -295,6 +326,23 @@ impl Caller for DriverPool {
             driver.cut_off(key);
         }
     }
+
+    fn inventory(&self, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>> {
+        self.look(guest, Hypervisor::inventory)
+    }
+
+    fn room(&self, guest: Guest) -> BoxFuture<'static, Result<Option<usize>, Cause>> {
+        self.look(guest, Hypervisor::room)
+    }
+
+    fn follow(&self, guest: Guest) -> Option<mpsc::Receiver<GuestSeen>> {
+        let (hypervisor, _) = self.hypervisor(guest.hypervisor)?;
+        hypervisor.follow(guest)
+    }
+}
+
+fn not_configured() -> Cause {
+    Cause::new(CauseKind::Unavailable, "the backend is not configured")
 }
 
 /// Books and cells hold no invariant across a panic: every change of them is one short critical section of plain code.

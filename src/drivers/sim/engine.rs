@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, ready};
+use tokio::sync::watch;
 
 use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Request, Truth};
+use crate::domain::guest::{GuestSeen, GuestState};
 use crate::domain::ids::{AttachmentId, ImageId, ServerId, SnapshotId, VolumeId};
 use crate::drivers::Capacity;
 use crate::drivers::image_calls::Service;
@@ -17,6 +19,7 @@ use crate::runtime::Randomness;
 use super::carry_out::Meanwhile;
 use super::faults::{Decision, Fault, FaultPlan};
 use super::images::Asked;
+use super::journal::JournalError;
 use super::latency::LatencyTable;
 use super::moves::Elsewhere;
 use super::truth::SimTruth;
@@ -75,6 +78,8 @@ pub struct Engine {
     total_gib: u64,
     calls: Mutex<Calls>,
     image_service: OnceLock<Service>,
+    /// What guests do, as somebody outside has said.
+    guests: watch::Sender<BTreeMap<ServerId, GuestSeen>>,
 }
 
 #[derive(Default)]
@@ -95,11 +100,28 @@ impl Engine {
             total_gib: options.total_gib,
             calls: Mutex::new(Calls::default()),
             image_service: OnceLock::new(),
+            guests: watch::Sender::default(),
         })
     }
 
     pub fn truth(&self) -> &SimTruth {
         &self.truth
+    }
+
+    /// A guest does something by itself. One whose process ends loses its devices.
+    pub(super) fn guest_does(&self, server_id: &ServerId, seen: GuestSeen) -> Result<(), JournalError> {
+        if seen.state == GuestState::Gone {
+            self.truth.end_guest(server_id)?;
+        }
+        self.guests.send_modify(|guests| {
+            guests.insert(server_id.clone(), seen);
+        });
+        Ok(())
+    }
+
+    /// What guests do, now and from now on.
+    pub(in crate::drivers) fn guests(&self) -> watch::Receiver<BTreeMap<ServerId, GuestSeen>> {
+        self.guests.subscribe()
     }
 
     pub(super) fn use_images(&self, service: Service) {

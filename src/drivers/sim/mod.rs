@@ -33,7 +33,8 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
 use crate::domain::backend::{Call, Cause, CauseKind, Outcome, Truth};
-use crate::domain::ids::VolumeId;
+use crate::domain::guest::GuestSeen;
+use crate::domain::ids::{ServerId, VolumeId};
 use crate::images::ImageService;
 
 use super::hypervisor::sim::SimHypervisor;
@@ -70,6 +71,11 @@ impl SimBackend {
             Arc::clone(&self.0),
             others.into_iter().map(|other| Arc::clone(&other.0)).collect(),
         ))
+    }
+
+    /// A guest of [`Self::hypervisor`] pauses, goes on, dies (with its devices) or comes back.
+    pub fn guest_does(&self, server_id: &ServerId, seen: GuestSeen) -> Result<(), JournalError> {
+        self.0.guest_does(server_id, seen)
     }
 
     /// A copy whose contents were read elsewhere, or could not be.

@@ -275,6 +275,17 @@ impl SimTruth {
         self.lock().state.guests.get(server_id).map(|devices| devices.keys().copied().collect()).unwrap_or_default()
     }
 
+    /// A guest's process has ended, and with it its devices.
+    pub fn end_guest(&self, server_id: &ServerId) -> Result<(), JournalError> {
+        let mut kept = self.lock();
+        let devices = kept.state.guests.get(server_id).map(|devices| devices.keys().copied().collect::<Vec<_>>());
+        for attachment_id in devices.unwrap_or_default() {
+            let change = Change::Unplugged { server_id: server_id.clone(), attachment_id };
+            kept.commit(Entry { change: Some(change), remembered: None })?;
+        }
+        Ok(())
+    }
+
     /// Everybody who can reach a volume now.
     pub fn consumers(&self, volume_id: VolumeId) -> Vec<Consumer> {
         consumers(&self.lock().state, volume_id)

@@ -9,7 +9,7 @@ use super::super::{Direction, Filter, ListError, Page, Paging, ServerQuery, Stor
 use super::list::{Listing, list};
 use super::{ReadFailure, snapshot};
 use crate::domain::ids::ServerId;
-use crate::domain::server::Server;
+use crate::domain::server::{HypervisorKind, Server};
 
 /// A live server.
 pub(in super::super) fn server_get(
@@ -45,6 +45,19 @@ pub(in super::super) fn server_list(
         let page = list::<ServerRow>(connection, &listing)?;
         let rows = page.rows.into_iter().map(ServerRow::into_server).collect::<Result<_, _>>()?;
         Ok::<_, ReadFailure<ListError>>(Page { rows, count: page.count })
+    })
+}
+
+/// Live servers whose guests run there.
+pub(in super::super) fn servers_of_hypervisor(
+    connection: &mut AnyConnection,
+    kind: HypervisorKind,
+) -> Result<Vec<Server>, StoreError> {
+    snapshot(connection, |connection| {
+        let live = servers::table.filter(servers::hypervisor.eq(kind.as_str())).filter(servers::deleted.eq(false));
+        let rows: Vec<ServerRow> = on_each!(connection, inner => live.get_results(inner))?;
+        let servers = rows.into_iter().map(ServerRow::into_server).collect::<Result<_, _>>()?;
+        Ok::<_, ReadFailure<StoreError>>(servers)
     })
 }
 

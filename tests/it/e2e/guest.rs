@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::UnixStream;
 
+use super::hearth::wait_until;
+
 /// Booting takes 2 to 5 s, much longer on a busy machine.
 const BOOT_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -65,8 +67,12 @@ impl Guest {
             }
             Machine::Q35 { ports } => {
                 command.args(["-M", "q35"]);
+                // Eight ports share a slot of the root bus; the first ones of it are the machine's own.
                 for port in 0..ports {
-                    command.arg("-device").arg(format!("pcie-root-port,id=rp{port},chassis={port},slot={port}"));
+                    let (slot, function) = (port / 8 + 3, port % 8);
+                    command.arg("-device").arg(format!(
+                        "pcie-root-port,id=rp{port},chassis={port},slot={port},multifunction=on,addr={slot:x}.{function}"
+                    ));
                 }
             }
         }
@@ -119,6 +125,12 @@ impl Guest {
         })
         .await
         .unwrap_or_else(|_| panic!("the guest did not answer in time: {command}"))
+    }
+
+    /// Gives it a command that ends its process, and waits for that.
+    pub async fn ends(&mut self, command: &str) {
+        self.console.write_all(format!("{command}\n").as_bytes()).await.expect("the guest lives");
+        wait_until("the guest's process has ended", async || self.qemu.try_wait().expect("waited").is_some()).await;
     }
 
     /// Waits until a shell condition holds in the guest.

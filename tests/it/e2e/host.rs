@@ -47,8 +47,13 @@ impl Host {
 
     /// Boots a guest and registers it under this name; its index in `guests`.
     pub async fn boot(&mut self, name: &str) -> usize {
+        self.boot_on(name, Machine::Pc).await
+    }
+
+    /// The same on such a machine.
+    pub async fn boot_on(&mut self, name: &str, machine: Machine) -> usize {
         let id = Uuid::new_v4().to_string();
-        let guest = Guest::boot(self.dir.path(), &id, Machine::Pc).await;
+        let guest = Guest::boot(self.dir.path(), &id, machine).await;
         self.hearth.server_register(&id, name, "qmp", Some(guest.qmp())).await;
         self.guests.push(Server { id, guest });
         self.guests.len() - 1

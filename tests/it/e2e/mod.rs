@@ -5,6 +5,7 @@ mod clients;
 mod failures;
 mod fences;
 pub mod guest;
+mod guests;
 mod header;
 pub mod hearth;
 pub mod host;

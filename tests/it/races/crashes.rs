@@ -16,6 +16,11 @@ pub trait Life {
     /// None: the process died on the way; `self` then knows what had been answered.
     async fn live(&mut self, client: &Client<'_>) -> Option<()>;
 
+    /// After the crash and a restart: waits until everything agrees.
+    async fn until_clean(&self, client: &Client<'_>) {
+        client.assert_clean().await;
+    }
+
     /// After the crash and a restart, when everything has settled by itself: what was promised, and that the owner can remove
     /// what is there.
     async fn aftermath(&self, client: &Client<'_>);
@@ -86,7 +91,7 @@ fn crash<L: Life>(nth: u64, start: impl AsyncFnOnce(&World) -> Node) {
         world.store().set_fault_hook(None);
         let node = world.start().await;
         let client = Client::new(world, &node);
-        client.assert_clean().await;
+        life.until_clean(&client).await;
         life.aftermath(&client).await;
         client.assert_clean().await;
     });

@@ -5,6 +5,7 @@ mod crashes;
 mod data_life;
 mod detach;
 mod fences;
+mod guests;
 mod hosts;
 mod image_life;
 mod images;

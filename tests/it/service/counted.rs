@@ -14,7 +14,7 @@ use hearth::domain::ids::{
 };
 use hearth::domain::qos::QosSpecs;
 use hearth::domain::quota::{QuotaKey, QuotaOwner, StoredLimit, Usage};
-use hearth::domain::server::Server;
+use hearth::domain::server::{HypervisorKind, Server};
 use hearth::domain::server_action::ServerAction;
 use hearth::domain::service::{HostUsage, ServiceRecord};
 use hearth::domain::snapshot::Snapshot;
@@ -176,6 +176,9 @@ impl Store for Counted {
     }
     fn deleted_servers_with_attachments(&self) -> Reading<Vec<ServerId>> {
         self.inner.deleted_servers_with_attachments()
+    }
+    fn servers_of_hypervisor(&self, kind: HypervisorKind) -> Reading<Vec<Server>> {
+        self.inner.servers_of_hypervisor(kind)
     }
     fn usage_audit(&self) -> Reading<Vec<UsageAudit>> {
         self.inner.usage_audit()

@@ -375,7 +375,7 @@ fn must_wait(state: &VolumeState, kind: &OperationKind) -> bool {
             others.iter().any(|lane| state.operation_in(*lane).is_some()) || !state.volume.loans.is_empty()
         }
         // The guest is just being moved, or taken back.
-        OperationKind::ServerDetach { .. } => {
+        OperationKind::ServerDetach { .. } | OperationKind::Replug { .. } => {
             state.data_work().is_some_and(|running| running.kind.migration().is_some() && running.step != Step::Queued)
         }
         _ => false,

@@ -4,7 +4,7 @@
 use super::draft::Draft;
 use super::results::{MAX_STARTS, MAX_TRIES, done, settle_ended, unexport_row, unexported};
 use super::snapshot::set_status;
-use super::{connection, image, manage, moving, release, settle, swapping};
+use super::{connection, image, manage, moving, release, replug, settle, swapping};
 use crate::domain::backend::{Answer, Cause, CauseKind};
 use crate::domain::document::Document;
 use crate::domain::ids::{AttachmentId, ExportName, OperationId, SnapshotId};
@@ -140,8 +140,9 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
             // The server is going, or an attach is being undone: the fence of the export is what counts.
             _ => unexport_row(draft, id, *attachment_id),
         },
-        // Their plan is a migration's own (`moving`).
-        Step::Survey
+        // Their plans are of their own (`moving`, `replug`).
+        Step::LookAtGuest { .. }
+        | Step::Survey
         | Step::Transfer
         | Step::CreateTarget
         | Step::Mirror { .. }
@@ -390,6 +391,7 @@ pub(super) fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
         OperationKind::ServerDetach { attachment_id, .. } => {
             roll_detaching(draft, operation, *attachment_id, &cause);
         }
+        OperationKind::Replug { .. } => replug::failed(draft, operation, &cause),
         OperationKind::Repair => draft.run(id, Step::Drain),
         OperationKind::Migrate(_) => moving::gave_up(draft, operation, &cause, false),
         OperationKind::SwapIn(_) => swapping::not_begun(draft, operation, &cause),

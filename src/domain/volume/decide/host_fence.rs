@@ -65,6 +65,7 @@ fn leads_there(state: &VolumeState, row_id: AttachmentId, request: &FenceHost) -
     state.operations.iter().find_map(|operation| match &operation.kind {
         OperationKind::Connect { attachment_id, connector, .. }
         | OperationKind::ServerAttach { attachment_id, connector, .. }
+        | OperationKind::Replug { attachment_id, connector, .. }
             if *attachment_id == row_id =>
         {
             Some(connector.text("host").as_deref() == Some(request.host.as_str()))
@@ -103,7 +104,8 @@ fn is_cut_off(operation: &Operation, row: Option<AttachmentId>, connections: &[A
     match &operation.kind {
         OperationKind::Connect { attachment_id, .. }
         | OperationKind::ServerAttach { attachment_id, .. }
-        | OperationKind::ServerDetach { attachment_id, .. } => Some(*attachment_id) == row,
+        | OperationKind::ServerDetach { attachment_id, .. }
+        | OperationKind::Replug { attachment_id, .. } => Some(*attachment_id) == row,
         OperationKind::Initialize { connection_id, .. } => connections.contains(connection_id),
         _ => false,
     }

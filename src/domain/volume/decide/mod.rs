@@ -13,6 +13,7 @@
 //! | `metadata`, `flags` | metadata, and what else clients write about a volume |
 //! | `attachment` | Block Storage's attachments |
 //! | `server` | Compute's attach and detach |
+//! | `replug` | a guest that has come without its disk |
 //! | `reserve` | the old actions' marks: reserved, about to detach |
 //! | `attach_volume`, `connection`, `release` | the old actions' rows and connections: how they come, how they end |
 //! | `swap`, `swapping` | Compute's swap: what both volumes admit and the old one does; how it goes on at the new one |
@@ -43,6 +44,7 @@ mod metadata;
 mod migrate;
 mod moving;
 mod release;
+mod replug;
 mod reserve;
 mod reset;
 mod results;
@@ -183,6 +185,7 @@ pub fn decide(
         Command::ServerDetach { server_id, server_gone } => {
             server::detach(state, server_id, *server_gone, caller, facts)
         }
+        Command::ServerReplug(request) => replug::begin(state, request, caller, facts),
         Command::ServerAttachmentUpdate { server_id, delete_on_termination } => {
             server::update(state, server_id, *delete_on_termination, caller, facts)
         }

@@ -3,7 +3,7 @@
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
 use super::snapshot::set_status;
-use super::{attachment, connection, image, manage, moving, release, resume, settle, steps, swapping};
+use super::{attachment, connection, image, manage, moving, release, replug, resume, settle, steps, swapping};
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
 use crate::domain::ids::{AttachmentId, OperationId};
@@ -54,6 +54,9 @@ pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outc
     }
     if swapping::owns(operation) {
         return swapping::ended(draft, operation, outcome);
+    }
+    if replug::owns(operation) {
+        return replug::ended(draft, operation, outcome);
     }
     match outcome {
         Outcome::Done { answer } => done(draft, operation, answer),
@@ -140,6 +143,9 @@ fn probed(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outcome) {
     }
     if swapping::owns(operation) {
         return swapping::probed(draft, operation, &probing, outcome);
+    }
+    if replug::owns(operation) {
+        return replug::probed(draft, operation, &probing, outcome);
     }
     match finding(&operation.step, operation, outcome) {
         Finding::Done(answer) => done(draft, operation, &answer),
@@ -311,8 +317,9 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
             draft.end(id, Ok(()));
         }
         Step::Unplug { attachment_id } => unexport_row(draft, id, *attachment_id),
-        // Their plan is a migration's own (`moving`).
-        Step::Survey
+        // Their plans are of their own (`moving`, `replug`).
+        Step::LookAtGuest { .. }
+        | Step::Survey
         | Step::Transfer
         | Step::CreateTarget
         | Step::Mirror { .. }
@@ -448,6 +455,7 @@ pub(super) fn unexported(draft: &mut Draft<'_>, operation: &Operation) {
             settle::rows_changed(&mut draft.next);
             draft.end(id, Ok(()));
         }
+        (OperationKind::Replug { attachment_id, .. }, _) => replug::unexported(draft, operation, *attachment_id),
         (OperationKind::SwapOut(swap), _) => {
             draft.remove_row(swap.attachment_id);
             settle::rows_changed(&mut draft.next);

@@ -188,7 +188,9 @@ fn may_detach(state: &VolumeState, row_id: AttachmentId, detaching: bool) -> Res
     if status_allows { Ok(()) } else { refuse() }
 }
 
-/// Whether an open operation has to do with the row.
+/// Whether an open operation has to do with the row. One that puts it back into its guest is in nobody's way.
 fn is_worked_on(state: &VolumeState, row_id: AttachmentId) -> bool {
-    state.operations.iter().any(|operation| operation.kind.attachment_id() == Some(row_id))
+    let concerns =
+        |kind: &OperationKind| !matches!(kind, OperationKind::Replug { .. }) && kind.attachment_id() == Some(row_id);
+    state.operations.iter().any(|operation| concerns(&operation.kind))
 }

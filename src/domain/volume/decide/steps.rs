@@ -46,6 +46,7 @@ pub(super) fn first_step(state: &mut VolumeState, id: OperationId) -> Step {
             None => Step::Unexport { export: ExportName::new(*attachment_id, operation.epoch) },
         },
         OperationKind::ServerDetach { attachment_id, .. } => Step::Unplug { attachment_id: *attachment_id },
+        OperationKind::Replug { attachment_id, .. } => Step::LookAtGuest { attachment_id: *attachment_id },
         OperationKind::SwapIn(_) => Step::Yield,
         OperationKind::SwapOut(_) => Step::Yielded,
         OperationKind::Initialize { .. } => connection::first_step(state, &operation),
@@ -145,6 +146,7 @@ pub(super) fn has_backend_call(step: &Step) -> bool {
         | Step::Pivot { .. }
         | Step::Unmirror { .. }
         | Step::ResizeGuest { .. }
+        | Step::LookAtGuest { .. }
         | Step::Plug { .. }
         | Step::Unplug { .. } => false,
     }
@@ -244,7 +246,8 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
                     (known.id, &known.connector, known.mode)
                 }
                 OperationKind::Connect { attachment_id, connector, mode, .. } => (*attachment_id, connector, *mode),
-                OperationKind::ServerAttach { attachment_id, connector, .. } => {
+                OperationKind::ServerAttach { attachment_id, connector, .. }
+                | OperationKind::Replug { attachment_id, connector, .. } => {
                     let row = state.attachment(*attachment_id)?;
                     (*attachment_id, connector, effective_mode(state, row.attach_mode, kept_mode(connector)))
                 }
@@ -253,7 +256,10 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
             let connector = connector.clone();
             (backend, Request::Export { attachment_id, export: export.clone(), connector, mode })
         }
-        Step::Plug { attachment_id } | Step::Unplug { attachment_id } | Step::ResizeGuest { attachment_id } => {
+        Step::Plug { attachment_id }
+        | Step::Unplug { attachment_id }
+        | Step::LookAtGuest { attachment_id }
+        | Step::ResizeGuest { attachment_id } => {
             let row = state.attachment(*attachment_id)?;
             let server = row.bdm.as_ref()?.server_id.clone();
             let request = guest_request(state, operation, row, probing)?;
@@ -306,6 +312,7 @@ fn guest_request(state: &VolumeState, operation: &Operation, row: &Attachment, p
             Some(Request::Plug { attachment_id, connection_info, mode })
         }
         Step::Unplug { .. } => Some(Request::Unplug { attachment_id }),
+        Step::LookAtGuest { .. } => Some(Request::ProbeGuest { attachment_id }),
         Step::ResizeGuest { .. } => Some(Request::ResizeGuest { attachment_id, new_size_gib: state.volume.size_gib }),
         _ => None,
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::plug::POLL;
 use super::socket::SocketError;
 use crate::domain::backend::{Cause, CauseKind, Outcome};
+use crate::domain::guest::GuestState;
 use crate::domain::ids::{AttachmentId, ExportName, ServerId};
 use crate::drivers::qmp::{Qmp, QmpError};
 
@@ -130,6 +131,22 @@ impl GuestLink {
         self.qmp.is_open()
     }
 
+    /// The guest's process.
+    pub(super) fn process(&self) -> u32 {
+        self.qmp.server()
+    }
+
+    /// What the guest does.
+    pub(super) async fn state(&self) -> Result<GuestState, QmpError> {
+        let status = self.qmp.run(QueryStatus {}).await?.status;
+        Ok(match status.as_str() {
+            "running" | "suspended" => GuestState::Running,
+            "shutdown" | "guest-panicked" | "internal-error" => GuestState::ShutDown,
+            // Everything else it can go on from.
+            _ => GuestState::Paused,
+        })
+    }
+
     /// Whether this is the server's guest.
     pub(super) fn is_server(&self, server: &ServerId) -> bool {
         self.uuid.eq_ignore_ascii_case(server.as_str())
@@ -182,8 +199,23 @@ impl GuestLink {
             // A register range has an address only while a driver of the guest has it decoded.
             Some(device) if device.regions.iter().any(|range| range.address != -1) => Disk::InUse,
             Some(_) => Disk::Unused,
+            // What is behind a port is seen only when the guest's firmware has given its bus a number.
+            None if self.has(attachment).await? => Disk::Unused,
             None => Disk::Absent,
         })
+    }
+
+    /// How many more disks can be plugged.
+    pub(super) async fn room(&self) -> Result<usize, QmpError> {
+        let ports = self.ports().await?;
+        if ports.is_empty() {
+            return Ok(self.free_slots().await?.len());
+        }
+        let mut free = 0;
+        for port in &ports {
+            free += usize::from(self.is_free(port).await?);
+        }
+        Ok(free)
     }
 
     /// A slot for a new device on the conventional bus, in hexadecimal digits as QEMU wants it; none: all are taken.
@@ -192,30 +224,46 @@ impl GuestLink {
     /// second time, long after the device in it has gone, and would eject the new device: so slots are taken in an order of
     /// their own for each attachment.
     pub(super) async fn free_slot(&self, attachment: AttachmentId) -> Result<Option<String>, QmpError> {
+        let free = self.free_slots().await?;
+        let mut slots = (0..SLOTS).map(|step| FIRST_SLOT + (attachment.0.as_u128() + step) % SLOTS);
+        Ok(slots.find(|slot| free.contains(slot)).map(|slot| format!("{slot:x}")))
+    }
+
+    async fn free_slots(&self) -> Result<Vec<u128>, QmpError> {
         let buses = self.qmp.run(qmp::query_pci {}).await?;
         let first = buses.iter().find(|bus| bus.bus == 0);
         let is_taken = |slot: u128| {
             first.is_some_and(|bus| bus.devices.iter().any(|device| u128::try_from(device.slot) == Ok(slot)))
         };
-        let slots = (0..SLOTS).map(|step| FIRST_SLOT + (attachment.0.as_u128() + step) % SLOTS);
-        Ok(slots.into_iter().find(|slot| !is_taken(*slot)).map(|slot| format!("{slot:x}")))
+        Ok((FIRST_SLOT..FIRST_SLOT + SLOTS).filter(|slot| !is_taken(*slot)).collect())
     }
 
     /// The bus for a new device. PCI Express takes one device a port, and only ports take hot-plugged ones; a machine
     /// without such ports has a conventional bus that takes them itself.
     pub(super) async fn free_bus(&self) -> Result<Bus, QmpError> {
-        let devices = self.qmp.run(qmp::qom_list { path: PERIPHERAL.into() }).await?;
-        let mut bus = Bus::Default;
-        for port in devices.iter().filter(|device| device.type_ == "child<pcie-root-port>") {
-            // The bus has its port's id; what is plugged into it is a link named child[n].
-            let path = format!("{PERIPHERAL}/{0}/{0}", port.name);
-            let members = self.qmp.run(qmp::qom_list { path }).await?;
-            if !members.iter().any(|member| member.name.starts_with("child[")) {
-                return Ok(Bus::Port(port.name.clone()));
-            }
-            bus = Bus::NoneFree;
+        let ports = self.ports().await?;
+        if ports.is_empty() {
+            return Ok(Bus::Default);
         }
-        Ok(bus)
+        for port in ports {
+            if self.is_free(&port).await? {
+                return Ok(Bus::Port(port));
+            }
+        }
+        Ok(Bus::NoneFree)
+    }
+
+    async fn ports(&self) -> Result<Vec<String>, QmpError> {
+        let devices = self.qmp.run(qmp::qom_list { path: PERIPHERAL.into() }).await?;
+        let ports = devices.into_iter().filter(|device| device.type_ == "child<pcie-root-port>");
+        Ok(ports.map(|port| port.name).collect())
+    }
+
+    /// The bus has its port's id; what is plugged into it is a link named child[n].
+    async fn is_free(&self, port: &str) -> Result<bool, QmpError> {
+        let path = format!("{PERIPHERAL}/{port}/{port}");
+        let members = self.qmp.run(qmp::qom_list { path }).await?;
+        Ok(!members.iter().any(|member| member.name.starts_with("child[")))
     }
 }
 
@@ -267,6 +315,23 @@ impl qapi::Command for QueryNodes {
 }
 
 impl QmpCommand for QueryNodes {}
+
+/// The generated answer fails on a state that a later QEMU adds.
+#[derive(Debug, Serialize)]
+struct QueryStatus {}
+
+#[derive(Debug, Deserialize)]
+struct Status {
+    status: String,
+}
+
+impl qapi::Command for QueryStatus {
+    type Ok = Status;
+    const NAME: &'static str = "query-status";
+    const ALLOW_OOB: bool = false;
+}
+
+impl QmpCommand for QueryStatus {}
 
 /// A disk as the guest has it.
 #[derive(Debug, PartialEq, Eq)]

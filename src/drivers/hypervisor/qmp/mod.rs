@@ -2,13 +2,15 @@
 //!
 //! For: making an exported volume a disk of a guest, showing it its new size, and taking it away with proof. Never: connects
 //! to a socket outside the configured directories, or to a guest whose uuid is not the server's (unless told so); keeps a
-//! connection while no call needs it (the socket serves one client at a time, and others may want it). Called by the driver
+//! connection for longer than a moment while no call needs it (the socket serves one client at a time, and others may want it). Called by the driver
 //! pool; `hearth fsck` uses the inventory.
 //!
 //! * `socket`: which sockets may be used.
 //! * `guest`: one connection, shared by the calls under way for that guest.
 //! * `plug`: plug, unplug, resize; `moves`: a disk moved to another export.
+//! * `follow`: what a guest does by itself.
 
+mod follow;
 mod guest;
 mod moves;
 mod moving;
@@ -22,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::guest::{ConnectError, GuestLink};
@@ -29,6 +32,7 @@ use self::moves::{Destination, Move};
 use self::moving::{Moves, Moving};
 use self::socket::{SocketError, SocketRules};
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request};
+use crate::domain::guest::GuestSeen;
 use crate::domain::ids::{AttachmentId, VolumeId};
 use crate::drivers::qmp::QmpError;
 use crate::drivers::qmp_features::Features;
@@ -324,6 +328,22 @@ impl Hypervisor for QmpHypervisor {
 
     fn inventory(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>> {
         async move { self.plugged(&guest).await }.boxed()
+    }
+
+    fn room(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Option<usize>, Cause>> {
+        async move {
+            match self.connect(&guest).await {
+                Ok(link) => link.room().await.map(Some).map_err(|error| plug::cause_of(&error)),
+                Err(error) => Err(error.into_cause()),
+            }
+        }
+        .boxed()
+    }
+
+    fn follow(self: Arc<Self>, guest: Guest) -> Option<mpsc::Receiver<GuestSeen>> {
+        let (told, seen) = mpsc::channel(1);
+        tokio::spawn(follow::follow(self, guest, told));
+        Some(seen)
     }
 }
 
