@@ -192,10 +192,11 @@ impl Stage {
     async fn prepare(&mut self, verb: Verb) {
         if self.guest == Life::Dead {
             self.guest_comes_back().await;
+            self.until_settled().await;
+            let is_used = self.used().await.is_some();
+            self.until_agreed(is_used).await;
         }
-        self.until_settled().await;
         let used = self.used().await;
-        self.until_agreed(used.is_some()).await;
         match (verb, used) {
             (Verb::Attach, Some(_)) => self.hearth().server_remove_volume(&self.id, self.current()).await,
             (Verb::Detach | Verb::Swap, None) => drop(self.hearth().server_add_volume(&self.id, self.current()).await),
