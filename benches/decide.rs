@@ -34,6 +34,7 @@ fn facts() -> Facts {
         limits: Limits::default(),
         drain_deadline: Duration::from_secs(30),
         hosts: Default::default(),
+        compute: Default::default(),
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod actors;
 pub mod api;
 pub mod cli;
+pub mod compute;
 pub mod domain;
 pub mod drivers;
 pub mod faults;

@@ -59,6 +59,7 @@ pub fn new_volume(number: u128) -> Arc<VolumeState> {
         limits: NO_LIMITS,
         drain_deadline: Duration::from_secs(30),
         hosts: Default::default(),
+        compute: Default::default(),
     };
     match decide(volume_id, None, &create, &caller(), &facts) {
         Verdict::Commit(decision) => decision.next,
@@ -90,6 +91,7 @@ pub async fn service(count: u128) -> (Service, Vec<VolumeId>) {
     let world = Dependencies {
         store,
         drivers: pool.clone(),
+        compute: None,
         clock: Clock::System,
         randomness: Randomness::from_os(),
         placement,

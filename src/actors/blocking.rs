@@ -80,7 +80,10 @@ impl Unanswered {
 
 fn retry(error: &RequestError, operation: Option<&Operation>) -> Option<Retry> {
     match error {
-        RequestError::Overloaded { .. } | RequestError::Quarantined | RequestError::Store(_) => Some(Retry::Later),
+        RequestError::Overloaded { .. }
+        | RequestError::Quarantined
+        | RequestError::Store(_)
+        | RequestError::Compute(_) => Some(Retry::Later),
         RequestError::Refused(Refusal::QueueDeadline | Refusal::ServerChanged | Refusal::TypeChanged) => {
             Some(Retry::Later)
         }

@@ -16,6 +16,8 @@ use super::service::{Backends, RequestError};
 use super::settling::Settling;
 use super::slot::{CRASHES_TO_QUARANTINE, Occupant, Permit, QUARANTINE, VolumeSlot};
 use super::volume::{Envelope, VolumeActor};
+use crate::compute::ComputeService;
+use crate::domain::compute::UseAnswer;
 use crate::domain::ids::{ServerId, VolumeId};
 use crate::domain::operation::backoff;
 use crate::domain::quota::Limits;
@@ -80,12 +82,25 @@ pub struct Dependencies {
     pub store: Arc<dyn Store>,
     /// The driver pool.
     pub drivers: SharedCaller,
+    /// The Nova whose servers use the volumes; none: they are Hearth's own, or nobody's.
+    pub compute: Option<Arc<dyn ComputeService>>,
     /// Time.
     pub clock: Clock,
     /// Ids.
     pub randomness: Randomness,
     /// Where actors run.
     pub placement: Placement,
+}
+
+/// What goes along with a client's command.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// What its growth is judged by; none: by what holds for everybody.
+    pub(super) limits: Option<Box<Limits>>,
+    /// What a Compute elsewhere has said of the use that it would end.
+    pub(super) answer: Option<Box<UseAnswer>>,
+    /// The request's idempotency key, used in the same commit.
+    pub(super) key: Option<Arc<Keyed>>,
 }
 
 /// The supervisor's shared state.
@@ -160,14 +175,13 @@ impl Core {
 
     /// Sends a client's command: admission first, then the mailbox.
     pub(super) fn send(self: &Arc<Self>, id: VolumeId, command: Box<Command>, caller: Caller, reply: ReplyTo) {
-        self.send_within(None, None, id, command, caller, reply);
+        self.send_within(Beside::default(), id, command, caller, reply);
     }
 
-    /// The same, with the limits by which the command's growth is judged, and the request's idempotency key.
+    /// The same, with what is known beside the command.
     pub(super) fn send_within(
         self: &Arc<Self>,
-        limits: Option<Box<Limits>>,
-        key: Option<Arc<Keyed>>,
+        beside: Beside,
         id: VolumeId,
         command: Box<Command>,
         caller: Caller,
@@ -179,7 +193,7 @@ impl Core {
             self.overloads.fetch_add(1, Ordering::Relaxed);
             return reply.answer(Err(RequestError::Overloaded { retry_after: Duration::from_secs(1) }));
         };
-        self.post(&slot, Envelope::new(command, caller, reply, Some(permit)).within(limits).keyed(key));
+        self.post(&slot, Envelope::new(command, caller, reply, Some(permit)).with(beside));
     }
 
     /// Sends a command until the volume has decided about it: nobody would send it again if it were lost because the volume's

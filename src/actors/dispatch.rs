@@ -17,7 +17,9 @@ impl Core {
     pub(super) fn start_jobs(self: &Arc<Self>, volume_id: VolumeId, jobs: Vec<Job>) {
         for job in jobs {
             let delay = match &job {
-                Job::Step { delay, .. } | Job::ProbeOutstanding { delay, .. } => *delay,
+                Job::Step { delay, .. } | Job::ProbeOutstanding { delay, .. } | Job::NotifyCompute { delay, .. } => {
+                    *delay
+                }
                 Job::Borrow { .. }
                 | Job::WatchBorrower { .. }
                 | Job::GiveBack { .. }
@@ -43,6 +45,9 @@ impl Core {
             Job::GiveBack { lender } => self.give_back(lender, volume_id),
             Job::TellOld { ticket, old_volume, server_id, word } => {
                 self.tell_old(volume_id, ticket, old_volume, server_id, word);
+            }
+            Job::NotifyCompute { ticket, notice, request_id, .. } => {
+                self.notify_compute(volume_id, ticket, notice, request_id);
             }
             Job::WatchSwap { new_volume, swap } => self.watch_swap(volume_id, new_volume, swap),
             Job::CallOffSwap { new_volume, swap } => self.deliver(new_volume, Command::SwapCallOff { swap }),

@@ -6,6 +6,7 @@
 
 mod attachments;
 mod blocking;
+mod compute;
 mod core;
 mod dispatch;
 mod events;

@@ -8,12 +8,13 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::blocking::Unanswered;
-use super::core::{ActorOptions, Core, Dependencies};
+use super::core::{ActorOptions, Beside, Core, Dependencies};
 use super::events::EventStream;
 use super::hosts::BackendReport;
 use super::reply::{ReplyTo, Returned};
 use super::server::{AttachRequest, DetachRequest, ServerMessage, SwapRequest};
 use super::settling::is_open;
+use crate::compute::ComputeError;
 use crate::domain::ids::{AttachmentId, OperationId, RequestId, ServerId, SnapshotId, VolumeId};
 use crate::domain::lifecycle::ServerVerb;
 use crate::domain::operation::{Operation, Step};
@@ -95,6 +96,9 @@ pub enum RequestError {
     /// The store cannot be read (503).
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A Compute elsewhere could not be asked whether it uses what the request would end (503).
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
 }
 
 /// Compute's attach as the client asked for it.
@@ -247,12 +251,15 @@ impl Service {
         refused_by: &OnceLock<Arc<VolumeState>>,
     ) -> Result<Reply, RequestError> {
         let mut command = Box::new(command);
+        let may_be_asked = self.core.world.compute.is_some() && command.may_disconnect();
+        let mut answer = None;
         for _ in 0..MAX_DELIVERIES {
             let limits = self.limits_of(volume_id, &command, &caller).await?;
             // what was judged by limits that do not hold any more is judged again by those that do
-            let again = limits.is_some().then(|| command.clone());
+            let again = (limits.is_some() || may_be_asked).then(|| command.clone());
             let (reply, receiver) = ReplyTo::channel();
-            self.core.send_within(limits, key.clone(), volume_id, command, caller.clone(), reply);
+            let beside = Beside { limits, answer: answer.take(), key: key.clone() };
+            self.core.send_within(beside, volume_id, command, caller.clone(), reply);
             match (receiver.await, again) {
                 (
                     Ok(
@@ -262,6 +269,12 @@ impl Service {
                     Some(same),
                     // What was judged by the type itself goes back to whoever judged it.
                 ) if !matches!(*same, Command::Create(_) | Command::Retype(_)) => {
+                    command = same;
+                }
+                // Nobody holds the volume while Compute is asked; it looks itself whether the answer still fits.
+                (Ok(Returned::Refused(Refusal::AskCompute(question), _)), Some(same)) => {
+                    let request_id = caller.requester.request_id.clone();
+                    answer = Some(self.core.ask_compute(volume_id, *question, request_id).await?);
                     command = same;
                 }
                 (Ok(Returned::Answer(answer)), _) => return answer,
@@ -479,6 +492,7 @@ impl Service {
     pub fn step_deadline(&self, host: Option<&str>, operation: &Operation) -> Option<Duration> {
         match operation.step {
             Step::Drain => Some(self.core.options.drain_deadline),
+            Step::NotifyCompute => self.core.world.compute.as_ref().map(|compute| compute.timeout()),
             _ => {
                 let host = operation.kind.other_backend().map(Text::as_str).or(host);
                 self.backends().deadline(host, &operation.step, operation.probing.is_some())

@@ -196,6 +196,9 @@ async fn handle(
         return metrics(request.method(), api);
     }
     let route = route_find(request.method().as_str(), &path);
+    // somebody else's servers are not Hearth's to speak of
+    let is_of_servers = |route: &Route| path.side == Side::Compute || route.is_of_own_servers();
+    let route = route.filter(|route| api.options.catalog.compute || !is_of_servers(route));
     exchange.template = route.as_ref().map_or(UNROUTED, Route::template);
     let policy = api.options.policy.current();
     let context = match &route {

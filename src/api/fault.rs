@@ -282,7 +282,14 @@ fn request_fault(error: RequestError, refusal_fault: impl FnOnce(Refusal) -> Fau
         error @ RequestError::Quarantined => Fault::unavailable(RETRY_AFTER, error),
         error @ RequestError::Lost => Fault::internal(error),
         RequestError::Store(error) => Fault::unavailable(RETRY_AFTER, error),
+        RequestError::Compute(error) => compute_fault(error),
     }
+}
+
+/// Why Compute could not be asked is the operator's to know, and in the log.
+fn compute_fault(cause: impl ToString) -> Fault {
+    let text = "The Compute service is temporarily unavailable.";
+    Fault { retry_after: Some(RETRY_AFTER), cause: Some(cause.to_string()), ..Fault::new(503, text) }
 }
 
 fn refusal_fault(refusal: Refusal) -> Fault {
@@ -338,6 +345,7 @@ fn refusal_fault(refusal: Refusal) -> Fault {
         // who sent a key looks for what the first copy has made
         refusal @ Refusal::KeyUsed => Fault::new(409, refusal.to_string()),
         refusal @ Refusal::TypeChanged => Fault::unavailable(RETRY_AFTER, refusal),
+        refusal @ Refusal::AskCompute(_) => compute_fault(refusal),
     }
 }
 

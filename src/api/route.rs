@@ -306,6 +306,18 @@ impl Route {
         matches!(self, Self::BlockVersions { .. } | Self::ComputeVersions | Self::ComputeVersion)
     }
 
+    /// Whether it is of the servers that Hearth knows where Compute is its own.
+    pub fn is_of_own_servers(&self) -> bool {
+        matches!(
+            self,
+            Self::AdminServerList
+                | Self::AdminServerCreate
+                | Self::AdminServerShow(_)
+                | Self::AdminServerUpdate(_)
+                | Self::AdminServerDelete(_)
+        )
+    }
+
     /// The lowest microversion that has the route. Actions have gates of their own, judged later (volume-actions §0.1).
     pub fn since(&self) -> Option<Microversion> {
         match self {

@@ -115,16 +115,21 @@ fn local(auth: &AuthSettings, www_authenticate_uri: String) -> Result<(Local, Ve
     Ok((local, vec![account("admin", "admin"), account("demo", "demo")]))
 }
 
+/// A password of the settings.
+pub(super) fn password(settings: &KeystonePassword) -> Password {
+    match settings {
+        KeystonePassword::Text(text) => Password::Text(text.clone()),
+        KeystonePassword::File(path) => Password::File(path.clone()),
+    }
+}
+
 fn keystone_options(settings: &KeystoneSettings, service_token_roles: Vec<String>) -> KeystoneOptions {
     KeystoneOptions {
         auth_url: settings.auth_url.clone(),
         www_authenticate_uri: settings.www_authenticate_uri.clone(),
         user: ServiceUser {
             username: settings.username.clone(),
-            password: match &settings.password {
-                KeystonePassword::Text(text) => Password::Text(text.clone()),
-                KeystonePassword::File(path) => Password::File(path.clone()),
-            },
+            password: password(&settings.password),
             project_name: settings.project_name.clone(),
             user_domain_name: settings.user_domain_name.clone(),
             project_domain_name: settings.project_domain_name.clone(),

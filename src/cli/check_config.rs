@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::serve::endpoint;
 use super::{with_policy, with_settings};
 use crate::policy::live::Status;
-use crate::settings::{Database, DriverSettings, ImageServiceSettings, Settings};
+use crate::settings::{ComputeMode, Database, DriverSettings, ImageServiceSettings, Settings};
 
 /// Tells every problem with key, reason and origin on stderr; or what is in force on stdout.
 pub(super) fn run(file: Option<&Path>) -> ExitCode {
@@ -53,6 +53,14 @@ fn summary(settings: &Settings) -> Vec<String> {
         ImageServiceSettings::None => "none".to_owned(),
     };
     lines.push(format!("  images       {images}"));
+    let servers = match &settings.compute.mode {
+        ComputeMode::Embedded => "Hearth's own".to_owned(),
+        ComputeMode::None => "none".to_owned(),
+        ComputeMode::External(nova) => {
+            format!("of the Nova at {}", nova.endpoint.as_deref().unwrap_or("the address in Keystone's catalogue"))
+        }
+    };
+    lines.push(format!("  servers      {servers}"));
     if settings.backends.is_empty() {
         lines.push("  backends     none: every create ends in status error".to_owned());
     }

@@ -8,6 +8,7 @@ pub mod ask;
 pub mod auth;
 pub mod check_config;
 pub mod clouds;
+mod compute;
 pub mod daemons;
 pub mod fill;
 pub mod fsck;

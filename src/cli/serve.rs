@@ -12,18 +12,21 @@ use actix_web::dev::ServerHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::auth::{self, AuthError};
-use super::clouds;
 use super::images::{self, ImagePartError, ImageParts};
 use super::parts::{self, PartError};
 use super::reload;
 use super::state_dir::{StateDir, StateDirError};
+use super::{clouds, compute};
 use crate::actors::{ActorOptions, Dependencies, ServerAttachOptions, Service};
 use crate::api::identity::CatalogOptions;
 use crate::api::server::Images;
 use crate::api::tls::{Certificate, TlsError};
 use crate::api::{ApiOptions, ApiState};
+use crate::compute::ComputeService;
 use crate::domain::time::Timestamp;
 use crate::drivers::pool::DriverPool;
+use crate::identity::Strategy;
+use crate::outbound::BuildError;
 use crate::policy::LivePolicy;
 use crate::runtime::{Clock, Placement, Randomness};
 use crate::settings::{ComputeMode, ImageServiceSettings, Loaded, Settings};
@@ -77,6 +80,9 @@ pub enum ServeError {
     /// Who finds out who asks.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// The client of Nova.
+    #[error("Nova cannot be asked")]
+    Nova(#[source] BuildError),
     /// The listener's certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -120,7 +126,8 @@ async fn serve(
     }
     let placement = Placement::arbiters(threads(settings.actors.arbiters));
     let pool = DriverPool::start(&placement, parts.backends, parts.hypervisors);
-    let service = start_service(settings, Arc::clone(&store), Arc::clone(&pool), placement);
+    let compute = open_compute(settings, &auth.strategy, &metrics)?;
+    let service = start_service(settings, Arc::clone(&store), Arc::clone(&pool), compute, placement);
     load_services(&service).await;
     // in the background: the API serves at once, and a volume that is asked for resumes by itself
     actix_web::rt::spawn(recover(service.clone()));
@@ -180,10 +187,30 @@ fn end_at_once(code: i32) -> ! {
     std::process::exit(code)
 }
 
-fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPool>, placement: Placement) -> Service {
+/// The Nova that has the servers, if there is one.
+fn open_compute(
+    settings: &Settings,
+    auth: &Strategy,
+    metrics: &Metrics,
+) -> Result<Option<Arc<dyn ComputeService>>, ServeError> {
+    let ComputeMode::External(nova) = &settings.compute.mode else { return Ok(None) };
+    let client = compute::open(nova, auth).map_err(ServeError::Nova)?;
+    let shown = Arc::clone(&client);
+    metrics.register(move || shown.samples());
+    Ok(Some(client))
+}
+
+fn start_service(
+    settings: &Settings,
+    store: Arc<dyn Store>,
+    pool: Arc<DriverPool>,
+    compute: Option<Arc<dyn ComputeService>>,
+    placement: Placement,
+) -> Service {
     let world = Dependencies {
         store,
         drivers: pool.clone(),
+        compute,
         clock: Clock::System,
         randomness: Randomness::from_os(),
         placement,
@@ -201,7 +228,8 @@ fn start_service(settings: &Settings, store: Arc<dyn Store>, pool: Arc<DriverPoo
             max_disk_devices: settings.compute.max_disk_devices_to_attach,
             cross_az_attach: settings.compute.cross_az_attach,
         },
-        follow_guests: settings.hypervisor.follow_guests,
+        // somebody else's guests are not Hearth's to look after
+        follow_guests: settings.hypervisor.follow_guests && settings.compute.mode == ComputeMode::Embedded,
         ..ActorOptions::default()
     };
     Service::start(world, options, pool)

@@ -48,6 +48,8 @@ impl Deadlines {
             Step::Queued | Step::Drain | Step::Borrow | Step::Announce => return None,
             // Volumes answer each other, not backends.
             Step::Yield | Step::Yielded | Step::Handover | Step::HandBack => return None,
+            // Nova's client has a time-out of its own.
+            Step::NotifyCompute => return None,
             _ if is_probe => self.probe,
             Step::Create | Step::CreateTarget | Step::CreateImage | Step::Adopt | Step::AdoptSnapshot { .. } => {
                 self.create

@@ -16,4 +16,6 @@ pub enum Lane {
     Connection,
     /// Removing what migrations have left at other backends: in nobody's way but that of a next migration and of the delete.
     Cleanup,
+    /// Telling a Nova elsewhere: in nobody's way.
+    Notice,
 }

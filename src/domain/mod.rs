@@ -7,6 +7,7 @@
 pub mod attachment;
 pub mod backend;
 pub mod claims;
+pub mod compute;
 pub mod deadlines;
 pub mod document;
 pub mod guest;

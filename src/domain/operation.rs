@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attachment::AttachMode;
 use super::backend::{CallKey, Cause};
+use super::compute::ComputeNotice;
 use super::document::Document;
 use super::ids::{AttachmentId, ExportName, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId};
 use super::image::{FromImage, ToImage};
@@ -76,6 +77,8 @@ pub enum OperationKind {
         /// Exports of it there, which end first.
         exports: Vec<ExportName>,
     },
+    /// Tell a Nova elsewhere what has happened to the volume.
+    NotifyCompute(Box<ComputeNotice>),
     /// Take a snapshot.
     CreateSnapshot {
         /// The snapshot.
@@ -190,6 +193,7 @@ impl OperationKind {
             Self::Migrate(migration) if migration.retype.is_some() => "retype",
             Self::Migrate(_) => "migrate",
             Self::DiscardCopy { .. } => "discard_copy",
+            Self::NotifyCompute(_) => "notify_compute",
             Self::CreateSnapshot { .. } => "create_snapshot",
             Self::DeleteSnapshot { .. } => "delete_snapshot",
             Self::Connect { .. } => "connect",
@@ -220,6 +224,7 @@ impl OperationKind {
             | Self::Revert { .. }
             | Self::Migrate(_) => Lane::Data,
             Self::DiscardCopy { .. } => Lane::Cleanup,
+            Self::NotifyCompute(_) => Lane::Notice,
             Self::CreateSnapshot { .. }
             | Self::DeleteSnapshot { .. }
             | Self::ManageSnapshot { .. }
@@ -415,6 +420,8 @@ pub enum Step {
     Handover,
     /// Tell the old volume that its guest stays.
     HandBack,
+    /// Tell a Nova elsewhere.
+    NotifyCompute,
     /// Tell one server's guest the new size.
     ResizeGuest {
         /// The row of that server.
@@ -495,6 +502,7 @@ impl Step {
             Self::Yielded => "yielded",
             Self::Handover => "handover",
             Self::HandBack => "hand_back",
+            Self::NotifyCompute => "notify_compute",
             Self::ResizeGuest { .. } => "resize_guest",
             Self::Unexport { .. } => "unexport",
             Self::Export { .. } => "export",

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::reader::Origins;
 use super::{
-    AuthStrategy, Database, DriverSettings, ImageServiceSettings, KeystonePassword, Problem, Settings, SimProcess,
+    AuthStrategy, ComputeMode, Database, DriverSettings, ImageServiceSettings, KeystonePassword, NovaCredentials,
+    Problem, Settings, SimProcess,
 };
 
 /// `sun_path` of a unix socket has 108 bytes, the last of which is the terminating zero.
@@ -62,6 +63,23 @@ pub(super) fn problems(settings: &Settings, origins: &Origins) -> Vec<Problem> {
             }
         }
         ImageServiceSettings::None => {}
+    }
+    if let ComputeMode::External(nova) = &settings.compute.mode {
+        let secret = |password: &KeystonePassword| match password {
+            KeystonePassword::File(file) => Some(file.clone()),
+            KeystonePassword::Text(_) => None,
+        };
+        let (key, file) = match &nova.credentials {
+            NovaCredentials::User { password, .. } => ("password_file", secret(password)),
+            NovaCredentials::ApplicationCredential { secret: text, .. } => {
+                ("application_credential_secret_file", secret(text))
+            }
+            NovaCredentials::TokenFile(file) => ("token_file", Some(file.clone())),
+            NovaCredentials::ServiceUser => ("", None),
+        };
+        for (key, file) in [("ca_file", nova.ca_file.clone()), (key, file)] {
+            add(format!("compute.nova.{key}"), file.and_then(|file| unreadable(&file)));
+        }
     }
     if let Some(keystone) = &settings.auth.keystone {
         let password = match &keystone.password {

@@ -1,5 +1,7 @@
 //! `compute`: whether Hearth serves Compute's volume attachments, and by which rules.
 
+use super::AuthStrategy;
+use super::nova::{self, NovaSettings};
 use super::parse::one_of;
 use super::reader::{Problem, Table};
 
@@ -21,16 +23,19 @@ pub struct ComputeSettings {
 }
 
 /// `compute.mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ComputeMode {
     /// Hearth serves the volume-attachment part of the Compute API.
     Embedded,
-    /// Only Block Storage is served.
+    /// A Nova elsewhere has the servers, and Hearth is its Block Storage.
+    External(Box<NovaSettings>),
+    /// Only Block Storage is served, and there is nobody to ask.
     None,
 }
 
-const OPTIONS: [&str; 6] = [
+const OPTIONS: [&str; 7] = [
     "mode",
+    "nova",
     "ignore_requested_device",
     "max_disk_devices_to_attach",
     "cross_az_attach",
@@ -41,14 +46,18 @@ const OPTIONS: [&str; 6] = [
 /// −1: no limit.
 const DISKS: std::ops::RangeInclusive<i64> = -1..=10_000;
 
-pub(super) fn parse(mut table: Table, problems: &mut Vec<Problem>) -> ComputeSettings {
-    let mode = table.take(problems, "mode", ComputeMode::Embedded, |value| {
-        match one_of(value, &["embedded", "none", "external"])? {
-            "embedded" => Ok(ComputeMode::Embedded),
-            "none" => Ok(ComputeMode::None),
-            _ => Err("\"external\" is not implemented in this release; use \"embedded\" or \"none\"".to_owned()),
+pub(super) fn parse(mut table: Table, strategy: AuthStrategy, problems: &mut Vec<Problem>) -> ComputeSettings {
+    let chosen_at = table.origin_of("mode");
+    let word = table.take(problems, "mode", "embedded", |value| one_of(value, &["embedded", "external", "none"]));
+    let mode = match word {
+        "external" => {
+            let nova = table.table(problems, "nova");
+            let has_keystone = strategy == AuthStrategy::Keystone;
+            ComputeMode::External(Box::new(nova::parse(nova, has_keystone, chosen_at.as_deref(), problems)))
         }
-    });
+        "none" => ComputeMode::None,
+        _ => ComputeMode::Embedded,
+    };
     let ignore_requested_device = table.flag(problems, "ignore_requested_device", false);
     let disks: i64 = table.number(problems, "max_disk_devices_to_attach", -1, DISKS);
     let cross_az_attach = table.flag(problems, "cross_az_attach", true);

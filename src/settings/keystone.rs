@@ -97,7 +97,7 @@ pub(super) fn parse(mut table: Table, chosen_at: Option<&str>, problems: &mut Ve
     }
     let told = table.take(problems, "www_authenticate_uri", String::new(), |value| endpoint(value, &[]));
     let www_authenticate_uri = if told.is_empty() { auth_url.clone() } else { told };
-    let password = password(&mut table, chosen_at, problems);
+    let password = password(&mut table, "password", chosen_at, problems);
     let settings = KeystoneSettings {
         auth_url,
         www_authenticate_uri,
@@ -121,27 +121,30 @@ pub(super) fn parse(mut table: Table, chosen_at: Option<&str>, problems: &mut Ve
     settings
 }
 
-fn given(text: Option<String>) -> Option<String> {
+pub(super) fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-fn password(table: &mut Table, chosen_at: Option<&str>, problems: &mut Vec<Problem>) -> KeystonePassword {
-    let (key, origin) = (table.key("password"), table.origin_of("password"));
-    let text = given(table.optional_text(problems, "password"));
-    let file = given(table.optional_text(problems, "password_file"));
+/// `name`, or `name_file`: one of them has to be there.
+pub(super) fn password(
+    table: &mut Table,
+    name: &str,
+    chosen_at: Option<&str>,
+    problems: &mut Vec<Problem>,
+) -> KeystonePassword {
+    let in_file = format!("{name}_file");
+    let (key, origin) = (table.key(name), table.origin_of(name));
+    let text = given(table.optional_text(problems, name));
+    let file = given(table.optional_text(problems, &in_file));
     match (text, file) {
         (Some(text), None) => KeystonePassword::Text(text),
         (None, Some(file)) => KeystonePassword::File(absolute(PathBuf::from(file))),
         (text, _) => {
             let reason = match text {
-                Some(_) => "is set together with password_file; one of them is enough",
-                None => "must be the service user's password, or password_file the file that holds it",
+                Some(_) => format!("is set together with {in_file}; one of them is enough"),
+                None => format!("must be the service's own, or {in_file} the file that holds it"),
             };
-            problems.push(Problem {
-                key,
-                reason: reason.to_owned(),
-                origin: origin.or_else(|| chosen_at.map(str::to_owned)),
-            });
+            problems.push(Problem { key, reason, origin: origin.or_else(|| chosen_at.map(str::to_owned)) });
             KeystonePassword::Text(String::new())
         }
     }

@@ -12,6 +12,7 @@ mod compute;
 mod duration;
 mod image;
 mod keystone;
+mod nova;
 mod parse;
 mod reader;
 mod tls;
@@ -27,6 +28,7 @@ pub use compute::{ComputeMode, ComputeSettings};
 pub use duration::parse as parse_duration;
 pub use image::{GlanceSettings, ImageServiceSettings, ImageSettings, ImageStoreSettings};
 pub use keystone::{KeystonePassword, KeystoneSettings};
+pub use nova::{NovaCredentials, NovaSettings};
 pub use reader::{ENVIRONMENT_PREFIX, Problem};
 pub use tls::TlsSettings;
 

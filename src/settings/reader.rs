@@ -198,6 +198,16 @@ impl Table {
         self.members.get(name).and_then(|value| value.origin().map(str::to_owned)).or_else(|| self.origin.clone())
     }
 
+    /// Forgets empty texts, where they say nothing.
+    pub(super) fn forget_empty(&mut self) {
+        self.members.retain(|_, value| !matches!(&value.kind, ValueKind::String(text) if text.is_empty()));
+    }
+
+    /// Whether member `name` is still in the table.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
     fn refuse(&self, problems: &mut Vec<Problem>, name: &str, value_origin: Option<&str>, reason: String) {
         let origin = value_origin.map(str::to_owned).or_else(|| self.origin.clone());
         problems.push(Problem { key: self.key(name), reason, origin });

@@ -130,6 +130,23 @@ fn the_annotated_file_names_every_setting() {
         "compute.ignore_requested_device",
         "compute.max_disk_devices_to_attach",
         "compute.mode",
+        "compute.nova.application_credential_id",
+        "compute.nova.application_credential_secret",
+        "compute.nova.application_credential_secret_file",
+        "compute.nova.auth_url",
+        "compute.nova.ca_file",
+        "compute.nova.endpoint",
+        "compute.nova.interface",
+        "compute.nova.max_connections",
+        "compute.nova.password",
+        "compute.nova.password_file",
+        "compute.nova.project_domain_name",
+        "compute.nova.project_name",
+        "compute.nova.region_name",
+        "compute.nova.timeout",
+        "compute.nova.token_file",
+        "compute.nova.user_domain_name",
+        "compute.nova.username",
         "compute.simulated_servers",
         "compute.swap_requires_migration",
         "connections.queue_deadline",
@@ -354,7 +371,61 @@ fn with_keystone_every_address_can_be_served() {
 #[test]
 fn what_is_not_implemented_is_refused_by_name() {
     refused("[auth]\nstrategy = \"magic\"\n", &[], "auth.strategy", "one of noauth", FILE);
-    refused("[compute]\nmode = \"external\"\n", &[], "compute.mode", "not implemented", FILE);
+}
+
+/// `[compute.nova]` with these lines.
+fn nova(lines: &str) -> String {
+    format!("[compute]\nmode = \"external\"\n[compute.nova]\n{lines}\n")
+}
+
+fn nova_of(toml: &str) -> NovaSettings {
+    match settings(toml, &[]).compute.mode {
+        ComputeMode::External(nova) => *nova,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn external_each_way_to_log_in_for_nova() {
+    let file = nova_of(&nova("token_file = \"/t\"\nendpoint = \"http://n:8774/\"\npassword = \"\""));
+    assert_eq!(file.credentials, NovaCredentials::TokenFile("/t".into()));
+    assert_eq!(file.endpoint.as_deref(), Some("http://n:8774/v2.1"));
+    assert_eq!((file.interface.as_str(), file.timeout.as_secs(), file.max_connections), ("internal", 10, 32));
+    let own =
+        nova_of(&nova("auth_url = \"https://k/v3\"\npassword = \"hunter2\"\nendpoint = \"https://c/compute/v2.1\""));
+    assert_eq!(own.endpoint.as_deref(), Some("https://c/compute/v2.1"));
+    assert!(!format!("{own:?}").contains("hunter2"), "{own:?}");
+    match own.credentials {
+        NovaCredentials::User { auth_url, username, .. } => {
+            assert_eq!((&*auth_url, &*username), ("https://k", "hearth"))
+        }
+        other => panic!("{other:?}"),
+    }
+    let credential =
+        "auth_url = \"https://k\"\napplication_credential_id = \"a\"\napplication_credential_secret = \"hunter2\"";
+    let credential = nova_of(&nova(credential));
+    assert!(matches!(credential.credentials, NovaCredentials::ApplicationCredential { .. }), "{credential:?}");
+    assert!(!format!("{credential:?}").contains("hunter2"), "{credential:?}");
+    let shared = format!("{}{}", keystone(""), nova(""));
+    assert_eq!(nova_of(&shared).credentials, NovaCredentials::ServiceUser);
+}
+
+#[test]
+fn external_what_is_missing_to_ask_nova_is_named() {
+    let Invalid(problems) = load("[compute]\nmode = \"external\"\n", &[]).expect_err("nothing is said of it");
+    is_problem(&problems[0], "compute.nova.auth_url", "auth.strategy", FILE);
+    is_problem(&problems[1], "compute.nova.password", "password_file", FILE);
+    refused(&nova("token_file = \"/t\""), &[], "compute.nova.endpoint", "no catalogue", FILE);
+    refused(&nova("auth_url = \"http://k\""), &[], "compute.nova.password", "password_file", FILE);
+    let both = "auth_url = \"http://k\"\npassword = \"hunter2\"\npassword_file = \"/p\"";
+    refused(&nova(both), &[], "compute.nova.password", "one of them is enough", FILE);
+    let secret = "auth_url = \"http://k\"\napplication_credential_id = \"a\"";
+    refused(&nova(secret), &[], "compute.nova.application_credential_secret", "_secret_file", FILE);
+    let both = "auth_url = \"http://k\"\npassword = \"hunter2\"\ntoken_file = \"/t\"";
+    refused(&nova(both), &[], "compute.nova.token_file", "instead of a login", FILE);
+    let both = "auth_url = \"http://k\"\npassword = \"p\"\napplication_credential_id = \"a\"\napplication_credential_secret = \"s\"";
+    refused(&nova(both), &[], "compute.nova.password", "unknown setting", FILE);
+    refused("[compute.nova]\nendpoint = \"http://n\"\n", &[], "compute.nova", "unknown setting", FILE);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use tokio::task::LocalSet;
 use super::crash::{CrashPlan, Crashing};
 use super::images::MemoryImages;
 use crate::actors::{ActorOptions, Dependencies, Service};
+use crate::compute::ComputeService;
 use crate::domain::backend::Deadlines;
 use crate::domain::ids::{ProjectId, ServerId, VolumeId};
 use crate::domain::operation::Requester;
@@ -79,6 +80,8 @@ pub struct World {
     backend: Arc<SimBackend>,
     images: Arc<MemoryImages>,
     other_backend: Arc<SimBackend>,
+    /// Whose servers use the volumes, if not the service's own.
+    compute: RefCell<Option<Arc<dyn ComputeService>>>,
     /// Kills the process at a driver call.
     pub crash_plan: CrashPlan,
 }
@@ -118,6 +121,7 @@ impl World {
             backend,
             images,
             other_backend: SimBackend::new(SimOptions::in_memory(!options.seed)),
+            compute: RefCell::default(),
             crash_plan: CrashPlan::default(),
             options,
         }
@@ -150,6 +154,7 @@ impl World {
                 let world = Dependencies {
                     store: store.clone(),
                     drivers: pool.clone(),
+                    compute: self.compute.borrow().clone(),
                     clock: self.clock.clone(),
                     randomness: self.randomness.clone(),
                     placement: Placement::Here,
@@ -166,6 +171,11 @@ impl World {
             })
             .await;
         Node { local, store, service }
+    }
+
+    /// The servers are this Compute's, for every service that is started from now on.
+    pub fn set_compute(&self, compute: Arc<dyn ComputeService>) {
+        *self.compute.borrow_mut() = Some(compute);
     }
 
     /// The living store.

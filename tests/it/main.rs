@@ -7,6 +7,7 @@ mod crash;
 mod decide;
 mod drivers;
 mod e2e;
+mod external;
 mod images;
 mod keystone;
 mod policy;

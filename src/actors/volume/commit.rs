@@ -65,7 +65,11 @@ impl VolumeActor {
             actions: actions::told(self.state.as_deref(), &content.command, &content.caller, decision, now, || {
                 self.core.world.randomness.uuid()
             }),
-            key: content.key.as_ref().map(|keyed| KeyChange::Use { key: self.key_use(keyed, content, decision), now }),
+            key: content
+                .beside
+                .key
+                .as_ref()
+                .map(|keyed| KeyChange::Use { key: self.key_use(keyed, content, decision), now }),
         }
     }
 

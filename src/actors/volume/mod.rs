@@ -13,17 +13,17 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, WrapFuture, fut::ActorFutureExt};
 
-use super::core::{Admission, Core};
+use super::core::{Admission, Beside, Core};
 use super::hosts::places;
 use super::reply::ReplyTo;
 use super::service::RequestError;
 use super::slot::VolumeSlot;
+use crate::domain::compute::Compute;
 use crate::domain::ids::OperationId;
 use crate::domain::operation::Lane;
-use crate::domain::quota::Limits;
 use crate::domain::time::Timestamp;
 use crate::domain::volume::{Caller, Command, Facts, Refusal, Reply, Verdict, VolumeState, decide};
-use crate::store::{Keyed, StoreError, Transaction};
+use crate::store::{StoreError, Transaction};
 
 /// The pause before a volume that could not be loaded is tried again.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
@@ -39,10 +39,7 @@ pub(super) struct Content {
     caller: Caller,
     reply: ReplyTo,
     permit: Admission,
-    /// What its growth is judged by; none: by what holds for everybody.
-    limits: Option<Box<Limits>>,
-    /// Used in the same commit.
-    key: Option<Arc<Keyed>>,
+    beside: Beside,
     /// When it entered the connection queue.
     queued_at: Option<Timestamp>,
     stale: u32,
@@ -64,21 +61,13 @@ impl Content {
 
 impl Envelope {
     pub(super) fn new(command: Box<Command>, caller: Caller, reply: ReplyTo, permit: Admission) -> Self {
-        Self(Some(Content { command, caller, reply, permit, limits: None, key: None, queued_at: None, stale: 0 }))
+        Self(Some(Content { command, caller, reply, permit, beside: Beside::default(), queued_at: None, stale: 0 }))
     }
 
-    /// The same, of a command whose growth is judged by these limits.
-    pub(super) fn within(mut self, limits: Option<Box<Limits>>) -> Self {
+    /// The same, with what goes along with the command.
+    pub(super) fn with(mut self, beside: Beside) -> Self {
         if let Some(content) = &mut self.0 {
-            content.limits = limits;
-        }
-        self
-    }
-
-    /// The same, of a request with an idempotency key.
-    pub(super) fn keyed(mut self, key: Option<Arc<Keyed>>) -> Self {
-        if let Some(content) = &mut self.0 {
-            content.key = key;
+            content.beside = beside;
         }
         self
     }
@@ -206,8 +195,7 @@ impl VolumeActor {
                         caller: super::core::system_caller(),
                         reply: ReplyTo::nobody(),
                         permit: None,
-                        limits: None,
-                        key: None,
+                        beside: Beside::default(),
                         queued_at: None,
                         stale: 0,
                     };
@@ -286,9 +274,13 @@ impl VolumeActor {
         Facts {
             now: self.core.world.clock.now(),
             ids: ids.uuids(),
-            limits: content.limits.as_deref().unwrap_or(&self.core.options.limits).clone(),
+            limits: content.beside.limits.as_deref().unwrap_or(&self.core.options.limits).clone(),
             drain_deadline: self.core.options.drain_deadline,
             hosts: self.core.hosts(&content.command, self.state.as_deref()),
+            compute: match &self.core.world.compute {
+                Some(_) => Compute::Elsewhere(content.beside.answer.as_deref().cloned()),
+                None => Compute::Own,
+            },
         }
     }
 

@@ -10,7 +10,7 @@ use crate::api::percent;
 pub struct CatalogOptions {
     /// The region of every endpoint.
     pub region: String,
-    /// Whether the Compute API is in it.
+    /// Whether the Compute API is served, and in it.
     pub compute: bool,
     /// Where images are, if another service has them.
     pub image_endpoint: Option<String>,

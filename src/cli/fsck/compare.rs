@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Cause, Truth};
 use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
-use crate::domain::operation::Operation;
+use crate::domain::operation::{Lane, Operation};
 use crate::domain::quota::{Scope, Usage};
 use crate::domain::server::Server;
 use crate::domain::snapshot::Snapshot;
@@ -254,7 +254,9 @@ pub fn differences(survey: &Survey) -> Vec<Difference> {
 
 /// The open work of a volume, which will settle what differs.
 fn open_work(state: &VolumeState) -> Option<String> {
-    if let Some(operation) = state.operations.first() {
+    // What Nova is still to be told explains nothing.
+    let settles = |operation: &&Operation| operation.kind.lane() != Lane::Notice;
+    if let Some(operation) = state.operations.iter().find(settles) {
         return Some(named(operation));
     }
     if !state.volume.outstanding.is_empty() {

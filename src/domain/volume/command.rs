@@ -13,6 +13,7 @@ pub use super::refusal::Refusal;
 use super::state::Origin;
 use crate::domain::attachment::AttachMode;
 use crate::domain::backend::Outcome;
+use crate::domain::compute::Compute;
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::image::{FromImage, ImageNeeds, ToImage};
 use crate::domain::metadata::Metadata;
@@ -48,6 +49,8 @@ pub struct Facts {
     pub drain_deadline: Duration,
     /// The backends, as they stand in this step.
     pub hosts: Hosts,
+    /// Whose servers use the volumes, and what is known of their use.
+    pub compute: Compute,
 }
 
 /// The words in which a frozen backend refuses.
@@ -401,6 +404,17 @@ impl Command {
 }
 
 impl Command {
+    /// Whether it may end what a server has, so that a Compute elsewhere may have to be asked.
+    pub const fn may_disconnect(&self) -> bool {
+        matches!(
+            self,
+            Self::AttachmentDelete { .. }
+                | Self::Detach { .. }
+                | Self::TerminateConnection { .. }
+                | Self::ForceDetach { .. }
+        )
+    }
+
     /// The host that the volume is connected to, if the command is admitted.
     pub fn connects(&self) -> Option<&str> {
         let connector = match self {

@@ -7,7 +7,8 @@ use super::attach::SwapWord;
 use super::refusal::Refusal;
 use super::state::{Origin, VolumeState};
 use crate::domain::backend::{Call, CallKey, Request};
-use crate::domain::ids::{AttachmentId, OperationId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
+use crate::domain::compute::ComputeNotice;
+use crate::domain::ids::{AttachmentId, OperationId, RequestId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::operation::{Requester, Step};
 use crate::domain::quota::Limits;
 use crate::domain::text::Text;
@@ -91,6 +92,17 @@ pub enum Job {
         server_id: ServerId,
         /// The word.
         word: SwapWord,
+    },
+    /// Tell a Nova elsewhere, once; comes back as [`Command::JobResult`](super::Command::JobResult).
+    NotifyCompute {
+        /// For the way back.
+        ticket: Ticket,
+        /// What, and of which servers.
+        notice: ComputeNotice,
+        /// The request behind it.
+        request_id: RequestId,
+        /// Not before this much time has passed.
+        delay: Duration,
     },
     /// Look, again and again, whether the swap that a volume has left its guest to is still there; when it is not, the guest stays
     /// ([`Command::SwapWord`](super::Command::SwapWord)).

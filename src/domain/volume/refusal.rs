@@ -1,5 +1,6 @@
 //! Why a volume refuses a command.
 
+use crate::domain::compute::UseQuestion;
 use crate::domain::ids::{AttachmentId, ServerId, SnapshotId, VolumeId};
 use crate::domain::quota::OverQuota;
 
@@ -58,6 +59,9 @@ pub enum Refusal {
     /// 409 `ConflictNovaUsingAttachment: …`.
     #[error("detach volume from instance {0} using the Compute API")]
     UsedByServer(ServerId),
+    /// Not before Compute has said whether its server uses the row: ask, and send the command again with the answer.
+    #[error("Compute has to be asked first")]
+    AskCompute(Box<UseQuestion>),
     /// 413.
     #[error(transparent)]
     OverQuota(#[from] OverQuota),

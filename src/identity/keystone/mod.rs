@@ -5,12 +5,13 @@
 //! cannot be asked, tokens that are known go on and all others are 503: nobody is let in by a guess.
 //!
 //! Of a request only what [`Presented`] holds is read, so that a client cannot say who it is by any other header. Only the
-//! strategy calls this; the client of the image service borrows the service user's token.
+//! strategy calls this; the clients of the image service and of Nova borrow the service user's login.
 
 mod access_rule;
 mod cache;
 mod client;
 mod flights;
+mod login;
 mod service_user;
 mod token;
 
@@ -26,7 +27,8 @@ use tokio::sync::Semaphore;
 use self::cache::Cache;
 use self::client::Client;
 use self::flights::{Flights, Joined};
-pub use self::service_user::{Password, ServiceUser};
+pub use self::login::{Login, LoginOptions};
+pub use self::service_user::{Credentials, OwnToken, Password, ServiceUser};
 use self::token::Token;
 use super::context::RequestContext;
 use super::strategy::{Presented, Refusal};
@@ -218,8 +220,13 @@ impl Keystone {
 
     /// The service user's own token, for other services; a better one than `rejected`, if there is one.
     pub async fn service_user_token(&self, rejected: Option<&str>) -> Result<String, Unavailable> {
-        let token = tokio::time::timeout(self.timeout, self.client.own_token(rejected)).await;
-        token.map_err(|_| Unavailable)?
+        let token = tokio::time::timeout(self.timeout, self.client.login().token(rejected)).await;
+        Ok(token.map_err(|_| Unavailable)??.text().to_owned())
+    }
+
+    /// The service user's login, for other services.
+    pub fn login(&self) -> Arc<Login> {
+        Arc::clone(self.client.login())
     }
 
     /// For metrics.

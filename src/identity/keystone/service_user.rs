@@ -66,9 +66,43 @@ impl Password {
     }
 }
 
-impl ServiceUser {
+/// What this service logs in with.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// A user, by its password.
+    User(ServiceUser),
+    /// An application credential, which brings its project along.
+    ApplicationCredential {
+        /// Its id.
+        id: String,
+        /// Its secret.
+        secret: Password,
+    },
+}
+
+impl Credentials {
+    /// For the log.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::User(user) => &user.username,
+            Self::ApplicationCredential { id, .. } => id,
+        }
+    }
+
     /// What a login says.
     pub(super) async fn login(&self) -> io::Result<Value> {
+        match self {
+            Self::User(user) => user.login().await,
+            Self::ApplicationCredential { id, secret } => Ok(json!({"auth": {"identity": {
+                "methods": ["application_credential"],
+                "application_credential": {"id": id, "secret": secret.read().await?},
+            }}})),
+        }
+    }
+}
+
+impl ServiceUser {
+    async fn login(&self) -> io::Result<Value> {
         let password = self.password.read().await?;
         Ok(json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": {
@@ -81,14 +115,29 @@ impl ServiceUser {
     }
 }
 
-/// The service user's token.
-pub(super) struct OwnToken {
+/// The service's own token.
+pub struct OwnToken {
     /// Sensitive: never shown.
     pub(super) header: HeaderValue,
     pub(super) text: String,
     pub(super) renew_at: Timestamp,
-    /// Where tokens are validated, with the version.
-    pub(super) identity: String,
+    pub(super) catalog: Vec<Entry>,
+}
+
+impl OwnToken {
+    /// The token; a secret.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The address of a service in the catalogue, in this region (none: any).
+    pub fn endpoint(&self, kind: &str, interface: &str, region: Option<&str>) -> Option<&str> {
+        let mut endpoints = self.catalog.iter().filter(|entry| entry.kind == kind).flat_map(|entry| &entry.endpoints);
+        let found = endpoints.find(|endpoint| {
+            endpoint.interface == interface && region.is_none_or(|region| endpoint.region_id.as_deref() == Some(region))
+        });
+        found.map(|endpoint| endpoint.url.as_str())
+    }
 }
 
 /// A login's answer, as far as it matters.
@@ -104,8 +153,9 @@ struct LoggedInToken {
     catalog: Vec<Entry>,
 }
 
+/// A service of the catalogue.
 #[derive(Deserialize)]
-struct Entry {
+pub(super) struct Entry {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
@@ -127,14 +177,9 @@ impl LoggedIn {
         Some(now.plus(life - margin))
     }
 
-    /// The identity endpoint with its version, if the catalogue has one.
-    pub(super) fn identity(&self, interface: &str, region: Option<&str>) -> Option<String> {
-        let mut endpoints =
-            self.token.catalog.iter().filter(|entry| entry.kind == "identity").flat_map(|entry| &entry.endpoints);
-        let endpoint = endpoints.find(|endpoint| {
-            endpoint.interface == interface && region.is_none_or(|region| endpoint.region_id.as_deref() == Some(region))
-        })?;
-        Some(versioned(&endpoint.url))
+    /// What it brings along.
+    pub(super) fn catalog(self) -> Vec<Entry> {
+        self.token.catalog
     }
 }
 

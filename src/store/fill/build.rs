@@ -188,6 +188,7 @@ impl Life<'_> {
             limits: Limits::NONE,
             drain_deadline: Duration::from_secs(30),
             hosts: Default::default(),
+            compute: Default::default(),
         };
         match decide(self.id, self.state.as_deref(), &command, &self.caller, &facts) {
             Verdict::Commit(decision) => {

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use hearth::actors::{ActorOptions, Dependencies, PlacementOptions, Service};
+use hearth::api::identity::CatalogOptions;
 use hearth::api::server::Images;
 use hearth::api::{ApiOptions, ApiState, serve};
+use hearth::compute::ComputeService;
 use hearth::domain::backend::CauseKind;
 use hearth::domain::ids::{ProjectId, UserId};
 use hearth::domain::quota::Limits;
@@ -24,6 +26,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 pub const BACKEND: &str = "sim@sim#pool";
+pub const OTHER_BACKEND: &str = "sim@other#pool";
 /// The token of an admin of project `p`.
 pub const ADMIN: &str = "root:p";
 /// A member, and a reader, of project `p`; a member of another project.
@@ -142,13 +145,22 @@ impl Harness {
 
     pub async fn start_without_images() -> Self {
         let actors = ActorOptions { limits: Limits::NONE, ..ActorOptions::default() };
-        Self::start_bare(ApiOptions::default(), actors, &[BACKEND], MemoryImages::new()).await
+        Self::start_bare(ApiOptions::default(), actors, &[BACKEND], MemoryImages::new(), None).await
     }
 
     pub async fn start_full(options: ApiOptions, actors: ActorOptions, backends: &[&str]) -> Self {
         let images = MemoryImages::new();
         let options = ApiOptions { images: Images(Some(images.clone())), ..options };
-        Self::start_bare(options, actors, backends, images).await
+        Self::start_bare(options, actors, backends, images, None).await
+    }
+
+    /// For the servers of this Compute.
+    pub async fn start_for(compute: Arc<dyn ComputeService>) -> Self {
+        let images = MemoryImages::new();
+        let catalog = CatalogOptions { compute: false, ..CatalogOptions::default() };
+        let options = ApiOptions { images: Images(Some(images.clone())), catalog, ..ApiOptions::default() };
+        let actors = ActorOptions { limits: Limits::NONE, ..ActorOptions::default() };
+        Self::start_bare(options, actors, &[BACKEND, OTHER_BACKEND], images, Some(compute)).await
     }
 
     async fn start_bare(
@@ -156,6 +168,7 @@ impl Harness {
         actors: ActorOptions,
         backends: &[&str],
         images: Arc<MemoryImages>,
+        compute: Option<Arc<dyn ComputeService>>,
     ) -> Self {
         for (token, user, project, roles) in [
             (MEMBER, "mia", "p", vec!["member"]),
@@ -192,6 +205,7 @@ impl Harness {
         let world = Dependencies {
             store,
             drivers: pool.clone(),
+            compute,
             clock: Clock::System,
             randomness: randomness.clone(),
             placement,

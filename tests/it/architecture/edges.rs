@@ -5,7 +5,7 @@ use regex::Regex;
 use super::code::SourceFile;
 
 /// A folder and what it may use. From bottom to top: nothing uses a folder that stands below it in this table.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("faults", &[]),
     // sees the service only over HTTP, as every client does
@@ -16,11 +16,12 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("settings", &["domain", "faults"]),
     ("store", &["domain", "faults", "runtime", "telemetry"]),
     ("images", &["domain", "outbound", "runtime", "telemetry"]),
+    ("compute", &["domain", "outbound", "telemetry"]),
     ("drivers", &["domain", "faults", "runtime", "telemetry", "images"]),
-    ("actors", &["domain", "runtime", "telemetry", "store", "images", "drivers"]),
+    ("actors", &["domain", "runtime", "telemetry", "store", "images", "compute", "drivers"]),
     ("identity", &["domain", "outbound", "runtime", "telemetry"]),
     ("policy", &["domain", "identity"]),
-    ("sim", &["domain", "runtime", "telemetry", "store", "images", "drivers", "actors"]),
+    ("sim", &["domain", "runtime", "telemetry", "store", "images", "compute", "drivers", "actors"]),
     ("api", &["domain", "faults", "runtime", "telemetry", "store", "identity", "policy", "images", "actors"]),
     // the command line builds the parts and connects them
     (
@@ -35,6 +36,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "store",
             "drivers",
             "images",
+            "compute",
             "actors",
             "identity",
             "policy",

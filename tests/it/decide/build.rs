@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hearth::domain::attachment::{AttachMode, BlockDeviceMapping};
+use hearth::domain::compute::Compute;
 use hearth::domain::document::Document;
 use hearth::domain::ids::{
     AttachmentId, ExportName, ImageId, OperationId, ProjectId, RequestId, ServerId, SnapshotId, UserId, VolumeId,
@@ -17,8 +18,8 @@ use hearth::domain::status::{AttachStatus, VolumeStatus};
 use hearth::domain::swap::YieldedDisk;
 use hearth::domain::time::Timestamp;
 use hearth::domain::volume::command::{
-    Adoption, CreateSnapshot, CreateVolume, Hosts, MigrateVolume, Reimage, RetypeVolume, ServerAttach, ServerSwap,
-    YieldDisk,
+    Adoption, CreateSnapshot, CreateVolume, Hosts, MigrateVolume, Reimage, RetypeVolume, ServerAttach, ServerReplug,
+    ServerSwap, YieldDisk,
 };
 use hearth::domain::volume::{Caller, Command, Facts};
 use hearth::domain::volume_type::ExtraSpecs;
@@ -131,6 +132,7 @@ pub fn facts_of(epoch: u64, asked: u8) -> Facts {
         limits: Limits { volumes: 10, gigabytes: 1_000, ..Limits::NONE },
         drain_deadline: Duration::from_secs(30),
         hosts: Hosts { frozen: false, fenced: false, standings: vec![standing(BACKEND), standing(OTHER_BACKEND)] },
+        compute: Compute::Own,
     }
 }
 
@@ -221,6 +223,10 @@ pub fn server_attach(server: &str) -> ServerAttach {
         without_host: false,
         multiattach_allowed: true,
     }
+}
+
+pub fn server_replug(server: &str) -> ServerReplug {
+    ServerReplug { server_id: ServerId::from(server), server_epoch: 1, connector: connector(server), is_told: true }
 }
 
 pub fn attachment_create(server: Option<&str>, host: Option<&str>) -> Command {

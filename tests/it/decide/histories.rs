@@ -445,6 +445,27 @@ fn the_old_actions_on_a_multiattach_volume() {
     explore(&[Act::Create { multiattach: true }, Act::Initialize("a"), Act::Attach("a")], ACTS, (3, 0, 0));
 }
 
+/// A guest dies and comes back without its disk.
+#[test]
+fn guests_that_come_back() {
+    const ACTS: &[Act] = &[
+        Act::GuestBack("a"),
+        Act::ServerDetach("a"),
+        Act::ServerGone("a"),
+        Act::DeleteRow(0),
+        Act::ForceDetach,
+        Act::Extend,
+        Act::Reset(VolumeStatus::Available),
+        Act::ResetDetached,
+    ];
+    const BEFORE: &[Act] = &[Act::Create { multiattach: false }, Act::ServerAttach("a")];
+    explore(BEFORE, ACTS, (2, 1, 0));
+    explore(BEFORE, ACTS, (2, 0, 1));
+    explore(BEFORE, &[Act::GuestBack("a")], (2, 1, 1));
+    const OF_TWO: &[Act] = &[Act::Create { multiattach: true }, Act::ServerAttach("a"), Act::ServerAttach("b")];
+    explore(OF_TWO, &[Act::GuestBack("a"), Act::GuestBack("b"), Act::ServerDetach("b")], (2, 1, 0));
+}
+
 /// As the volume that comes, and as the one that goes.
 #[test]
 fn swaps_under_a_guest() {

@@ -105,6 +105,8 @@ const ACTS: &[Act] = &[
     Act::TerminateAll,
     Act::ForceDetach,
     Act::ForceDetachRow(0),
+    Act::GuestBack("a"),
+    Act::GuestBack("b"),
     Act::SwapIn("a"),
     Act::SwapIn("b"),
     Act::SwapCallOff,

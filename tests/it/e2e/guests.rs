@@ -21,7 +21,7 @@ async fn wait_for_server(host: &Host, index: usize, status: &str) {
 async fn assert_has(host: &mut Host, index: usize, volumes: usize) {
     let guest = &mut host.guests[index].guest;
     guest.until(&format!("[ $(ls /dev/vd? | wc -l) = {volumes} ]")).await;
-    let (found, _) = guest.run("for disk in /dev/vd?; do dd if=$disk bs=16 count=1 2>/dev/null; done").await;
+    let (found, _) = guest.run("for disk in /dev/vd?; do dd if=$disk bs=16 count=1 2>/dev/null; echo; done").await;
     let mut marks = found.lines().collect::<Vec<_>>();
     marks.sort_unstable();
     let expected = (0..volumes).map(|volume| format!("this is volume {volume}")).collect::<Vec<_>>();

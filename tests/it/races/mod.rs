@@ -4,6 +4,7 @@ mod attach;
 mod crashes;
 mod data_life;
 mod detach;
+mod external;
 mod fences;
 mod guests;
 mod hosts;

@@ -117,6 +117,7 @@ impl Live {
         let world = Dependencies {
             store: counted.clone(),
             drivers: pool.clone(),
+            compute: None,
             clock: Clock::System,
             randomness: randomness.clone(),
             placement,

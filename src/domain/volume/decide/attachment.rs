@@ -239,7 +239,7 @@ pub(super) fn complete(state: &VolumeState, row_id: AttachmentId, caller: &Calle
 
 pub(super) fn delete(state: &VolumeState, row_id: AttachmentId, caller: &Caller, facts: &Facts) -> Verdict {
     let Some(row) = state.attachment(row_id) else { return Verdict::Refuse(Refusal::AttachmentNotFound(row_id)) };
-    if let Err(refusal) = guard::of_row(row, caller) {
+    if let Err(refusal) = guard::of_row(row, caller, facts) {
         return Verdict::Refuse(refusal);
     }
     if let Some(refusal) = migrating(state) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{connection, image, snapshot, steps, swap, swapping};
 use crate::domain::backend::{Call, Request};
 use crate::domain::claims::MarkerKind;
+use crate::domain::compute::ComputeNotice;
 use crate::domain::ids::{AttachmentId, OperationId, ServerId, VolumeTypeId};
 use crate::domain::operation::{Lane, Operation, OperationKind, OutstandingCall, Requester, Step, backoff};
 use crate::domain::volume::command::{
@@ -69,6 +70,11 @@ impl<'a> Draft<'a> {
     /// Begins an operation: a new epoch, and its first step. It waits while another one of its lane runs, or while earlier
     /// calls are outstanding.
     pub(super) fn begin(&mut self, kind: OperationKind, id_index: usize) -> OperationId {
+        self.begin_for(kind, id_index, self.caller.requester.clone())
+    }
+
+    /// The same on behalf of another request than the one decided on.
+    pub(super) fn begin_for(&mut self, kind: OperationKind, id_index: usize, requester: Requester) -> OperationId {
         self.next.volume.epoch += 1;
         let lane = kind.lane();
         let id = OperationId(self.facts.ids[id_index]);
@@ -85,7 +91,7 @@ impl<'a> Draft<'a> {
             undoing: None,
             reserved_gib: 0,
             previous_status: Some(self.next.volume.status),
-            requester: self.caller.requester.clone(),
+            requester,
             started_at: self.facts.now,
             step_started_at: self.facts.now,
         });
@@ -107,7 +113,7 @@ impl<'a> Draft<'a> {
         let Some(operation) = self.operation(id) else { return false };
         match operation.kind {
             // A swap's old volume has no call before it is told how it ended.
-            OperationKind::DiscardCopy { .. } | OperationKind::SwapOut(_) => false,
+            OperationKind::DiscardCopy { .. } | OperationKind::SwapOut(_) | OperationKind::NotifyCompute(_) => false,
             OperationKind::Delete | OperationKind::Migrate(_) if self.next.operation_in(Lane::Cleanup).is_some() => {
                 true
             }
@@ -175,6 +181,7 @@ impl<'a> Draft<'a> {
             // The detach of a server that is gone may have waited for its guest.
             Lane::Data => self.start_waiting(Lane::Connection),
             Lane::Cleanup => self.start_drained(),
+            Lane::Notice => {}
         }
     }
 
@@ -331,7 +338,10 @@ impl<'a> Draft<'a> {
         }
         // A job begun early in the decision may belong to an operation which the same decision has moved on.
         let live = |job: &Job| match job {
-            Job::Step { ticket, .. } | Job::Borrow { ticket, .. } | Job::TellOld { ticket, .. } => {
+            Job::Step { ticket, .. }
+            | Job::Borrow { ticket, .. }
+            | Job::TellOld { ticket, .. }
+            | Job::NotifyCompute { ticket, .. } => {
                 self.next.operations.iter().any(|operation| ticket_of(operation) == *ticket)
             }
             Job::ProbeOutstanding { .. }
@@ -410,6 +420,10 @@ fn jobs_of(state: &VolumeState, id: OperationId, facts: &Facts, jobs: &mut Vec<J
     }
     if let (Step::Borrow, OperationKind::CreateFrom(origin)) = (&operation.step, &operation.kind) {
         return jobs.push(Job::Borrow { ticket, origin: *origin, size_gib: state.volume.size_gib });
+    }
+    if let (Step::NotifyCompute, OperationKind::NotifyCompute(notice)) = (&operation.step, &operation.kind) {
+        let (notice, request_id) = (ComputeNotice::clone(notice), operation.requester.request_id.clone());
+        return jobs.push(Job::NotifyCompute { ticket, notice, request_id, delay });
     }
     if operation.step == Step::Yielded {
         return jobs.extend(swap::jobs(state, &operation.kind));

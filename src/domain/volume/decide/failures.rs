@@ -52,6 +52,8 @@ pub(super) fn failed(draft: &mut Draft<'_>, operation: &Operation, cause: &Cause
         Step::Queued | Step::Drain => drain_over(draft, operation),
         // Their answers are commands of their own (`lend::lent`, `swapping::answered`, `swap::word`).
         Step::Borrow | Step::Announce | Step::Yield | Step::Yielded | Step::Handover | Step::HandBack => {}
+        // It ends by itself (`notice::ended`).
+        Step::NotifyCompute => {}
         Step::FetchImage if draft.next.volume.host.is_some() => image::failed(draft, operation, cause),
         Step::Reimage | Step::CreateImage | Step::UploadImage => image::failed(draft, operation, cause),
         // The image service may be back soon.
@@ -397,8 +399,8 @@ pub(super) fn drain_over(draft: &mut Draft<'_>, operation: &Operation) {
         OperationKind::SwapIn(_) => swapping::not_begun(draft, operation, &cause),
         // It asks its backend for nothing before the swap has ended.
         OperationKind::SwapOut(_) => draft.start(id),
-        // It never waits for calls to another backend than its own.
-        OperationKind::DiscardCopy { .. } => draft.start(id),
+        // They never wait for calls to the volume's own backend.
+        OperationKind::DiscardCopy { .. } | OperationKind::NotifyCompute(_) => draft.start(id),
     }
 }
 

@@ -6,8 +6,9 @@
 
 use super::draft::Draft;
 use super::failures::message;
-use super::{connection, settle};
+use super::{connection, notice, settle};
 use crate::domain::backend::{Cause, CauseKind};
+use crate::domain::compute::ComputeEvent;
 use crate::domain::image::{FromImage, ToImage};
 use crate::domain::operation::{Lane, Operation, OperationKind, Step};
 use crate::domain::status::VolumeStatus;
@@ -96,6 +97,9 @@ pub(super) fn fetched(draft: &mut Draft<'_>, operation: &Operation, image: &From
     volume.image_metadata = image.metadata.clone();
     went_back(draft, operation);
     draft.end(operation.id, Ok(()));
+    if matches!(operation.kind, OperationKind::Reimage(_)) && draft.next.volume.status == VolumeStatus::Reserved {
+        notice::begin(draft, operation, ComputeEvent::VolumeReimaged);
+    }
 }
 
 /// The word after work that is over, or was never begun: an error stays one, everything else is what the rows say.

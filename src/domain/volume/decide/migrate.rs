@@ -224,6 +224,14 @@ fn may_leave(state: &VolumeState, facts: &Facts) -> Result<(), Refusal> {
     if facts.hosts.frozen {
         return Err(Refusal::InvalidInput(FROZEN.to_owned()));
     }
+    // Whoever can bring the guest along is a Nova, which would have to swap the volume for another one.
+    let of_nova = |row: &Attachment| row.instance_uuid.is_some() && row.holds_volume();
+    if facts.compute.is_elsewhere() && state.attachments.iter().any(of_nova) {
+        return Err(Refusal::InvalidVolume(format!(
+            "volume {} is attached to a server of Nova, and is not moved under it: detach it first",
+            volume.id
+        )));
+    }
     let held = state.attachments.iter().any(Attachment::holds_volume);
     let lies = volume.host.is_none() || (volume.status == VolumeStatus::Available && held);
     // Nobody could bring a host along that has connected itself (§2.11).

@@ -18,6 +18,7 @@
 //! | `attach_volume`, `connection`, `release` | the old actions' rows and connections: how they come, how they end |
 //! | `swap`, `swapping` | Compute's swap: what both volumes admit and the old one does; how it goes on at the new one |
 //! | `guard` | who may end what a server has |
+//! | `notice` | what a Nova elsewhere is told |
 //! | `host_fence` | what a dead host had |
 //! | `steps` | which step comes first, what each step asks of whom (the operations' plans) |
 //! | `results` | results and probes: what follows when a step is done |
@@ -43,6 +44,7 @@ mod manage;
 mod metadata;
 mod migrate;
 mod moving;
+mod notice;
 mod release;
 mod replug;
 mod reserve;

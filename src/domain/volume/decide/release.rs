@@ -19,7 +19,7 @@ const ENDED_BY_DETACH: [VolumeStatus; 4] =
     [VolumeStatus::InUse, VolumeStatus::Attaching, VolumeStatus::Detaching, VolumeStatus::Reserved];
 
 pub(super) fn detach(state: &VolumeState, row_id: Option<AttachmentId>, caller: &Caller, facts: &Facts) -> Verdict {
-    let row_id = match row_meant(state, row_id, caller) {
+    let row_id = match row_meant(state, row_id, caller, facts) {
         Ok(row_id) => row_id,
         Err(refusal) => return Verdict::Refuse(refusal),
     };
@@ -32,7 +32,7 @@ pub(super) fn detach(state: &VolumeState, row_id: Option<AttachmentId>, caller: 
 }
 
 pub(super) fn terminate(state: &VolumeState, connector: Option<&Value>, caller: &Caller, facts: &Facts) -> Verdict {
-    if let Err(refusal) = guard::of_volume(state, None, caller) {
+    if let Err(refusal) = guard::of_volume(state, None, caller, facts) {
         return Verdict::Refuse(refusal);
     }
     let connections = all_connections(state, |connection| is_meant(connection, connector));
@@ -47,7 +47,7 @@ pub(super) fn force_detach(
     caller: &Caller,
     facts: &Facts,
 ) -> Verdict {
-    let row_id = match row_meant(state, row_id, caller) {
+    let row_id = match row_meant(state, row_id, caller, facts) {
         Ok(row_id) => row_id,
         Err(refusal) => return Verdict::Refuse(refusal),
     };
@@ -85,8 +85,13 @@ enum Meant {
     UnknownRow,
 }
 
-fn row_meant(state: &VolumeState, row_id: Option<AttachmentId>, caller: &Caller) -> Result<Meant, Refusal> {
-    guard::of_volume(state, row_id, caller)?;
+fn row_meant(
+    state: &VolumeState,
+    row_id: Option<AttachmentId>,
+    caller: &Caller,
+    facts: &Facts,
+) -> Result<Meant, Refusal> {
+    guard::of_volume(state, row_id, caller, facts)?;
     let volume = &state.volume;
     if volume.status == VolumeStatus::Maintenance {
         return Err(Refusal::InvalidVolume(format!("volume {} is in maintenance", volume.id)));

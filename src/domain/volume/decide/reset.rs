@@ -35,8 +35,10 @@ pub(super) fn reset_status(
     let mut draft = Draft::of(state, caller, facts);
     // Snapshots have words of their own (races.md §4).
     let has_volume_word = |operation: &&Operation| {
-        !matches!(operation.kind, OperationKind::Repair | OperationKind::DiscardCopy { .. })
-            && operation.kind.snapshot_id().is_none()
+        let is_beside = |kind: &OperationKind| {
+            matches!(kind, OperationKind::Repair | OperationKind::DiscardCopy { .. } | OperationKind::NotifyCompute(_))
+        };
+        !is_beside(&operation.kind) && operation.kind.snapshot_id().is_none()
     };
     const WHY: &str = "the volume's status was reset by an administrator";
     for operation in state.operations.iter().filter(has_volume_word) {

@@ -3,9 +3,10 @@
 use super::draft::{Draft, ticket_of};
 use super::failures::{connection_undone, drain_over, failed, given_up, undo_export};
 use super::snapshot::set_status;
-use super::{attachment, connection, image, manage, moving, release, replug, resume, settle, steps, swapping};
+use super::{attachment, connection, image, manage, moving, notice, release, replug, resume, settle, steps, swapping};
 use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome, Truth};
+use crate::domain::compute::ComputeEvent;
 use crate::domain::ids::{AttachmentId, OperationId};
 use crate::domain::operation::{Lane, Operation, OperationKind, Probing, Requester, Step};
 use crate::domain::status::{AttachStatus, SnapshotStatus, VolumeStatus};
@@ -54,6 +55,9 @@ pub(super) fn ended(draft: &mut Draft<'_>, operation: &Operation, outcome: &Outc
     }
     if swapping::owns(operation) {
         return swapping::ended(draft, operation, outcome);
+    }
+    if operation.step == Step::NotifyCompute {
+        return notice::ended(draft, operation, outcome);
     }
     if replug::owns(operation) {
         return replug::ended(draft, operation, outcome);
@@ -244,8 +248,9 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
     let id = operation.id;
     match &operation.step {
         Step::Queued | Step::Drain => draft.start(id),
-        // Their answers are commands of their own ([`super::lend::lent`], [`super::swapping::answered`], [`super::swap::word`]).
-        Step::Borrow | Step::Yield | Step::Yielded | Step::Handover | Step::HandBack => {}
+        // Their answers are commands of their own ([`super::lend::lent`], [`super::swapping::answered`], [`super::swap::word`]), or
+        // taken before ([`notice::ended`]).
+        Step::NotifyCompute | Step::Borrow | Step::Yield | Step::Yielded | Step::Handover | Step::HandBack => {}
         Step::Create | Step::Copy => {
             // Rows may exist already (a reservation made while the volume was being filled): they decide.
             settle_ended(draft, id, Ok(()));
@@ -278,6 +283,7 @@ pub(super) fn done(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer
             draft.next.volume.deleted_at = Some(draft.facts.now);
             draft.next.attachments.clear();
             draft.next.volume.claims = None;
+            notice::drop_all(draft);
             draft.end(id, Ok(()));
         }
         Step::Revert => settle_ended(draft, id, Ok(())),
@@ -352,6 +358,11 @@ fn extended(draft: &mut Draft<'_>, operation: &Operation, answer: &Answer) {
     draft.next.volume.size_gib = real.max(draft.next.volume.size_gib);
     if let Some(operation) = draft.operation_mut(operation.id) {
         operation.reserved_gib = 0;
+    }
+    if draft.facts.compute.is_elsewhere() {
+        // As Cinder does: Nova looks at the volume when it hears, and it is whole by then.
+        settle_ended(draft, operation.id, Ok(()));
+        return notice::begin(draft, operation, ComputeEvent::VolumeExtended);
     }
     // The guests are told as steps of the same durable operation: at least once, also across a crash.
     match steps::next_guest(&draft.next, None) {

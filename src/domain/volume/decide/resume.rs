@@ -66,6 +66,7 @@ fn repeat(draft: &mut Draft<'_>, operation: &Operation) {
             | Step::Yielded
             | Step::Handover
             | Step::HandBack
+            | Step::NotifyCompute
     );
     if let Some(operation) = draft.operation_mut(operation.id).filter(|operation| asks && operation.probing.is_none()) {
         operation.is_repeated = true;
@@ -146,6 +147,13 @@ fn reconcile(draft: &mut Draft<'_>, truth: &Truth, ended: &[OutstandingCall]) {
             && !truth.exports.contains(export)
         {
             connection::forget(&mut draft.next, export);
+        }
+        // A disk that was to be put back into its guest: its row stays attached, and has no export by this name.
+        if let Step::Unexport { export } | Step::Export { export } = &call.key.step
+            && !truth.exports.contains(export)
+        {
+            let attached = draft.next.attachments.iter_mut().filter(|row| row.attach_status == AttachStatus::Attached);
+            attached.filter(|row| row.export.as_ref() == Some(export)).for_each(|row| row.export = None);
         }
     }
     // An extend that is under way settles the size itself; one that still waits has not begun.

@@ -33,6 +33,7 @@ pub(super) fn first_step(state: &mut VolumeState, id: OperationId) -> Step {
         OperationKind::Revert { .. } => Step::Revert,
         OperationKind::Migrate(_) => Step::Survey,
         OperationKind::DiscardCopy { exports, .. } => moving::next_discard(exports),
+        OperationKind::NotifyCompute(_) => Step::NotifyCompute,
         OperationKind::CreateSnapshot { snapshot_id } => Step::CreateSnapshot { snapshot_id: *snapshot_id },
         OperationKind::DeleteSnapshot { snapshot_id } => Step::DeleteSnapshot { snapshot_id: *snapshot_id },
         OperationKind::Repair => next_orphan(state).unwrap_or(Step::Drain),
@@ -142,6 +143,7 @@ pub(super) fn has_backend_call(step: &Step) -> bool {
         | Step::Yielded
         | Step::Handover
         | Step::HandBack
+        | Step::NotifyCompute
         | Step::Mirror { .. }
         | Step::Pivot { .. }
         | Step::Unmirror { .. }
@@ -202,7 +204,7 @@ pub(super) fn request(state: &VolumeState, operation: &Operation) -> Option<(Job
     }
     let asked = match &operation.step {
         Step::Queued | Step::Drain | Step::Borrow | Step::Announce => return None,
-        Step::Yield | Step::Yielded | Step::Handover | Step::HandBack => return None,
+        Step::Yield | Step::Yielded | Step::Handover | Step::HandBack | Step::NotifyCompute => return None,
         Step::FetchImage | Step::Reimage | Step::CreateImage | Step::UploadImage | Step::DiscardImage => {
             (backend, image_request(state, operation)?)
         }

@@ -112,7 +112,7 @@ async fn add(
     };
     let _changing = link.changing.lock().await;
     match link.has(attachment).await {
-        Ok(true) => return Ok(()),
+        Ok(true) => return is_the_same(link, attachment, export).await,
         Ok(false) => {}
         Err(error) => return Err(Outcome::Failed { cause: cause_of(&error) }),
     }
@@ -152,6 +152,17 @@ async fn add(
             Err(without_node(link, attachment, "the guest's hypervisor refused the device").await)
         }
         Err(error) => Err(Outcome::Unknown { cause: cause_of(&error) }),
+    }
+}
+
+/// A disk that is there already is this plug's, unless it reads from another export: a call that was late has plugged it.
+async fn is_the_same(link: &GuestLink, attachment: AttachmentId, export: &str) -> Result<(), Outcome> {
+    match link.plugged_disk(attachment).await {
+        Ok(disk) => match disk.and_then(|disk| disk.export).filter(|present| present.as_str() != export) {
+            Some(_) => Err(refused(CauseKind::Guest, "the guest has the disk by another connection")),
+            None => Ok(()),
+        },
+        Err(error) => Err(Outcome::Failed { cause: cause_of(&error) }),
     }
 }
 

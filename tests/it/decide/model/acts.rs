@@ -98,6 +98,8 @@ pub enum Act {
     TerminateAll,
     ForceDetach,
     ForceDetachRow(usize),
+    /// This server's guest is started again, without any disk, and the volume is told.
+    GuestBack(&'static str),
     /// To take the place of another volume under this server's guest.
     SwapIn(&'static str),
     /// By an administrator's reset, or the end of the server, of the old volume.
@@ -219,6 +221,7 @@ impl Act {
             Self::Terminate(host) => Command::TerminateConnection { connector: Some(build::connector(host)) },
             Self::TerminateAll => Command::TerminateConnection { connector: None },
             Self::ForceDetach => Command::ForceDetach { attachment_id: None, connector: None },
+            Self::GuestBack(server) => Command::ServerReplug(Box::new(build::server_replug(server))),
             Self::SwapIn(server) => Command::ServerSwap(Box::new(build::server_swap(server))),
             Self::SwapCallOff => {
                 let operations = world.live().map_or(&[][..], |state| &state.operations);

@@ -215,6 +215,13 @@ impl Truths {
         }
     }
 
+    /// The process of a guest has ended, and with it whatever it was just doing.
+    pub fn guest_dies(&mut self, server: &str) {
+        self.devices.retain(|(guest, _), _| guest.as_str() != server);
+        self.mirrors.retain(|(guest, _), _| guest.as_str() != server);
+        self.running.retain(|running| running.guest.as_ref().is_none_or(|guest| guest.as_str() != server));
+    }
+
     /// A call of the same key that is under way is the same call: whoever asks again waits for it.
     pub fn join(&mut self, call: &Call) {
         self.running.retain(|running| running.call.key != call.key || running.call.request != call.request);

@@ -120,6 +120,7 @@ fn hash_operation(operation: &Operation, into: &mut DefaultHasher) {
         OperationKind::Initialize { connection_id, connector, mode } => {
             (connection_id, host(Some(connector)), mode).hash(into);
         }
+        OperationKind::Replug { connector, .. } => host(Some(connector)).hash(into),
         OperationKind::Release { verb, connections, .. } => (verb, connections).hash(into),
         OperationKind::ServerDetach { server_gone, .. } => server_gone.hash(into),
         OperationKind::Revert { snapshot_id } => snapshot_id.hash(into),
@@ -151,6 +152,7 @@ fn hash_pending(pending: &Pending, into: &mut DefaultHasher) {
         | Job::WatchBorrower { .. }
         | Job::GiveBack { .. }
         | Job::CallOffSwap { .. }
+        | Job::NotifyCompute { .. }
         | Job::CutOff { .. } => 3.hash(into),
     }
     if let Some(answer) = &pending.answer {

@@ -74,7 +74,7 @@ fn of_operations(before: Option<&VolumeState>, decision: &Decision) -> Result<()
         hold!(known || operation.epoch > old_epoch, "the epoch of a new operation is not a new one");
         hold!(operation.epoch <= next.volume.epoch, "an operation's epoch is ahead of its volume's");
     }
-    for lane in [Lane::Data, Lane::Snapshot, Lane::Connection, Lane::Cleanup] {
+    for lane in [Lane::Data, Lane::Snapshot, Lane::Connection, Lane::Cleanup, Lane::Notice] {
         let mut of_lane = next.operations.iter().filter(|operation| operation.kind.lane() == lane);
         // Work that changes the data as a whole waits for snapshots that are being taken.
         let waits = match lane {

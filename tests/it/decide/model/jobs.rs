@@ -26,8 +26,9 @@ pub fn result_of(pending: Pending) -> Command {
         | Job::WatchBorrower { .. }
         | Job::GiveBack { .. }
         | Job::CallOffSwap { .. }
+        | Job::NotifyCompute { .. }
         | Job::CutOff { .. } => {
-            unreachable!("nothing is lent here, and hints have no effect")
+            unreachable!("nothing is lent here, nobody is told, and hints have no effect")
         }
     }
 }

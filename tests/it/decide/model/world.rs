@@ -207,8 +207,9 @@ impl World {
             | Job::WatchBorrower { .. }
             | Job::GiveBack { .. }
             | Job::CallOffSwap { .. }
+            | Job::NotifyCompute { .. }
             | Job::CutOff { .. } => {
-                unreachable!("nothing is lent here, and hints have no effect")
+                unreachable!("nothing is lent here, nobody is told, and hints have no effect")
             }
         };
         let mut order = self.jobs.iter().enumerate().collect::<Vec<_>>();
@@ -225,6 +226,9 @@ impl World {
                 self.left.acts -= 1;
                 self.asked += 1;
                 let (command, caller) = act.command(self);
+                if let Act::GuestBack(server) = act {
+                    self.truths.guest_dies(server);
+                }
                 self.guest_leaves(&command);
                 self.ask(command, caller)?;
             }
@@ -308,8 +312,9 @@ impl World {
             | Job::WatchBorrower { .. }
             | Job::GiveBack { .. }
             | Job::CallOffSwap { .. }
+            | Job::NotifyCompute { .. }
             | Job::CutOff { .. } => {
-                unreachable!("nothing is lent here, and hints have no effect")
+                unreachable!("nothing is lent here, nobody is told, and hints have no effect")
             }
         };
         let writes = writes(&self.jobs[index].job);

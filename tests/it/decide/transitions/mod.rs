@@ -200,6 +200,7 @@ fn word_of(refusal: &Refusal) -> &'static str {
         | Refusal::QueueDeadline
         | Refusal::ServerChanged
         | Refusal::TypeChanged
+        | Refusal::AskCompute(_)
         | Refusal::KeyUsed => "500",
     }
 }
