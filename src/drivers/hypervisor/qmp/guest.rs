@@ -2,14 +2,11 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use qapi::qmp::{self, PciDeviceInfo, QmpCommand};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::time::Instant;
 
-use super::plug::POLL;
 use super::socket::SocketError;
 use crate::domain::backend::{Cause, CauseKind, Outcome};
 use crate::domain::guest::GuestState;
@@ -23,10 +20,6 @@ const DEVICE_PREFIX: &str = "hearth-";
 const FIRST_SLOT: u128 = 3;
 /// Slots of a conventional bus from that one on.
 const SLOTS: u128 = 32 - FIRST_SLOT;
-
-/// A process that is just ending has taken connections which it closes unserved, and is gone a moment later. Whoever closes them for longer
-/// is there, and does not answer.
-const ENDING_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where QEMU keeps the devices that have an id.
 const PERIPHERAL: &str = "/machine/peripheral";
@@ -77,16 +70,6 @@ impl ConnectError {
     }
 }
 
-/// Why one try to connect has led to nothing.
-enum NoLink {
-    /// Nobody listens.
-    Nobody,
-    /// It was taken, and closed.
-    Closed(String),
-    /// It was taken and not served, or must not be made.
-    Silent(String),
-}
-
 /// A connection, shared by the calls under way.
 pub(super) struct GuestLink {
     pub(super) qmp: Qmp,
@@ -98,31 +81,13 @@ pub(super) struct GuestLink {
 impl GuestLink {
     /// Connects to the socket and asks who the guest is.
     pub(super) async fn connect(socket: &Path) -> Result<Self, ConnectError> {
-        let limit = Instant::now() + ENDING_LIMIT;
-        loop {
-            match Self::try_connect(socket).await {
-                Err(NoLink::Closed(_)) if Instant::now() < limit => tokio::time::sleep(POLL).await,
-                Err(NoLink::Closed(details) | NoLink::Silent(details)) => return Err(ConnectError::NoAnswer(details)),
-                Err(NoLink::Nobody) => return Err(ConnectError::Gone),
-                Ok(link) => return Ok(link),
-            }
-        }
-    }
-
-    async fn try_connect(socket: &Path) -> Result<Self, NoLink> {
         let qmp = Qmp::connect(socket).await.map_err(|error| match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => NoLink::Nobody,
-            // The last one is a command's, while it is negotiated.
-            io::ErrorKind::ConnectionReset
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::Other => NoLink::Closed(error.to_string()),
-            _ => NoLink::Silent(error.to_string()),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => ConnectError::Gone,
+            _ => ConnectError::NoAnswer(error.to_string()),
         })?;
         match qmp.run(qmp::query_uuid {}).await {
             Ok(info) => Ok(Self { qmp, uuid: info.UUID, changing: tokio::sync::Mutex::new(()) }),
-            Err(error @ QmpError::Broken(_)) => Err(NoLink::Closed(error.to_string())),
-            Err(error) => Err(NoLink::Silent(error.to_string())),
+            Err(error) => Err(ConnectError::NoAnswer(error.to_string())),
         }
     }
 
@@ -389,31 +354,7 @@ fn export_of(file: &str) -> Option<ExportName> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::UnixListener;
-
-    use super::*;
-
-    /// Takes connections and closes them, so many; then it is gone.
-    async fn close(listener: UnixListener, connections: usize) {
-        for _ in 0..connections {
-            drop(listener.accept().await.expect("a client"));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_process_that_closes_its_connections_is_gone_if_it_ends_soon() {
-        let dir = tempfile::tempdir().expect("a directory");
-        for connections in [1, 3] {
-            let path = dir.path().join(connections.to_string());
-            let ending = tokio::spawn(close(UnixListener::bind(&path).expect("bound"), connections));
-            assert!(matches!(GuestLink::connect(&path).await, Err(ConnectError::Gone)), "{connections}");
-            ending.await.expect("it has ended");
-        }
-        let path = dir.path().join("lives");
-        let living = tokio::spawn(close(UnixListener::bind(&path).expect("bound"), usize::MAX));
-        assert!(matches!(GuestLink::connect(&path).await, Err(ConnectError::NoAnswer(_))));
-        living.abort();
-    }
+    use super::export_of;
 
     #[test]
     fn an_export_is_known_from_the_name_of_its_node() {
