@@ -1,4 +1,4 @@
-//! The routes of what lies at backends and is not Hearth's (services-hosts-pools §8): a part of [`super::route`].
+//! The routes of what lies at backends and is not Hearth's (services-hosts-pools §8): a part of [`super`].
 
 use crate::api::microversion::Microversion;
 

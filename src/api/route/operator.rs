@@ -1,5 +1,5 @@
 //! The routes that operators use, and the small resources that every client asks for (services-hosts-pools): a part of
-//! [`super::route`].
+//! [`super`].
 
 use crate::api::microversion::Microversion;
 

@@ -7,6 +7,7 @@ mod adoption_rules;
 mod conformance;
 mod features;
 pub mod file;
+mod guest_swaps;
 mod image_rules;
 mod inside;
 mod move_rules;

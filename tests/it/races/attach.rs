@@ -1,6 +1,6 @@
 //! `spec/races.md` §2.1: attach. Each test is named after its row.
 
-use hearth::actors::RequestError;
+use hearth::actors::{RequestError, ServerAttachRequest};
 use hearth::domain::backend::CauseKind;
 use hearth::domain::ids::{ServerId, VolumeId};
 use hearth::domain::status::{AttachStatus, VolumeStatus};
@@ -245,6 +245,66 @@ fn r21_a_second_server_may_attach_while_the_first_connects() {
         client.assert_clean().await;
         assert_eq!(alive(client.view(id).await).attachments.len(), 2);
     });
+}
+
+/// The connect of a further server fails: the one that has the volume notices nothing, nor does the volume's word.
+#[test]
+fn r22_a_further_connect_that_fails_leaves_the_servers_that_have_the_volume_alone() {
+    for fault in [Fault::Fail { kind: CauseKind::Other }, Fault::NothingDone] {
+        in_world(22, async |client| {
+            let id = client.multiattach().await;
+            client.server("a").await.expect("alive");
+            accepted(client.server_attach("a", id).await);
+            client.wait(id, VolumeStatus::InUse).await.expect("alive");
+            let before = alive(client.view(id).await).attachments[0].clone();
+            let row = row_of(&accepted(client.attachment_create(id, Some("b"), None).await));
+            assert_eq!(alive(client.view(id).await).volume.status, VolumeStatus::InUse, "while it is reserved");
+            client.world.backend().faults().set(vec![FaultRule::on("export", fault.clone())]).expect("rules");
+            refusal(client.attachment_update(id, row, "h").await);
+            client.world.backend().faults().clear();
+            let state = alive(client.view(id).await);
+            assert_eq!(
+                (state.volume.status, state.volume.attach_status),
+                (VolumeStatus::InUse, AttachStatus::Attached)
+            );
+            assert_eq!(state.attachment(before.id), Some(&before));
+            assert_eq!(state.attachment(row).expect("it stays").attach_status, AttachStatus::Reserved);
+            accepted(client.attachment_delete(id, row).await);
+            assert_eq!(alive(client.view(id).await).volume.status, VolumeStatus::InUse);
+            assert_eq!(client.world.backend().truth().volume(id).exports.len(), 1);
+            client.assert_clean().await;
+        });
+    }
+}
+
+/// One of the two that ask for a name has it; whoever leaves the choice to the server gets another one.
+#[test]
+fn r25_two_volumes_of_a_server_race_for_one_device_name() {
+    for seed in 0..10 {
+        in_world(2_500 + seed, async |client| {
+            client.server("a").await.expect("alive");
+            let ids = [client.available(1).await, client.available(1).await, client.available(1).await];
+            let attach = |id, device: Option<&str>| {
+                let request = ServerAttachRequest { device: device.map(str::to_owned), ..Default::default() };
+                client.node.run(client.node.service.server_attach("a".into(), id, request, client.world.caller()))
+            };
+            let named = Some("/dev/vdb");
+            let (first, second, third) =
+                futures_util::join!(attach(ids[0], named), attach(ids[1], named), attach(ids[2], None));
+            let lost = if matches!(first, Some(Ok(_))) { second } else { first };
+            assert!(matches!(lost, Some(Err(RequestError::ServerConflict(_)))), "{lost:?}");
+            accepted(third);
+            client.node.settle(super::scenario::PATIENCE).await.expect("alive");
+            let mut devices = Vec::new();
+            for id in ids {
+                let state = alive(client.view(id).await);
+                devices.extend(state.attachments.iter().map(|row| row.bdm.clone().expect("Compute's").device));
+            }
+            devices.sort();
+            assert_eq!(devices, [Some("/dev/vdb".into()), Some("/dev/vdc".into())]);
+            client.assert_clean().await;
+        });
+    }
 }
 
 #[test]

@@ -144,12 +144,11 @@ fn r18_r50_a_migration_and_an_attach_or_an_extend_exclude_each_other() {
                 (moved, other)
             };
             let (moved, other) = (moved.expect("alive").is_ok(), other.expect("alive").is_ok());
-            assert!(moved || other, "one of them wins");
+            assert_ne!(moved, other, "one of them wins");
             client.node.settle(super::scenario::PATIENCE).await.expect("alive");
             let state = alive(client.view(id).await);
-            if moved && !other {
-                assert_eq!(state.volume.host.as_deref(), Some(OTHER_BACKEND));
-            }
+            let there = if moved { OTHER_BACKEND } else { BACKEND };
+            assert_eq!(state.volume.host.as_deref(), Some(there));
             client.assert_clean().await;
         });
     }

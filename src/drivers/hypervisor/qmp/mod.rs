@@ -20,6 +20,7 @@ mod socket;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -55,6 +56,10 @@ const NEEDED: &[&str] = &[
 
 /// Moves that were given up and are remembered, for calls that are later than that.
 const STOPPED_REMEMBERED: usize = 65_536;
+
+/// A process that is just ending has taken connections which it closes unserved, and is gone a moment later. Whoever closes them for longer
+/// is there, and does not answer.
+const ENDING_LIMIT: Duration = Duration::from_secs(1);
 
 /// A place for the connection to one guest; locked while it is made.
 type Slot = Arc<tokio::sync::Mutex<Weak<GuestLink>>>;
@@ -297,7 +302,7 @@ impl QmpHypervisor {
         let link = match current.upgrade().filter(|link| link.is_open()) {
             Some(link) => link,
             None => {
-                let link = Arc::new(GuestLink::connect(&socket).await?);
+                let link = Arc::new(open(&socket).await?);
                 *current = Arc::downgrade(&link);
                 link
             }
@@ -347,8 +352,49 @@ impl Hypervisor for QmpHypervisor {
     }
 }
 
+/// Connects to a guest.
+async fn open(socket: &Path) -> Result<GuestLink, ConnectError> {
+    let begun = Instant::now();
+    loop {
+        match GuestLink::connect(socket).await {
+            // Closed at once: who keeps silent is waited for longer than that.
+            Err(ConnectError::NoAnswer(_)) if begun.elapsed() < ENDING_LIMIT => tokio::time::sleep(plug::POLL).await,
+            answered => return answered,
+        }
+    }
+}
+
 /// The connection broke: nobody knows.
 fn unknown() -> Outcome {
     let text = "the connection to the guest's hypervisor broke";
     Outcome::Unknown { cause: Cause::new(CauseKind::Unavailable, text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// Takes connections and closes them, so many; then it is gone.
+    async fn close(listener: UnixListener, connections: usize) {
+        for _ in 0..connections {
+            drop(listener.accept().await.expect("a client"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_that_closes_its_connections_is_gone_if_it_ends_soon() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for connections in [1, 3] {
+            let path = dir.path().join(connections.to_string());
+            let ending = tokio::spawn(close(UnixListener::bind(&path).expect("bound"), connections));
+            assert!(matches!(open(&path).await, Err(ConnectError::Gone)), "{connections}");
+            ending.await.expect("it has ended");
+        }
+        let path = dir.path().join("lives");
+        let living = tokio::spawn(close(UnixListener::bind(&path).expect("bound"), usize::MAX));
+        assert!(matches!(open(&path).await, Err(ConnectError::NoAnswer(_))));
+        living.abort();
+    }
 }

@@ -31,6 +31,30 @@ async fn r97_a_killed_daemon_comes_back_with_its_exports_and_clients_go_on() {
     assert_eq!(pool.first_bytes(volume), [0x62; 4096]);
 }
 
+/// What cannot be served again is no reason to give it up: it is tried until it can be, and the others are served meanwhile.
+#[tokio::test]
+async fn r97_an_export_that_cannot_be_served_again_is_tried_until_it_can() {
+    for service_dies in [false, true] {
+        let mut pool = Pool::start_with(|options| options.daemons_per_pool = 1).await;
+        let (volume, other) = (pool.create(1).await, pool.create(1).await);
+        let (name, info) = pool.exported(volume).await;
+        let (kept, kept_info) = pool.exported(other).await;
+        let (file, aside) = (pool.file(volume), pool.file(volume).with_extension("aside"));
+        std::fs::rename(&file, &aside).expect("moved");
+        let dead = pool.daemon_pids();
+        kill(dead[0]);
+        if service_dies {
+            pool.restart().await;
+        }
+        until("the other one is served again", || async { NbdClient::connect(&kept_info, 0).await.is_ok() }).await;
+        assert_eq!(pool.probe(other).await.exports, [kept]);
+        assert!(NbdClient::connect(&info, 0).await.is_err(), "there is nothing to serve");
+        std::fs::rename(&aside, &file).expect("moved back");
+        until("it is served again", || async { NbdClient::connect(&info, 0).await.is_ok() }).await;
+        until("and told", || async { pool.probe(volume).await.exports == [name.clone()] }).await;
+    }
+}
+
 #[tokio::test]
 async fn a_restarted_service_adopts_its_daemons_and_their_exports() {
     let mut pool = Pool::start().await;

@@ -67,6 +67,11 @@ storage.delete_attachment(row.id)
 available(first)
 with refused(exceptions.NotFoundException, row.id):
     storage.get_attachment(row.id)
+row = storage.create_attachment(first.id, instance=NOWHERE, connector=None)
+storage.complete_attachment(storage.update_attachment(row, connector=connector))
+eventually("in use", lambda: storage.get_volume(first.id), lambda v: v.status == "in-use")
+storage.detach_volume(first, row.id, force=True, connector=connector)
+equal(available(first).attachments, [])
 
 # wrong inputs
 with refused(exceptions.NotFoundException, NOWHERE):

@@ -121,6 +121,7 @@ def hostile():
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", bomb, "1T"], check=True)
     image("bomb", bomb, "qcow2")
     openstack("volume", "create", "--image", "bomb", "--size", "1", "boom", fails="doesn't fit in a volume")
+    openstack("volume", "create", "--image", "bomb", "--size", "1024", "boom", fails="VolumeSizeExceedsAvailableQuota")
     pool = sorted(path.name for path in (work / "pools" / "local").iterdir() if path.suffix == ".tmp")
     equal(pool, [])
 
