@@ -59,6 +59,11 @@ impl Service {
         Ok(server)
     }
 
+    /// Removes a simulated server for its owner: an action of it.
+    pub async fn server_terminate(&self, id: ServerId, caller: Caller) -> Result<(), RequestError> {
+        self.server_end(id, caller, true).await
+    }
+
     async fn boot(&self, server_id: &ServerId, volumes: Vec<BootVolume>, caller: &Caller) -> Result<(), String> {
         for (volume_id, request) in volumes {
             let attached = self.boot_volume(server_id, volume_id, request, caller).await;

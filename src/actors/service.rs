@@ -473,12 +473,7 @@ impl Service {
         self.server_end(id, caller, false).await
     }
 
-    /// The same of a simulated server by its owner: an action of it.
-    pub async fn server_terminate(&self, id: ServerId, caller: Caller) -> Result<(), RequestError> {
-        self.server_end(id, caller, true).await
-    }
-
-    async fn server_end(&self, id: ServerId, caller: Caller, is_action: bool) -> Result<(), RequestError> {
+    pub(super) async fn server_end(&self, id: ServerId, caller: Caller, is_action: bool) -> Result<(), RequestError> {
         let (answer, receiver) = oneshot::channel();
         self.core.server(&id).do_send(ServerMessage::Delete { caller, is_action, answer });
         receiver.await.unwrap_or(Err(RequestError::Lost))

@@ -315,16 +315,14 @@ impl OperationKind {
         }
     }
 
-    /// The action of a server that the whole operation is (`spec/nova-volume-attachments.md` §8.2). The detach of a server
-    /// that goes away is part of its deletion.
+    /// The action of a server that the whole operation is (§8.2). The detach of a server that goes away is part of its deletion.
     pub fn server_action(&self) -> Option<(&ServerId, ServerActionKind)> {
+        use ServerActionKind as Kind;
         match self {
-            Self::ServerAttach { server_id, is_boot: false, .. } => Some((server_id, ServerActionKind::AttachVolume)),
-            Self::ServerDetach { server_id, server_gone: false, .. } => {
-                Some((server_id, ServerActionKind::DetachVolume))
-            }
+            Self::ServerAttach { server_id, is_boot: false, .. } => Some((server_id, Kind::AttachVolume)),
+            Self::ServerDetach { server_id, server_gone: false, .. } => Some((server_id, Kind::DetachVolume)),
             // What the old volume refuses has never been one.
-            Self::SwapIn(swap) if swap.disk.is_some() => Some((&swap.server_id, ServerActionKind::SwapVolume)),
+            Self::SwapIn(swap) if swap.disk.is_some() => Some((&swap.server_id, Kind::SwapVolume)),
             _ => None,
         }
     }
