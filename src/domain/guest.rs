@@ -1,5 +1,7 @@
 //! What a guest does by itself, and what that makes of its server.
 
+use super::attachment::Attachment;
+use super::ids::AttachmentId;
 use super::status::VmState;
 
 /// What a guest does, as its hypervisor tells.
@@ -22,6 +24,24 @@ pub struct GuestSeen {
     pub process: u32,
     /// What it does.
     pub state: GuestState,
+}
+
+/// What a guest has, and has room for, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestRoom {
+    /// How many more disks can be plugged.
+    pub free: usize,
+    /// The attachments whose devices it has.
+    pub plugged: Vec<AttachmentId>,
+}
+
+impl GuestRoom {
+    /// Whether another disk finds no place, besides those of `attachments` that are on their way into the guest and
+    /// `deciding` others.
+    pub fn is_full(&self, attachments: &[Attachment], deciding: usize) -> bool {
+        let is_coming = |row: &&Attachment| !self.plugged.contains(&row.device_id());
+        self.free <= attachments.iter().filter(is_coming).count() + deciding
+    }
 }
 
 impl GuestState {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Guest, Outcome, Truth};
-use crate::domain::guest::GuestSeen;
+use crate::domain::guest::{GuestRoom, GuestSeen};
 use crate::domain::ids::{AttachmentId, VolumeId};
 
 pub use contents::{Contents, VolumeBytes};
@@ -125,8 +125,8 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// The attachments whose devices are in the guest. Read-only.
     fn inventory(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>>;
 
-    /// How many more disks can be plugged into the guest; none: any number. Read-only.
-    fn room(self: Arc<Self>, _guest: Guest) -> BoxFuture<'static, Result<Option<usize>, Cause>> {
+    /// What the guest has room for; none: any number of disks. Read-only.
+    fn room(self: Arc<Self>, _guest: Guest) -> BoxFuture<'static, Result<Option<GuestRoom>, Cause>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 

@@ -1,5 +1,6 @@
 //! Compute's attach and detach, the server's part.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
@@ -11,8 +12,8 @@ use crate::actors::booting::BootDisk;
 use crate::actors::reply::{ReplyTo, Returned};
 use crate::actors::service::RequestError;
 use crate::domain::attachment::{Attachment, mapped};
-use crate::domain::backend::Cause;
-use crate::domain::ids::AttachmentId;
+use crate::domain::guest::GuestRoom;
+use crate::domain::ids::VolumeId;
 use crate::domain::server::{HypervisorKind, Server};
 use crate::domain::status::VmState;
 use crate::domain::volume::command::ServerAttach;
@@ -55,16 +56,17 @@ impl ServerActor {
         let drivers = &self.core.world.drivers;
         // A simulated guest has room for any number, and is not asked.
         let guest = Some(server).filter(|server| server.has_guest() && server.hypervisor == HypervisorKind::Qmp);
-        let looking = guest.map(|server| (drivers.room(server.guest()), drivers.inventory(server.guest())));
+        let looking = guest.map(|server| tokio::time::timeout(ROOM_PATIENCE, drivers.room(server.guest())));
         let asking = async move {
-            let room = async {
-                let (room, plugged) = looking?;
-                room_in_guest(room.await, plugged.await)
+            // When nobody can tell, the plug has the last word.
+            let room = match looking {
+                Some(looking) => looking.await.ok().and_then(Result::ok).flatten(),
+                None => None,
             };
-            let room = tokio::time::timeout(ROOM_PATIENCE, room).await.ok().flatten();
             (reading.await, room)
         };
         self.busy = true;
+        self.decided.clear();
         ctx.spawn(asking.into_actor(self).map(move |(read, room), actor, ctx| {
             actor.busy = false;
             actor.reserve(request, read, room.as_ref(), ctx);
@@ -90,7 +92,10 @@ impl ServerActor {
         };
         let without_host = server.vm_state == VmState::ShelvedOffloaded;
         let device = if without_host { Ok(None) } else { self.device(&server, &request, &attachments).map(Some) };
-        let deciding = self.exchanges.len();
+        // An answer may be on its way that tells of a row which is there already.
+        let has_no_row = |id: &VolumeId| attachments.iter().all(|row| row.volume_id != *id);
+        let deciding = self.exchanges.values().map(|exchange| &exchange.request.volume_id);
+        let deciding = deciding.chain(self.decided.iter().map(|(id, _)| id)).filter(|id| has_no_row(id)).count();
         let device = device.and_then(|device| match room {
             Some(room) if room.is_full(&attachments, deciding) => Err(RequestError::ServerForbidden(format!(
                 "Instance {} has no free PCI slot or port for another disk.",
@@ -143,8 +148,9 @@ impl ServerActor {
     ) -> Result<String, RequestError> {
         let options = self.core.options.server_attach;
         let committed = attachments.iter().filter_map(|row| row.bdm.as_ref()?.device.as_deref());
-        let reserved = self.exchanges.values().filter_map(|exchange| exchange.device.as_deref());
-        let used = committed.chain(reserved).collect::<Vec<_>>();
+        let reserved = self.exchanges.values().map(|exchange| &exchange.device);
+        let reserved = reserved.chain(self.decided.iter().map(|(_, device)| device)).filter_map(Option::as_deref);
+        let used = committed.chain(reserved).collect::<BTreeSet<_>>();
         // The root and the new one besides.
         if let Some(most) = options.max_disk_devices.filter(|most| used.len() + 2 > *most as usize) {
             return Err(RequestError::ServerForbidden(format!(
@@ -172,7 +178,10 @@ impl ServerActor {
         result: Result<Reply, RequestError>,
         ctx: &mut Context<Self>,
     ) {
-        let Some(Exchange { mut request, without_host, .. }) = self.exchanges.remove(&exchange) else { return };
+        let Some(Exchange { mut request, device, without_host }) = self.exchanges.remove(&exchange) else { return };
+        if self.busy && result.is_ok() {
+            self.decided.push((request.volume_id, device));
+        }
         if matches!(result, Err(RequestError::Refused(Refusal::ServerChanged))) {
             request.tries += 1;
             if request.tries < MAX_TRIES {
@@ -248,25 +257,6 @@ impl ServerActor {
         }
         Ok(())
     }
-}
-
-/// What a guest has, and has room for.
-struct GuestRoom {
-    free: usize,
-    plugged: Vec<AttachmentId>,
-}
-
-impl GuestRoom {
-    /// Whether another disk finds no place, with those that are on their way into the guest and those that are being decided about.
-    fn is_full(&self, attachments: &[Attachment], deciding: usize) -> bool {
-        let is_coming = |row: &&Attachment| !self.plugged.contains(&row.device_id());
-        self.free <= attachments.iter().filter(is_coming).count() + deciding
-    }
-}
-
-/// None: there is always room, or nobody can tell; then the plug has the last word.
-fn room_in_guest(room: Result<Option<usize>, Cause>, plugged: Result<Vec<AttachmentId>, Cause>) -> Option<GuestRoom> {
-    Some(GuestRoom { free: room.ok()??, plugged: plugged.ok()? })
 }
 
 fn refuse(request: AttachRequest, error: RequestError) {

@@ -150,6 +150,8 @@ pub(super) struct ServerActor {
     parked_calls: VecDeque<GuestCall>,
     exchanges: BTreeMap<u64, Exchange>,
     next_exchange: u64,
+    /// Attaches that were decided while the server's rows were being read, and may not be among them: volume and device.
+    decided: Vec<(VolumeId, Option<String>)>,
     /// The process that its guest was seen in.
     process: Option<u32>,
     /// Nobody has looked yet which disks it has there.
@@ -169,6 +171,7 @@ impl ServerActor {
             parked_calls: VecDeque::new(),
             exchanges: BTreeMap::new(),
             next_exchange: 1,
+            decided: Vec::new(),
             process: None,
             is_unlooked: false,
         }

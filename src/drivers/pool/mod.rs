@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use futures_util::future::BoxFuture;
 
 use crate::domain::backend::{Call, CallKey, Cause, CauseKind, Deadlines, Guest, Outcome};
-use crate::domain::guest::GuestSeen;
+use crate::domain::guest::{GuestRoom, GuestSeen};
 use crate::domain::ids::{AttachmentId, OperationId};
 use crate::domain::operation::Step;
 use crate::domain::server::HypervisorKind;
@@ -72,8 +72,8 @@ pub trait Caller: Send + Sync + 'static {
     /// The attachments whose devices are in a guest ([`Hypervisor::inventory`]), beside the queue: it only looks.
     fn inventory(&self, guest: Guest) -> BoxFuture<'static, Result<Vec<AttachmentId>, Cause>>;
 
-    /// How many more disks can be plugged into a guest ([`Hypervisor::room`]), beside the queue.
-    fn room(&self, guest: Guest) -> BoxFuture<'static, Result<Option<usize>, Cause>>;
+    /// What a guest has room for ([`Hypervisor::room`]), beside the queue.
+    fn room(&self, guest: Guest) -> BoxFuture<'static, Result<Option<GuestRoom>, Cause>>;
 
     /// What a guest does from now on ([`Hypervisor::follow`]).
     fn follow(&self, guest: Guest) -> Option<mpsc::Receiver<GuestSeen>>;
@@ -331,7 +331,7 @@ impl Caller for DriverPool {
         self.look(guest, Hypervisor::inventory)
     }
 
-    fn room(&self, guest: Guest) -> BoxFuture<'static, Result<Option<usize>, Cause>> {
+    fn room(&self, guest: Guest) -> BoxFuture<'static, Result<Option<GuestRoom>, Cause>> {
         self.look(guest, Hypervisor::room)
     }
 

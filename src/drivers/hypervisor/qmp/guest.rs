@@ -3,13 +3,13 @@
 use std::io;
 use std::path::Path;
 
-use qapi::qmp::{self, PciDeviceInfo, QmpCommand};
+use qapi::qmp::{self, ObjectPropertyInfo, PciDeviceInfo, QmpCommand};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::socket::SocketError;
 use crate::domain::backend::{Cause, CauseKind, Outcome};
-use crate::domain::guest::GuestState;
+use crate::domain::guest::{GuestRoom, GuestState};
 use crate::domain::ids::{AttachmentId, ExportName, ServerId};
 use crate::drivers::qmp::{Qmp, QmpError};
 
@@ -23,6 +23,8 @@ const SLOTS: u128 = 32 - FIRST_SLOT;
 
 /// Where QEMU keeps the devices that have an id.
 const PERIPHERAL: &str = "/machine/peripheral";
+/// And those that have none.
+const UNNAMED: &str = "/machine/peripheral-anon";
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -120,7 +122,7 @@ impl GuestLink {
     /// The attachments whose devices are in the guest.
     pub(super) async fn attachments(&self) -> Result<Vec<AttachmentId>, QmpError> {
         let devices = self.qmp.run(qmp::qom_list { path: PERIPHERAL.into() }).await?;
-        Ok(devices.iter().filter_map(|device| device.name.strip_prefix(DEVICE_PREFIX)?.parse().ok()).collect())
+        Ok(disks_of(&devices))
     }
 
     /// Whether the attachment's device is in the guest.
@@ -170,17 +172,32 @@ impl GuestLink {
         })
     }
 
-    /// How many more disks can be plugged.
-    pub(super) async fn room(&self) -> Result<usize, QmpError> {
-        let ports = self.ports().await?;
+    /// What is plugged, and how many more disks can be. Asked at every attach, also with hundreds of ports: each disk is known to have one,
+    /// and only other devices are asked for theirs.
+    pub(super) async fn room(&self) -> Result<GuestRoom, QmpError> {
+        // What is just being added is there or not.
+        let _changing = self.changing.lock().await;
+        let devices = self.qmp.run(qmp::qom_list { path: PERIPHERAL.into() }).await?;
+        let plugged = disks_of(&devices);
+        let ports = ports_of(&devices).collect::<Vec<_>>();
         if ports.is_empty() {
-            return Ok(self.free_slots().await?.len());
+            return Ok(GuestRoom { free: self.free_slots().await?.len(), plugged });
         }
-        let mut free = 0;
-        for port in &ports {
-            free += usize::from(self.is_free(port).await?);
+        let is_disk = |device: &&ObjectPropertyInfo| device.name.starts_with(DEVICE_PREFIX);
+        let mut taken = devices.iter().filter(is_disk).count();
+        let unnamed = self.qmp.run(qmp::qom_list { path: UNNAMED.into() }).await?;
+        let others = devices.iter().filter(|device| !is_disk(device) && !ports.contains(&device.name.as_str()));
+        let others = others.map(|device| (PERIPHERAL, device)).chain(unnamed.iter().map(|device| (UNNAMED, device)));
+        for (folder, device) in others.filter(|(_, device)| device.type_.starts_with("child<")) {
+            let path = format!("{folder}/{}", device.name);
+            match self.qmp.run(qmp::qom_get { path, property: "parent_bus".into() }).await {
+                Ok(bus) => taken += usize::from(ports.iter().any(|port| bus == bus_of(port).as_str())),
+                // It is on no bus.
+                Err(QmpError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
-        Ok(free)
+        Ok(GuestRoom { free: ports.len().saturating_sub(taken), plugged })
     }
 
     /// A slot for a new device on the conventional bus, in hexadecimal digits as QEMU wants it; none: all are taken.
@@ -206,30 +223,33 @@ impl GuestLink {
     /// The bus for a new device. PCI Express takes one device a port, and only ports take hot-plugged ones; a machine
     /// without such ports has a conventional bus that takes them itself.
     pub(super) async fn free_bus(&self) -> Result<Bus, QmpError> {
-        let ports = self.ports().await?;
-        if ports.is_empty() {
-            return Ok(Bus::Default);
-        }
-        for port in ports {
-            if self.is_free(&port).await? {
-                return Ok(Bus::Port(port));
-            }
-        }
-        Ok(Bus::NoneFree)
-    }
-
-    async fn ports(&self) -> Result<Vec<String>, QmpError> {
         let devices = self.qmp.run(qmp::qom_list { path: PERIPHERAL.into() }).await?;
-        let ports = devices.into_iter().filter(|device| device.type_ == "child<pcie-root-port>");
-        Ok(ports.map(|port| port.name).collect())
+        let mut bus = Bus::Default;
+        for port in ports_of(&devices) {
+            let members = self.qmp.run(qmp::qom_list { path: bus_of(port) }).await?;
+            // What is plugged into it is a link named child[n].
+            if !members.iter().any(|member| member.name.starts_with("child[")) {
+                return Ok(Bus::Port(port.to_owned()));
+            }
+            bus = Bus::NoneFree;
+        }
+        Ok(bus)
     }
+}
 
-    /// The bus has its port's id; what is plugged into it is a link named child[n].
-    async fn is_free(&self, port: &str) -> Result<bool, QmpError> {
-        let path = format!("{PERIPHERAL}/{port}/{port}");
-        let members = self.qmp.run(qmp::qom_list { path }).await?;
-        Ok(!members.iter().any(|member| member.name.starts_with("child[")))
-    }
+/// The attachments whose devices these are.
+fn disks_of(devices: &[ObjectPropertyInfo]) -> Vec<AttachmentId> {
+    devices.iter().filter_map(|device| device.name.strip_prefix(DEVICE_PREFIX)?.parse().ok()).collect()
+}
+
+/// The ports that take a device each.
+fn ports_of(devices: &[ObjectPropertyInfo]) -> impl Iterator<Item = &str> {
+    devices.iter().filter(|device| device.type_ == "child<pcie-root-port>").map(|port| port.name.as_str())
+}
+
+/// Where a port's bus is, which has the port's name.
+fn bus_of(port: &str) -> String {
+    format!("{PERIPHERAL}/{port}/{port}")
 }
 
 /// The device with this id on a bus or behind one of its bridges.

@@ -33,7 +33,7 @@ use self::moves::{Destination, Move};
 use self::moving::{Moves, Moving};
 use self::socket::{SocketError, SocketRules};
 use crate::domain::backend::{Answer, Call, CallKey, Cause, CauseKind, Guest, Outcome, Request};
-use crate::domain::guest::GuestSeen;
+use crate::domain::guest::{GuestRoom, GuestSeen};
 use crate::domain::ids::{AttachmentId, VolumeId};
 use crate::drivers::qmp::QmpError;
 use crate::drivers::qmp_features::Features;
@@ -335,7 +335,7 @@ impl Hypervisor for QmpHypervisor {
         async move { self.plugged(&guest).await }.boxed()
     }
 
-    fn room(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Option<usize>, Cause>> {
+    fn room(self: Arc<Self>, guest: Guest) -> BoxFuture<'static, Result<Option<GuestRoom>, Cause>> {
         async move {
             match self.connect(&guest).await {
                 Ok(link) => link.room().await.map(Some).map_err(|error| plug::cause_of(&error)),
