@@ -2,8 +2,8 @@
 //!
 //! For: making an exported volume a disk of a guest, showing it its new size, and taking it away with proof. Never: connects
 //! to a socket outside the configured directories, or to a guest whose uuid is not the server's (unless told so); keeps a
-//! connection for longer than a moment while no call needs it (the socket serves one client at a time, and others may want it). Called by the driver
-//! pool; `hearth fsck` uses the inventory.
+//! connection for longer than a moment while no call needs it (the socket serves one client at a time, and others may want
+//! it). Called by the driver pool; `hearth fsck` uses the inventory.
 //!
 //! * `socket`: which sockets may be used.
 //! * `guest`: one connection, shared by the calls under way for that guest.

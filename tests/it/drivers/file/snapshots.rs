@@ -108,35 +108,39 @@ async fn a_snapshot_is_a_private_file_with_the_holes_of_its_volume_and_counts_as
 /// A guest writes records one after the other, each flushed before the next; a snapshot that is taken meanwhile holds the first
 /// of them, without a gap: at least those that were answered before the call.
 async fn holds_a_prefix(pool: &Pool) {
-    const RECORDS: u64 = 400;
+    const TAKEN: usize = 5;
     const TAKEN_FROM: u64 = 20;
+    // What fits in the volume: nobody knows how long the snapshots take.
+    const RECORDS_MAX: u64 = 10_000;
     let place = |record: u64| record * 64 * 1024;
     let volume = pool.create(1).await;
     fill(pool, volume, 40);
     let (_, info) = pool.exported(volume).await;
     let mut guest = NbdClient::connect(&info, 0).await.expect("connected");
-    let written = std::cell::Cell::new(0_u64);
+    let (written, is_over) = (std::cell::Cell::new(0_u64), std::cell::Cell::new(false));
     let write = async {
-        for record in 0..RECORDS {
+        while !is_over.get() && written.get() < RECORDS_MAX {
             // Beyond what was filled in.
-            assert!(guest.write(0x77, (64 << 20) + place(record)).await);
-            written.set(record + 1);
+            assert!(guest.write(0x77, (64 << 20) + place(written.get())).await);
+            written.set(written.get() + 1);
         }
     };
     let taking = async {
         let mut taken = Vec::new();
-        while written.get() < RECORDS {
-            tokio::task::yield_now().await;
-            if written.get() >= TAKEN_FROM * (taken.len() as u64 + 1) && taken.len() < 5 {
-                let (snapshot, before) = (new_id(), written.get());
-                assert_eq!(pool.call(volume, take(snapshot)).await, Outcome::done());
-                taken.push((snapshot, before, written.get()));
+        while taken.len() < TAKEN {
+            let from = written.get() + TAKEN_FROM;
+            while written.get() < from.min(RECORDS_MAX) {
+                tokio::task::yield_now().await;
             }
+            let (snapshot, before) = (new_id(), written.get());
+            assert_eq!(pool.call(volume, take(snapshot)).await, Outcome::done());
+            taken.push((snapshot, before, written.get()));
         }
+        is_over.set(true);
         taken
     };
     let ((), taken) = tokio::join!(write, taking);
-    assert_eq!(taken.len(), 5);
+    let records = written.get();
     for (snapshot, before, after) in taken {
         let file = fs::File::open(pool.snapshot_file(volume, snapshot)).expect("there");
         let has = |record: u64| {
@@ -145,8 +149,8 @@ async fn holds_a_prefix(pool: &Pool) {
             assert!(bytes == [0x77; 4096] || bytes == [0; 4096], "record {record} is torn");
             bytes[0] == 0x77
         };
-        let held = (0..RECORDS).take_while(|record| has(*record)).count() as u64;
-        assert!((held..RECORDS).all(|record| !has(record)), "a record after a gap");
+        let held = (0..records).take_while(|record| has(*record)).count() as u64;
+        assert!((held..records).all(|record| !has(record)), "a record after a gap");
         assert!((before..=after + 1).contains(&held), "{held} of {before} to {after}");
     }
 }
