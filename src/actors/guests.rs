@@ -17,7 +17,6 @@ use crate::domain::attachment::{Attachment, mapped};
 use crate::domain::backend::{Cause, Guest};
 use crate::domain::ids::ServerId;
 use crate::domain::server::{HypervisorKind, Server};
-use crate::domain::status::AttachStatus;
 use crate::domain::volume::Command;
 use crate::domain::volume::command::ServerReplug;
 use crate::store::StoreError;
@@ -136,7 +135,7 @@ impl Core {
         caller.requester.request_id = format!("req-{}", self.world.randomness.uuid()).into();
         let mut lacking = Lacking::NotYet;
         // What is just being attached was perhaps plugged into the former process: that is known when it is attached.
-        for row in missing.iter().filter(|row| row.attach_status == AttachStatus::Attached) {
+        for row in missing.iter().filter(|row| row.belongs_in_guest()) {
             lacking = Lacking::Asked;
             let request = ServerReplug {
                 server_id: id.clone(),

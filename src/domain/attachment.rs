@@ -111,6 +111,11 @@ impl Attachment {
         self.bdm.as_ref().and_then(|bdm| bdm.guest_device).unwrap_or(self.id)
     }
 
+    /// Whether its disk belongs into its server's guest: it is complete, and not on its way out.
+    pub fn belongs_in_guest(&self) -> bool {
+        self.attach_status == AttachStatus::Attached && self.bdm.as_ref().is_some_and(|bdm| !bdm.detaching)
+    }
+
     /// Whether this row has connection information for a client to use.
     pub fn is_connected(&self) -> bool {
         self.connection_info.as_ref().is_some_and(Document::has_members)

@@ -12,6 +12,7 @@ mod images;
 mod keystone;
 mod policy;
 mod races;
+mod received;
 mod samples;
 mod service;
 mod store;

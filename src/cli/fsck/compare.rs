@@ -5,7 +5,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Cause, Truth};
 use crate::domain::ids::{AttachmentId, ExportName, ProjectId, ServerId, SnapshotId, VolumeId, VolumeTypeId};
 use crate::domain::operation::{Lane, Operation};
@@ -335,11 +334,6 @@ fn at_backend(
     }
 }
 
-/// Rows that say that a device is in the guest: complete, and not on their way out.
-fn is_plugged(row: &Attachment) -> bool {
-    row.attach_status == AttachStatus::Attached && row.bdm.as_ref().is_some_and(|bdm| !bdm.detaching)
-}
-
 fn in_guests(state: &VolumeState, survey: &Survey, found: &mut Vec<Difference>) {
     let volume_id = state.id();
     for row in &state.attachments {
@@ -352,7 +346,7 @@ fn in_guests(state: &VolumeState, survey: &Survey, found: &mut Vec<Difference>) 
         }
         let guest = survey.guests.iter().find(|guest| guest.server_id == server_id);
         if let Some(Ok(devices)) = guest.map(|guest| &guest.devices)
-            && is_plugged(row)
+            && row.belongs_in_guest()
             && !devices.contains(&row.device_id())
         {
             add(Finding::DeviceMissing { volume_id, attachment_id, server_id });

@@ -11,10 +11,12 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hearth::compute::{Access, Grant, NovaClient, NovaOptions};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::received::Received;
 
 /// What the service logs in with.
 pub const PASSWORD: &str = "tell-nobody-the-password";
@@ -277,33 +279,13 @@ fn reply(world: &World, seen: &Seen) -> (u16, Value) {
 }
 
 async fn read(stream: &mut TcpStream) -> Option<Seen> {
-    let mut text = Vec::new();
-    let end = loop {
-        if let Some(end) = text.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end + 4;
-        }
-        if stream.read_buf(&mut text).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8(text[..end].to_vec()).unwrap();
-    let header = |name: &str| {
-        let mut headers = head.lines().filter_map(|line| line.split_once(": "));
-        headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
-    };
-    let length = header("content-length").map_or(0, |length| length.parse().unwrap());
-    let mut body = text[end..].to_vec();
-    while body.len() < length {
-        if stream.read_buf(&mut body).await.ok()? == 0 {
-            return None;
-        }
-    }
+    let received = Received::whole(stream).await?;
     Some(Seen {
-        line: head.lines().next()?.strip_suffix(" HTTP/1.1")?.to_owned(),
-        token: header("x-auth-token"),
-        version: header("openstack-api-version"),
-        old_version: header("x-openstack-nova-api-version"),
-        request_id: header("x-openstack-request-id"),
-        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        line: received.line()?,
+        token: received.header("x-auth-token"),
+        version: received.header("openstack-api-version"),
+        old_version: received.header("x-openstack-nova-api-version"),
+        request_id: received.header("x-openstack-request-id"),
+        body: serde_json::from_slice(&received.body).unwrap_or(Value::Null),
     })
 }

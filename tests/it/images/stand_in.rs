@@ -10,8 +10,10 @@ use hearth::domain::ids::ImageId;
 use hearth::images::{GlanceClient, GlanceOptions, ImageCaller, NoToken, TokenSource};
 use hearth::runtime::Randomness;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::received::Received;
 
 /// A call without progress for so long has failed.
 pub const TIMEOUT: Duration = Duration::from_millis(300);
@@ -116,29 +118,12 @@ pub fn client(endpoint: &str, ca_file: Option<&Path>, tokens: Arc<dyn TokenSourc
 }
 
 async fn read(stream: &mut TcpStream, only_the_head: bool) -> Option<Seen> {
-    let mut text = Vec::new();
-    let end = loop {
-        if let Some(end) = text.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end + 4;
-        }
-        if stream.read_buf(&mut text).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8(text[..end].to_vec()).unwrap();
-    let header = |name: &str| {
-        let mut headers = head.lines().filter_map(|line| line.split_once(": "));
-        headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
-    };
-    let length = header("content-length").map_or(0, |length| length.parse().unwrap());
-    let mut body = text[end..].to_vec();
-    while body.len() < length && !only_the_head {
-        if stream.read_buf(&mut body).await.ok()? == 0 {
-            break;
-        }
+    let mut received = Received::head_of(stream).await?;
+    if !only_the_head {
+        // What was cut off is seen as far as it came.
+        received.read_body(stream).await?;
     }
-    let line = head.lines().next()?.strip_suffix(" HTTP/1.1")?.to_owned();
-    Some(Seen { line, token: header("x-auth-token"), body })
+    Some(Seen { line: received.line()?, token: received.header("x-auth-token"), body: received.body })
 }
 
 /// An image as Glance shows it.

@@ -11,10 +11,12 @@ use hearth::identity::keystone::{Password, ServiceUser};
 use hearth::identity::{Keystone, KeystoneOptions, Presented, Refusal, RequestContext};
 use hearth::runtime::Clock;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::received::Received;
 
 /// What the service user logs in with.
 pub const PASSWORD: &str = "correct horse";
@@ -316,29 +318,12 @@ fn validate(world: &World, seen: &Seen, clock: &Clock) -> (u16, String, String) 
 }
 
 async fn read(stream: &mut TcpStream) -> Option<Seen> {
-    let mut text = Vec::new();
-    let end = loop {
-        if let Some(end) = text.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end + 4;
-        }
-        if stream.read_buf(&mut text).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8(text[..end].to_vec()).unwrap();
-    let header = |name: &str| {
-        let mut headers = head.lines().filter_map(|line| line.split_once(": "));
-        headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
-    };
-    let length = header("content-length").map_or(0, |length| length.parse().unwrap());
-    let mut body = text[end..].to_vec();
-    while body.len() < length {
-        if stream.read_buf(&mut body).await.ok()? == 0 {
-            return None;
-        }
-    }
-    let line = head.lines().next()?.strip_suffix(" HTTP/1.1")?.to_owned();
-    let body = serde_json::from_slice(&body).unwrap_or_default();
-    let keeps_rules = header("openstack-identity-access-rules").as_deref() == Some("1");
-    Some(Seen { line, token: header("x-auth-token"), subject: header("x-subject-token"), keeps_rules, body })
+    let received = Received::whole(stream).await?;
+    Some(Seen {
+        line: received.line()?,
+        token: received.header("x-auth-token"),
+        subject: received.header("x-subject-token"),
+        keeps_rules: received.header("openstack-identity-access-rules").as_deref() == Some("1"),
+        body: serde_json::from_slice(&received.body).unwrap_or_default(),
+    })
 }

@@ -98,6 +98,15 @@ async fn volume_of(followed: &Followed<'_>) -> VolumeId {
     id
 }
 
+/// A guest that had a volume, and is dead.
+async fn died_with_a_volume<'a>(client: &'a Client<'a>) -> (Followed<'a>, VolumeId) {
+    let guest = Followed::start(client, "a").await.expect("alive");
+    let id = volume_of(&guest).await;
+    guest.dies();
+    guest.is(VmState::Stopped).await.expect("alive");
+    (guest, id)
+}
+
 /// What the owner was told.
 async fn messages(client: &Client<'_>) -> Vec<String> {
     let query = MessageQuery {
@@ -244,10 +253,7 @@ fn a_disk_comes_back_whatever_goes_wrong() {
 #[test]
 fn what_cannot_be_put_back_is_told_once() {
     in_world(7, async |client| {
-        let mut guest = Followed::start(client, "a").await.expect("alive");
-        let id = volume_of(&guest).await;
-        guest.dies();
-        guest.is(VmState::Stopped).await.expect("alive");
+        let (mut guest, id) = died_with_a_volume(client).await;
         let full = Fault::Refuse { kind: hearth::domain::backend::CauseKind::Guest };
         client.world.backend().faults().set(vec![FaultRule::on("plug", full)]).expect("rules");
         guest.boots();
@@ -268,10 +274,7 @@ fn what_cannot_be_put_back_is_told_once() {
 fn a_detach_wins_over_a_disk_that_comes_back() {
     for step in ["probe_guest", "unexport", "export", "plug"] {
         in_world(8, async |client| {
-            let mut guest = Followed::start(client, "a").await.expect("alive");
-            let id = volume_of(&guest).await;
-            guest.dies();
-            guest.is(VmState::Stopped).await.expect("alive");
+            let (mut guest, id) = died_with_a_volume(client).await;
             client.world.backend().faults().set(vec![slow(step, 1)]).expect("rules");
             guest.boots();
             let is_running =
@@ -292,10 +295,7 @@ fn a_detach_wins_over_a_disk_that_comes_back() {
 fn r26_a_server_that_goes_while_its_disk_comes_back() {
     for step in ["probe_guest", "unexport", "export", "plug"] {
         in_world(9, async |client| {
-            let mut guest = Followed::start(client, "a").await.expect("alive");
-            let id = volume_of(&guest).await;
-            guest.dies();
-            guest.is(VmState::Stopped).await.expect("alive");
+            let (mut guest, id) = died_with_a_volume(client).await;
             client.world.backend().faults().set(vec![slow(step, 1)]).expect("rules");
             guest.boots();
             client.world.pass_time(Duration::from_millis(30)).await;

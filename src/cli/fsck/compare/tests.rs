@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::attachment::{AttachMode, BlockDeviceMapping};
+use crate::domain::attachment::{AttachMode, Attachment, BlockDeviceMapping};
 use crate::domain::backend::CauseKind;
 use crate::domain::ids::{OperationId, RequestId, UserId};
 use crate::domain::metadata::Metadata;

@@ -11,7 +11,6 @@ use crate::domain::attachment::Attachment;
 use crate::domain::backend::{Answer, Cause, CauseKind, Outcome};
 use crate::domain::ids::AttachmentId;
 use crate::domain::operation::{Operation, OperationKind, Probing, Requester, Step};
-use crate::domain::status::AttachStatus;
 use crate::domain::text::Text;
 use crate::domain::volume::command::{Caller, Facts, Refusal, ServerReplug, Verdict};
 use crate::domain::volume::state::VolumeState;
@@ -25,24 +24,19 @@ pub(super) fn begin(state: &VolumeState, request: &ServerReplug, caller: &Caller
         state.operations.iter().any(|operation| running(&operation.kind))
     };
     let row = state.attachment_of_server(&request.server_id);
-    let Some(row) = row.filter(|row| is_wanted(row) && !is_put_back(row.id)) else {
+    let Some(row) = row.filter(|row| row.belongs_in_guest() && !is_put_back(row.id)) else {
         return Verdict::Nothing { jobs: Vec::new(), attachment_id: None };
     };
     let mode = steps::effective_mode(state, row.attach_mode, attachment::asked_mode(&request.connector));
     let connector = attachment::with_mode(&request.connector, mode);
     // Nobody has asked: what is to be told is told to the owner.
     let requester = Requester { project_id: state.volume.project_id.clone(), ..caller.requester.clone() };
-    let owner = Caller { requester, ..caller.clone() };
-    let mut draft = Draft::of(state, &owner, facts);
+    let mut draft = Draft::of(state, caller, facts);
+    draft.on_behalf_of(&requester);
     draft.guard_server(request.server_id.clone(), request.server_epoch);
     let kind = OperationKind::Replug { attachment_id: row.id, connector, is_told: request.is_told };
-    draft.begin(kind, 0);
+    draft.begin_for(kind, 0, requester);
     draft.finish()
-}
-
-/// Whether the row's disk belongs into its guest.
-fn is_wanted(row: &Attachment) -> bool {
-    row.attach_status == AttachStatus::Attached && row.bdm.as_ref().is_some_and(|bdm| !bdm.detaching)
 }
 
 /// Whether the operation's step is this plan's.
@@ -146,7 +140,7 @@ fn export_anew(draft: &mut Draft<'_>, operation: &Operation, row_id: AttachmentI
 
 /// The row, as long as its disk belongs into the guest.
 fn wanted<'a>(draft: &'a Draft<'_>, row_id: AttachmentId) -> Option<&'a Attachment> {
-    draft.next.attachment(row_id).filter(|row| is_wanted(row))
+    draft.next.attachment(row_id).filter(|row| row.belongs_in_guest())
 }
 
 /// The row says how it is reached now. It stays attached.
